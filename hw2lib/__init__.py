@@ -1,0 +1,1 @@
+"""Image generation and domain adaptation: the library behind the notebooks of the report."""

@@ -1,0 +1,44 @@
+"""Where things are: everything is below the repository, and everything that a run makes is below ``build/``.
+
+The preset ``paper`` writes ``figures/`` and ``report.md``, which are committed; the others write below ``build/``.
+``HW2_BUILD`` moves ``build/`` elsewhere.
+"""
+
+import os
+from pathlib import Path
+
+PRESETS = ("smoke", "quick", "paper")
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+TRAINED = ROOT / "data" / "trained"  # finished runs that ship with the repository
+
+
+def build_dir() -> Path:
+    """The git-ignored folder of caches, run folders and whatever else a local run makes."""
+    return Path(os.environ.get("HW2_BUILD") or ROOT / "build").resolve()
+
+
+def cache_dir() -> Path:
+    """The memory-mapped copies of image folders."""
+    return build_dir() / "cache"
+
+
+def report_dir(preset: str) -> Path:
+    """The folder of ``report.md`` and ``report.pdf``."""
+    return ROOT if preset == "paper" else build_dir() / preset
+
+
+def figures_dir(preset: str) -> Path:
+    """The folder of figures and records, one folder a notebook."""
+    return report_dir(preset) / "figures"
+
+
+def runs_dir(preset: str) -> Path:
+    """The folder of training runs."""
+    return build_dir() / preset / "runs"
+
+
+def executed_dir(preset: str) -> Path:
+    """The folder of executed notebooks."""
+    return build_dir() / preset / "executed"
