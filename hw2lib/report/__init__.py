@@ -1,0 +1,5 @@
+"""From a notebook to the report: pages, records, running what is out of date, report.md, the PDF."""
+
+from hw2lib.report.page import Page
+
+__all__ = ["Page"]

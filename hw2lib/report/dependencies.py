@@ -1,0 +1,142 @@
+"""What a notebook depends on, by content: ``{what: hash}``.
+
+A record keeps these inputs, so whether it is out of date is a comparison of hashes. Time stamps of files say nothing: a
+fresh clone has any.
+"""
+
+import ast
+import hashlib
+import importlib
+import json
+import re
+from pathlib import Path
+
+from hw2lib import paths
+from hw2lib.errors import UserError
+from hw2lib.report import parameters, record
+
+DATA = "data: "
+# Where the images lie and which processor computes is no other question; the record names both all the same.
+PLACES = ("data_dir", "device")
+
+
+def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
+    """Everything that the results of a notebook depend on.
+
+    That is its cells, the modules of hw2lib that it imports directly or not, the recipes and the images' domains that
+    it names, its parameters, and the records of the notebooks that it declares in its metadata
+    (``{"hw2lib": {"after": ["51_dann_accuracy"]}}``).
+
+    Args:
+        notebook: its name without suffix.
+        preset: one of ``paths.PRESETS``.
+        values: the value of each of its parameters; others are ignored.
+
+    Returns:
+        Path below the repository, or ``parameters``, to SHA-256, and ``data: DOMAIN`` to the fingerprint of its images.
+        Images that cannot be found are left out.
+
+    Raises:
+        UserError: no such notebook, or a parameter without a value.
+    """
+    file = notebook_file(notebook)
+    cells = parameters.load(file).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    declared = {"preset", *parameters.read(file)}
+    if missing := declared - values.keys():
+        raise UserError(f"{notebook}: report.Page(parameters=...) lacks {', '.join(sorted(missing))}")
+    settings = json.dumps({name: values[name] for name in sorted(declared.difference(PLACES))}, default=str)
+    text = code + settings
+    records = [record.path(preset, name) for name in after(notebook)]
+    files = [path for path in (*modules(code), *_recipes(text), *records) if path.is_file()]
+    return {
+        _name(file): _sha256(json.dumps([[cell.cell_type, cell.source] for cell in cells]).encode()),
+        "parameters": _sha256(settings.encode()),
+        **{_name(path): _sha256(path.read_bytes()) for path in files},
+        **_fingerprints(preset, values.get("data_dir", ""), text),
+    }
+
+
+def changes(recorded: dict[str, str], current: dict[str, str]) -> list[str]:
+    """What differs. Images that are not here cannot have changed."""
+    names = [name for name in {**recorded, **current} if name in current or not name.startswith(DATA)]
+    return sorted(name for name in names if recorded.get(name) != current.get(name))
+
+
+def data_fingerprints(inputs: dict[str, str]) -> dict[str, str]:
+    """The images among the inputs: domain to fingerprint."""
+    return {name.removeprefix(DATA): value for name, value in inputs.items() if name.startswith(DATA)}
+
+
+def after(notebook: str) -> list[str]:
+    """The notebooks whose records this one reads."""
+    return list(parameters.load(notebook_file(notebook)).metadata.get("hw2lib", {}).get("after", []))
+
+
+def notebook_file(notebook: str) -> Path:
+    """The file of a notebook."""
+    return paths.NOTEBOOKS / f"{notebook}.ipynb"
+
+
+def modules(code: str) -> list[Path]:
+    """The files of hw2lib that ``code`` imports, and those that they import in turn; imports inside functions count."""
+    found: set[Path] = set()
+    waiting = _imports(code, package="")
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            package = ".".join(file.parent.relative_to(paths.ROOT).parts)
+            waiting |= _imports(file.read_text(encoding="utf-8"), package)
+    return sorted(found)
+
+
+def _imports(source: str, package: str) -> set[Path]:
+    """The files of hw2lib that one source imports itself, with the packages around them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_without_magics(source))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, or a name inside the module
+    files: set[Path] = set()
+    for parts in (name.split(".") for name in names if name.partition(".")[0] == "hw2lib"):
+        for depth in range(1, len(parts) + 1):
+            place = paths.ROOT.joinpath(*parts[:depth])
+            files.update(file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
+    return files
+
+
+def _without_magics(source: str) -> str:
+    """IPython's ``%magic``, ``!command`` and ``help?`` lines are no Python, and import nothing."""
+    return re.sub(r"^(\s*)([%!].*|[\w.]+\?+\s*)$", r"\1pass", source, flags=re.MULTILINE)
+
+
+def _recipes(text: str) -> list[Path]:
+    recipes = sorted((paths.ROOT / "hw2lib" / "recipes").glob("*.toml"))
+    return [file for file in recipes if re.search(rf"(?<![\w-]){re.escape(file.stem)}(?![\w-])", text)]
+
+
+def _fingerprints(preset: str, data_dir: str, text: str) -> dict[str, str]:
+    data = importlib.import_module("hw2lib.data")  # as a statement it would make every notebook depend on hw2lib.data
+    domains = [domain for domain in data.TITLES if re.search(rf"(?<![a-z]){domain}(?![a-z])", text)]
+    found = {}
+    for domain in domains:
+        try:
+            found[DATA + domain] = data.source(preset, data_dir).fingerprint(domain)
+        except UserError:
+            continue  # not here; a notebook that needs these images says so when it runs
+    return found
+
+
+def _name(path: Path) -> str:
+    try:
+        return path.relative_to(paths.ROOT).as_posix()
+    except ValueError:  # build/ may be elsewhere
+        return path.relative_to(paths.build_dir()).as_posix()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

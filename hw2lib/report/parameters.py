@@ -1,0 +1,147 @@
+"""The parameters of a notebook: one cell tagged ``parameters``, and a check of what somebody wants to set.
+
+papermill only warns about a name that does not exist and takes any type; here both are errors, before anything runs.
+"""
+
+import ast
+import difflib
+import io
+import json
+import math
+import tokenize
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from hw2lib.errors import UserError
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+WANTED = {
+    int: "an integer",
+    float: "a finite number",
+    str: "text",
+    bool: "true or false",
+    list: "a list such as 1,2,3 or [1, 2, 3], of the same kind as the default",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line ``name = default  # help``, or ``name: float = 1  # help``."""
+
+    name: str
+    default: int | float | str | bool | list
+    type: type
+    help: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.type.__name__}, default {self.default!r})"
+
+
+def read(notebook: Path) -> dict[str, Parameter]:
+    """The parameters of a notebook by name.
+
+    Raises:
+        UserError: not a notebook; not exactly one parameters cell; a line that is no plain assignment of a literal.
+    """
+    cells = [c for c in load(notebook).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise UserError(f"{notebook.name}: {len(cells)} cells are tagged 'parameters'; it needs exactly one")
+    source = cells[0].source
+    try:
+        helps, statements = _comments(source), ast.parse(source).body
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise UserError(f"{notebook.name}: the parameters cell is not Python: {error}") from None
+    parameters = [_parameter(statement, helps, notebook) for statement in statements]
+    return {parameter.name: parameter for parameter in parameters}
+
+
+def load(notebook: Path) -> nbformat.NotebookNode:
+    """Read a notebook.
+
+    Raises:
+        UserError: it is missing, or it is no notebook.
+    """
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except FileNotFoundError:
+        raise UserError(f"there is no notebook {notebook}") from None
+    except Exception as error:  # nbformat has several classes for this, and they share no other base
+        raise UserError(f"{notebook}: not a notebook ({type(error).__name__}: {error})") from None
+
+
+def split(assignments: Iterable[str]) -> dict[str, str]:
+    """``["seed=3"]`` as ``{"seed": "3"}``."""
+    pairs = [assignment.partition("=") for assignment in assignments]
+    for name, equals, text in pairs:
+        if not (name and equals):
+            raise UserError(f"-p {name}{equals}{text}: write -p NAME=VALUE")
+    return {name: text for name, _, text in pairs}
+
+
+def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:
+    """``overrides`` with every text turned into the type of its parameter.
+
+    Raises:
+        UserError: a name that the notebook does not have, or a text that is not of the type.
+    """
+    known = read(notebook)
+    for name in overrides:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            allowed = ", ".join(map(str, known.values()))
+            raise UserError(f"{notebook.stem}: unknown parameter {name!r}; {hint}it has {allowed}")
+    return {name: _convert(known[name], text, notebook) for name, text in overrides.items()}
+
+
+def _parameter(statement: ast.stmt, helps: dict[int, str], notebook: Path) -> Parameter:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            annotation = None
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id=annotation), value=ast.expr() as value):
+            pass
+        case _:
+            raise UserError(f"{notebook.name}: parameters cell, line {statement.lineno}: write NAME = VALUE")
+    try:
+        default = ast.literal_eval(value)
+        kind = TYPES[annotation or type(default).__name__]
+    except (ValueError, KeyError):
+        allowed = ", ".join(TYPES)
+        raise UserError(f"{notebook.name}: parameter {name!r} must be a literal of type {allowed}") from None
+    return Parameter(name, default, kind, helps.get(statement.end_lineno, ""))
+
+
+def _comments(source: str) -> dict[int, str]:
+    """Line number to the comment on that line."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+
+
+def _convert(parameter: Parameter, text: str, notebook: Path):
+    try:
+        if parameter.type is list:
+            return _to_list(text, type(parameter.default[0]) if parameter.default else str)
+        return _to_scalar(text, parameter.type)
+    except (ValueError, KeyError):
+        wanted = WANTED[parameter.type]
+        raise UserError(f"{notebook.stem}: parameter {parameter.name} must be {wanted}, not {text!r}") from None
+
+
+def _to_list(text: str, kind: type) -> list:
+    """JSON, or elements between commas; each of them like the first element of the default."""
+    if not text.strip().startswith("["):
+        return [_to_scalar(part.strip(), kind) for part in text.split(",") if part.strip()]
+    items = json.loads(text)
+    return [_to_scalar(item if isinstance(item, str) else json.dumps(item), kind) for item in items]
+
+
+def _to_scalar(text: str, kind: type) -> int | float | str | bool:
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    value = kind(text)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
+    return value
