@@ -1,0 +1,48 @@
+"""One PNG file to one array, refusing everything that the homework's folders do not hold."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hw2lib.errors import UserError
+
+COLOURS = {1: "grey", 3: "RGB"}  # by number of channels
+
+_BIT_DEPTH = 24  # offset of the byte in the header: Pillow would scale 16-bit RGB to 8 without a word
+
+
+def read_png(path: str | Path, size: int) -> np.ndarray:
+    """Decode one image.
+
+    Args:
+        path: a PNG file, grey or RGB, 8 bits a channel.
+        size: its height and its width in pixels.
+
+    Returns:
+        ``(C, size, size)`` uint8, C is 1 or 3.
+
+    Raises:
+        UserError: the file is not there, truncated, no PNG, or of another size, depth or kind of colour.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
+        if content[_BIT_DEPTH] == 16:
+            raise UserError(f"{path}: 16-bit image; convert it to 8 bits a channel")
+        if image.mode not in ("L", "RGB"):
+            raise UserError(f"{path}: image of mode {image.mode}; convert it to grey (L) or RGB")
+        if image.size != (size, size):
+            raise UserError(f"{path}: {image.width}x{image.height} pixels; it must be {size}x{size}")
+        if b"IEND" not in content:  # Pillow forgives a missing end when it has all pixels
+            raise UserError(f"{path}: truncated image; copy or download it again")
+        pixels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise UserError(f"{path}: truncated, or not a PNG image; copy or download it again") from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
