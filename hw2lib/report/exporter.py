@@ -1,0 +1,76 @@
+"""The nbconvert exporter ``report_pdf``: a notebook as PDF, from ``jupyter nbconvert`` and from JupyterLab's menu."""
+
+from pathlib import Path
+
+from nbconvert.exporters import MarkdownExporter
+from nbformat import NotebookNode
+from traitlets import Enum, default
+from traitlets.config import Config
+
+from hw2lib.report.pdf import markdown_to_pdf
+
+# The alt text of an image is its caption, so the line that repeats it for JupyterLab goes; and so do the progress bars
+# and whatever else came on stderr.
+TEMPLATE = """
+{%- extends "markdown/index.md.j2" -%}
+
+{%- macro image(output, type) %}
+![{{ (output | get_metadata("alt", type) or "").split() | join(" ") }}]({{ output.metadata.filenames[type] | path2url }})
+{% endmacro -%}
+
+{%- block data_png %}{{ image(output, "image/png") }}{% endblock -%}
+{%- block data_jpg %}{{ image(output, "image/jpeg") }}{% endblock -%}
+{%- block data_svg %}{{ image(output, "image/svg+xml") }}{% endblock -%}
+
+{%- block data_markdown %}{% if output.metadata.hw2lib != "caption" %}{{ super() }}{% endif %}{% endblock -%}
+{%- block data_text %}
+{%- if "application/vnd.jupyter.widget-view+json" not in output.data %}{{ super() }}{% endif %}
+{%- endblock -%}
+{%- block stream %}{% if output.name == "stdout" %}{{ super() }}{% endif %}{% endblock -%}
+"""
+
+
+class ReportPDFExporter(MarkdownExporter):
+    """Export a notebook to PDF by `hw2lib.report.pdf`."""
+
+    export_from_notebook = "PDF (report)"
+    raw_template = TEMPLATE
+
+    code = Enum(
+        ("none", "inline", "appendix"), "none", help="Where code cells are shown: nowhere, in place, or at the end."
+    ).tag(config=True)
+
+    @default("file_extension")
+    def _file_extension_default(self) -> str:
+        return ".pdf"
+
+    @property
+    def default_config(self) -> Config:
+        """Of several forms of one output take the one that sets best: HTML only before plain text."""
+        forms = ["text/markdown", "text/latex", "image/svg+xml", "image/png", "image/jpeg", "text/html", "text/plain"]
+        config = super().default_config.copy()
+        config.merge({"NbConvertBase": {"display_data_priority": forms}})
+        return config
+
+    def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **options) -> tuple[bytes, dict]:
+        """Convert a notebook. Images that its text names are looked for beside it.
+
+        Raises:
+            UserError: An image is missing, or pandoc or Typst refuse the text.
+        """
+        self.exclude_input = self.code != "inline"
+        text, resources = super().from_notebook_node(nb, resources, **options)
+        if self.code == "appendix":
+            text += _appendix(nb)
+        metadata = resources.get("metadata", {})
+        name = f"{metadata.get('name') or 'notebook'}.ipynb"
+        content = markdown_to_pdf(text, Path(metadata.get("path") or "."), name, resources.pop("outputs", None))
+        # Only now: the Markdown template refuses any other type than its own.
+        self.output_mimetype = "application/pdf"
+        return content, resources
+
+
+def _appendix(nb: NotebookNode) -> str:
+    language = nb.metadata.get("language_info", {}).get("name", "python")
+    cells = [cell.source for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+    return "\n\n## Appendix: code\n\n" + "\n\n".join(f"````{language}\n{source}\n````" for source in cells)
