@@ -1,0 +1,95 @@
+"""The digit stand-ins: one way to turn ink on paper into an image for each of the three domains.
+
+The handwriting comes from :mod:`hw2lib.data.standins.handwriting`. What a domain adds to it is what makes the real
+domains differ: MNIST-M blends the digit into a photograph, SVHN photographs a house number between its neighbours, USPS
+scans a post code in grey and at a low resolution.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+from torch.nn import functional as F
+
+from hw2lib.data.standins.handwriting import SIZE, write
+
+
+def mnistm(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Colour-blended digits, ``(N, 3, 28, 28)``: the absolute difference of a patch of a photograph and the digit."""
+    ink = write("mnistm", split, labels, rng, height=(0.68, 0.8), pen=(0.35, 0.6), tilt=12, shift=2)
+    return (_patches(len(labels), rng) - ink).abs()
+
+
+def svhn(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Photographed street numbers, ``(N, 3, 28, 28)``: paint on a wall, neighbours, uneven light, blur and noise."""
+    n = len(labels)
+
+    def vary(low: float, high: float, *shape: int) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (n, *shape) if shape else (n, 1, 1, 1)).astype(np.float32))
+
+    beside = np.where(rng.random((n, 2)) < 0.6, rng.integers(0, 10, (n, 2)), -1)
+    ink = write("svhn", split, labels, rng, height=(0.72, 1.0), pen=(0.25, 0.5), beside=beside, keystone=0.15, shift=2)
+    # Paint and wall differ in lightness by a quarter at least; most of both are greyish.
+    wall = vary(0.1, 0.9)
+    contrast = vary(0.25, 0.6)
+    paint = torch.where(wall > vary(0.35, 0.65), wall - contrast, wall + contrast)
+    tint = vary(0, 1) ** 3 * 0.5
+    wall, paint = wall + tint * vary(-0.5, 0.5, 3, 1, 1), paint + tint * vary(-0.5, 0.5, 3, 1, 1)
+    image = wall + (paint - wall) * ink
+    light = _smooth(rng.uniform(-1, 1, (n, 1, 3, 3))) * vary(0, 0.3) + 1
+    stains = _smooth(rng.uniform(-1, 1, (n, 3, 8, 8))) * vary(0.02, 0.08)
+    image = _blur((image + stains) * light, vary(0.3, 1.3))
+    grain = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
+    return image + grain * vary(0.005, 0.03)
+
+
+def usps(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Scanned post codes, ``(N, 1, 28, 28)``: bright ink on black that fills the frame, 16x16 pixels enlarged."""
+    ink = write(
+        "usps", split, labels, rng, height=(0.9, 1.0), width=(1.0, 1.3), pen=(0.38, 0.6), size=2 * SIZE, shift=0.5
+    )
+    scan = F.interpolate(ink, (16, 16), mode="area")
+    return F.interpolate(scan, (SIZE, SIZE), mode="bicubic", align_corners=False)
+
+
+@lru_cache
+def _photographs() -> torch.Tensor:
+    """The two photographs inside scikit-learn (both CC BY), ``(2, 3, 427, 640)`` float32, 0 to 1."""
+    return torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2).float() / 255
+
+
+def _patches(n: int, rng: np.random.Generator) -> torch.Tensor:
+    """``(n, 3, 28, 28)`` patches of the photographs at any scale and turn, colours exchanged, faded, re-exposed."""
+    photographs = _photographs()
+    height, width = photographs.shape[2:]
+    step = rng.uniform(0.7, 2.5, n) * np.where(rng.random(n) < 0.5, -1, 1)
+    axis = np.arange(SIZE) - (SIZE - 1) / 2
+    reach = np.abs(step) * SIZE / 2
+    y = (reach + rng.random(n) * (height - 2 * reach))[:, None] + np.abs(step)[:, None] * axis
+    x = (reach + rng.random(n) * (width - 2 * reach))[:, None] + step[:, None] * axis
+    y, x = np.clip(y.round().astype(int), 0, height - 1), np.clip(x.round().astype(int), 0, width - 1)
+    which = rng.integers(0, len(photographs), n)[:, None, None, None]
+    colours = rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1)[:, :, None, None]
+    patches = photographs[which, colours, y[:, None, :, None], x[:, None, None, :]]
+    patches = patches ** torch.from_numpy(rng.uniform(0.7, 1.3, (n, 3, 1, 1)).astype(np.float32))
+    grey = torch.from_numpy(rng.uniform(0, 0.8, (n, 1, 1, 1)).astype(np.float32))
+    return 0.1 + 0.8 * (patches + grey * (patches.mean(1, keepdim=True) - patches))
+
+
+def _smooth(coarse: np.ndarray) -> torch.Tensor:
+    """A smooth field of the size of an image through a coarse grid of values."""
+    coarse = torch.from_numpy(coarse.astype(np.float32))
+    return F.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=True)
+
+
+def _blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Gaussian blur, one ``sigma`` in pixels for each image, ``(N, 1, 1, 1)``."""
+    taps = torch.arange(-3, 4)
+    weights = torch.exp(-(taps**2) / (2 * sigma**2))
+    weights = (weights / weights.sum(-1, keepdim=True)).unbind(-1)
+    for dim in (2, 3):
+        pad = (0, 0, 3, 3) if dim == 2 else (3, 3, 0, 0)
+        padded = F.pad(images, pad, mode="replicate")
+        images = sum(w[..., None] * padded.narrow(dim, k, SIZE) for k, w in enumerate(weights))
+    return images
