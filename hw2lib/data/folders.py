@@ -85,7 +85,7 @@ class RealImages:
         self.root = Path(root).expanduser()
         self._scans: dict[Path, _Scan] = {}
         if not self.root.is_dir():
-            raise UserError(f"{self.root}: no such folder of images; {_SEE}")
+            raise UserError(f"{self.root}: no such folder of images; run `hw2 data fetch mnistm svhn usps`, or {_SEE}")
         if not self.domains():
             raise UserError(f"{self.root}: holds neither digits/<domain>/ nor face/; {_SEE}")
 
@@ -158,7 +158,7 @@ class RealImages:
         return found
 
     def _cache_folder(self, domain: str, split: str) -> Path:
-        """Named by the domain's folder and by a stamp, which changes with the csv and the images' names, sizes, times."""
+        """Named by the domain's folder, and a stamp that changes with the csv and the images' names, sizes, times."""
         place = self._place(domain, split)
         stamp = hashlib.sha256(f"{place.carved} {self._scan(place.images).stamp}".encode())
         if place.csv:
