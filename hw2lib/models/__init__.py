@@ -1,0 +1,31 @@
+"""Every network of the project by name: ``build("dann-deep")``.
+
+A network is built with fresh weights drawn from torch's global generator; seed it first for a reproducible start.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from hw2lib.errors import UserError
+from hw2lib.models import dann
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "dann-wide": dann.wide,
+    "dann-deep": dann.deep,
+    "dann-compact": dann.compact,
+    "dann-grey": dann.grey,
+    "dann-grey-plus": dann.grey_plus,
+}
+
+
+def build(name: str) -> nn.Module:
+    """Return a new network of that name; an unknown name raises `UserError` and lists those that there are."""
+    if name not in NETWORKS:
+        raise UserError(f"unknown network '{name}': choose one of {', '.join(NETWORKS)}")
+    return NETWORKS[name]()
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable elements."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,72 @@
+"""Recipes: one TOML file a task, checked key by key.
+
+A file holds one table for each recipe (``as-reported``, ``ours``). Its plain keys hold for every run; the tables
+``network``, ``pair``, ``method`` and ``preset`` inside it override them, in that order.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hw2lib.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+FOLDER = Path(__file__).parent
+LAYERS = ("network", "pair", "method", "preset")
+
+
+def recipe_names(task: str, folder: Path = FOLDER) -> list[str]:
+    """The recipes of a task."""
+    return list(_read(folder / f"{task}.toml"))
+
+
+def resolve(model: type[Model], task: str, recipe: str, folder: Path = FOLDER, **choice: Any) -> Model:
+    """Merge the layers of a recipe for one choice of network, pair, method and preset, and check the result.
+
+    Args:
+        model: what the merged keys must fit; keys of `choice` that are its fields are passed on.
+        task: the file's name without ``.toml``.
+        recipe: a table of that file.
+        folder: where the file is.
+        choice: ``network``, ``pair``, ``method``, ``preset`` and further fields of `model`, such as ``seed``.
+
+    Raises:
+        UserError: naming the file, the key and what is allowed.
+    """
+    file = folder / f"{task}.toml"
+    tables = _read(file)
+    if recipe not in tables:
+        raise UserError(f"unknown recipe '{recipe}': {file.name} has {', '.join(tables)}")
+    table = tables[recipe]
+    merged = {key: value for key, value in table.items() if key not in LAYERS}
+    for layer in LAYERS:
+        merged |= table.get(layer, {}).get(choice.get(layer), {})
+    fields = {key: value for key, value in choice.items() if key in model.model_fields}
+    return validate(model, merged | {"recipe": recipe} | fields, f"{file.name}, [{recipe}]")
+
+
+def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
+    """Return `model` of these values; what does not fit is a `UserError` that names `where`, the key and what is allowed."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{where}: unknown key '{key}'; allowed are {', '.join(model.model_fields)}") from None
+        if first["type"] == "missing":
+            raise UserError(f"{where}: the key '{key}' is missing") from None
+        raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.toml")))
+        raise UserError(f"no recipe file '{file.name}': there are {known}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file}: not valid TOML: {error}") from None

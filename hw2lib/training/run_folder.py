@@ -1,0 +1,159 @@
+"""One training run on disk: settings, log, training state, and, once finished, weights and a card.
+
+    settings.json      what defines the run; a folder refuses to go on under other settings
+    log.jsonl          one line each few steps
+    state.pt           everything that the next step needs; replaced atomically as training goes
+    weights.safetensors, card.json     the result; the card is written last and makes the run finished
+"""
+
+import fcntl
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hw2lib.errors import UserError
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: the folder; made when the run is opened.
+        settings: what defines the run, as plain JSON data.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.settings = json.loads(json.dumps(settings))
+
+    @contextmanager
+    def open(self) -> Iterator["RunFolder"]:
+        """Hold the folder for one process; `UserError` if another has it, or if it was made with other settings."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held until the run ends)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot write the run folder ({error.strerror}); choose another") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.path}: another process is training here; wait for it or stop it") from None
+            self._check_settings()
+            yield self
+
+    def _check_settings(self) -> None:
+        file = self.path / "settings.json"
+        if not file.exists():
+            write_atomically(file, json.dumps(self.settings, indent=1))
+            return
+        there = read_json(file)
+        if there != self.settings:
+            differences = "; ".join(
+                f"{key} is {there.get(key)!r} there and {self.settings.get(key)!r} here"
+                for key in sorted(there.keys() | self.settings.keys())
+                if there.get(key) != self.settings.get(key)
+            )
+            raise UserError(f"{self.path}: the run has other settings ({differences}); choose another folder")
+
+    @property
+    def card(self) -> dict[str, Any] | None:
+        """The card of a finished run with these settings, else None."""
+        file = self.path / "card.json"
+        if not file.exists():
+            return None
+        card = read_json(file)
+        return card if card["settings"] == self.settings else None
+
+    def log(self, **entry: float) -> None:
+        """Append one line to the log."""
+        with open(self.path / "log.jsonl", "a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def history(self) -> list[dict[str, float]]:
+        """The log's lines."""
+        file = self.path / "log.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Write tensors, numbers and strings from which training goes on."""
+        temporary = self.path / "state.pt.partial"
+        torch.save(state, temporary)
+        os.replace(temporary, self.path / "state.pt")
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The last saved state or None; the log is cut back to its step."""
+        file = self.path / "state.pt"
+        if not file.exists():
+            (self.path / "log.jsonl").unlink(missing_ok=True)
+            return None
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise UserError(f"{file}: not a training state of this project ({reason}); remove it to begin anew") from None
+        lines = (self.path / "log.jsonl").read_text().splitlines(keepends=True)
+        # A line cut short by a kill lies behind the state, as every line of a later step does.
+        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= state["step"]]
+        write_atomically(self.path / "log.jsonl", "".join(kept))
+        return state
+
+    def finish(self, weights: dict[str, Tensor], card: dict[str, Any]) -> dict[str, Any]:
+        """Write the result and drop the training state."""
+        save_weights(weights, self.path / "weights.safetensors")
+        card = {"settings": self.settings, **card}
+        write_atomically(self.path / "card.json", json.dumps(card, indent=1))
+        (self.path / "state.pt").unlink(missing_ok=True)
+        return card
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write `text` under a temporary name, then rename."""
+    temporary = file.with_name(file.name + ".partial")
+    temporary.write_text(text)
+    os.replace(temporary, file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())
+    except ValueError:
+        raise UserError(f"{file}: not valid JSON; remove the folder to begin anew") from None
+
+
+def save_weights(weights: dict[str, Tensor], file: Path) -> None:
+    """Write tensors as safetensors, atomically."""
+    temporary = file.with_name(file.name + ".partial")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+    os.replace(temporary, file)
+
+
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Fill `network` from a safetensors file, half precision widened.
+
+    Raises:
+        UserError: a missing or truncated file, a pickle, or the weights of another network; nothing is changed then.
+    """
+    try:
+        weights = load_file(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such weights file") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: not a whole safetensors file ({error}); pickles are never loaded") from None
+    expected = network.state_dict()
+    wrong = sorted(
+        name for name in weights.keys() | expected.keys()
+        if name not in weights or name not in expected or weights[name].shape != expected[name].shape
+    )  # fmt: skip
+    if wrong:
+        raise UserError(f"{file}: weights of another network ({len(wrong)} tensors differ, the first is '{wrong[0]}')")
+    network.load_state_dict(weights)
