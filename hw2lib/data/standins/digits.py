@@ -60,10 +60,10 @@ def _photographs() -> torch.Tensor:
 
 
 def _patches(n: int, rng: np.random.Generator) -> torch.Tensor:
-    """``(n, 3, 28, 28)`` patches of the photographs at any scale and turn, colours exchanged, faded, re-exposed."""
+    """``(n, 3, 28, 28)`` patches of the photographs, some mirrored, colours exchanged, faded, re-exposed."""
     photographs = _photographs()
     height, width = photographs.shape[2:]
-    step = rng.uniform(0.7, 2.5, n) * np.where(rng.random(n) < 0.5, -1, 1)
+    step = rng.uniform(0.7, 1.4, n) * np.where(rng.random(n) < 0.5, -1, 1)
     axis = np.arange(SIZE) - (SIZE - 1) / 2
     reach = np.abs(step) * SIZE / 2
     y = (reach + rng.random(n) * (height - 2 * reach))[:, None] + np.abs(step)[:, None] * axis
@@ -72,9 +72,15 @@ def _patches(n: int, rng: np.random.Generator) -> torch.Tensor:
     which = rng.integers(0, len(photographs), n)[:, None, None, None]
     colours = rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1)[:, :, None, None]
     patches = photographs[which, colours, y[:, None, :, None], x[:, None, None, :]]
-    patches = patches ** torch.from_numpy(rng.uniform(0.7, 1.3, (n, 3, 1, 1)).astype(np.float32))
-    grey = torch.from_numpy(rng.uniform(0, 0.8, (n, 1, 1, 1)).astype(np.float32))
-    return 0.1 + 0.8 * (patches + grey * (patches.mean(1, keepdim=True) - patches))
+    exposure, grey, haze = (
+        torch.from_numpy(rng.uniform(low, high, (n, channels, 1, 1)).astype(np.float32))
+        for low, high, channels in ((0.8, 1.6, 3), (0, 0.8, 1), (0, 0.6, 1))
+    )
+    patches = patches**exposure
+    patches = torch.lerp(patches, patches.mean(1, keepdim=True), grey)
+    # A digit is the inverse of what it lies on: on black and white at once nobody could read it.
+    patches = torch.lerp(patches, patches.mean((2, 3), keepdim=True), haze)
+    return 0.08 + 0.84 * patches
 
 
 def _smooth(coarse: np.ndarray) -> torch.Tensor:
