@@ -15,7 +15,14 @@ TEMPLATE = """
 {%- extends "markdown/index.md.j2" -%}
 
 {%- macro image(output, type) %}
-![{{ (output | get_metadata("alt", type) or "").split() | join(" ") }}]({{ output.metadata.filenames[type] | path2url }})
+{%- set caption = (output | get_metadata("alt", type) or "").split() | join(" ") %}
+![{{ caption }}]({{ output.metadata.filenames[type] | path2url }})
+{% endmacro -%}
+
+{%- macro verbatim(text) %}
+``````
+{{ text | strip_ansi | trim("\n") }}
+``````
 {% endmacro -%}
 
 {%- block data_png %}{{ image(output, "image/png") }}{% endblock -%}
@@ -24,9 +31,12 @@ TEMPLATE = """
 
 {%- block data_markdown %}{% if output.metadata.hw2lib != "caption" %}{{ super() }}{% endif %}{% endblock -%}
 {%- block data_text %}
-{%- if "application/vnd.jupyter.widget-view+json" not in output.data %}{{ super() }}{% endif %}
+{%- if "application/vnd.jupyter.widget-view+json" not in output.data %}
+{{- verbatim(output.data["text/plain"]) }}
+{%- endif %}
 {%- endblock -%}
-{%- block stream %}{% if output.name == "stdout" %}{{ super() }}{% endif %}{% endblock -%}
+{%- block stream %}{% if output.name == "stdout" %}{{ verbatim(output.text) }}{% endif %}{% endblock -%}
+{%- block error %}{{ verbatim(output.traceback | join("\n")) }}{% endblock -%}
 """
 
 

@@ -4,8 +4,10 @@ Used for ``report.md`` and, through `hw2lib.report.exporter`, for a single noteb
 """
 
 import json
+import logging
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pypandoc
 import typst
 
 from hw2lib.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 TEMPLATE = Path(__file__).parent / "typst" / "report.typ"
 FILTER = Path(__file__).parent / "typst" / "fix.lua"
@@ -29,10 +33,10 @@ CODE_OR_COMMENT = re.compile(r"^(```+|~~~+).*?^\1|<!--.*?-->", re.MULTILINE | re
 def markdown_to_pdf(text: str, folder: Path, name: str, files: dict[str, bytes] | None = None) -> bytes:
     """Set Markdown as a PDF of A4 pages. The same input gives the same bytes.
 
-    Front matter (YAML) with a ``title`` gives a title page (``subtitle``, ``author``, ``date``, ``abstract``) and contents;
-    without it the first heading is the title. ``section-numbering: "1.1"`` numbers the sections.
-    An image alone in its paragraph is a numbered figure with its alt text as caption, and a link to the file of a figure
-    becomes a reference to its number. A line ``: caption`` below a table numbers the table.
+    Front matter (YAML) with a ``title`` gives a title page (``subtitle``, ``author``, ``date``, ``abstract``) and the
+    contents; without it the first heading is the title. ``section-numbering: "1.1"`` numbers the sections.
+    An image alone in its paragraph is a numbered figure with its alt text as caption, and a link to the file of a
+    figure becomes a reference to its number. A line ``: caption`` below a table numbers the table.
 
     Args:
         text: The Markdown. HTML comments (cog markers) are left out.
@@ -55,7 +59,8 @@ def markdown_to_pdf(text: str, folder: Path, name: str, files: dict[str, bytes] 
         try:
             return typst.compile(str(source), root=work)
         except typst.TypstError as error:
-            raise UserError(f"{name}: Typst cannot set this document: {_one_line(error.diagnostic)}") from error
+            line = re.search(r"\d+ │ (.*)", error.diagnostic)  # it names the image or shows the formula
+            raise UserError(f"{name}: {error.message}, in: {line[1].strip() if line else text[:60]!r}") from error
 
 
 def write_report_pdf(report: Path, pdf: Path) -> None:
@@ -63,38 +68,41 @@ def write_report_pdf(report: Path, pdf: Path) -> None:
     try:
         text = report.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{report}: cannot read the report: {error}") from error
+        raise UserError(f"{report}: cannot read the report: {getattr(error, 'strerror', 'it is not UTF-8')}") from error
     content = markdown_to_pdf(text, report.parent, report.name)
-    pdf.parent.mkdir(parents=True, exist_ok=True)
     temporary = pdf.with_name(f".{pdf.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, pdf)
-    finally:
-        temporary.unlink(missing_ok=True)
+        pdf.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, pdf)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{pdf}: cannot write the PDF: {error.strerror}") from error
 
 
 def _to_typst(text: str, folder: Path, work: Path, name: str) -> str:
-    """Run pandoc; the images that the text shows are copied below ``work``, where Typst may read them."""
-    log = work / "log.json"
-    options = [
+    """Run pandoc in ``work``; the images that the text shows are copied there, where Typst may read them."""
+    command = [
+        pypandoc.get_pandoc_path(),
+        f"--from={READER}",
+        "--to=typst",
         "--standalone",
         "--wrap=none",
         f"--template={TEMPLATE}",
         f"--lua-filter={FILTER}",
         f"--resource-path={work}{os.pathsep}{folder}",
         "--extract-media=media",
-        f"--log={log}",
+        "--log=log.json",
     ]
-    try:
-        source = pypandoc.convert_text(text, "typst", READER, options, verify_format=False, cworkdir=str(work))
-    except RuntimeError as error:
-        raise UserError(f"{name}: pandoc cannot read this document: {_one_line(str(error))}") from error
-    for message in json.loads(log.read_text(encoding="utf-8") or "[]"):
+    # Not by pypandoc.convert_text, which changes the folder of the whole process, so of JupyterLab's server.
+    done = subprocess.run(command, input=text, cwd=work, capture_output=True, encoding="utf-8")
+    if done.returncode != 0:
+        raise UserError(f"{name}: pandoc cannot read this document: {' '.join(done.stderr.split())}")
+    for message in json.loads((work / "log.json").read_text(encoding="utf-8")):
         if message["type"] == "CouldNotFetchResource":
             raise UserError(f"{name}: the image {message['path']} is missing; make it or take it out of the text")
-    return source
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
+        if message["verbosity"] == "WARNING":
+            logger.warning("%s: %s", name, " ".join(message["pretty"].split()))
+    return done.stdout

@@ -1,16 +1,23 @@
 -- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst.
 
+-- pandas puts every column on the right.
+local function forget_alignment(tbl)
+  for _, spec in ipairs(tbl.colspecs) do spec[1] = "AlignDefault" end
+  return tbl
+end
+
 -- HTML tables (DataFrames) and LaTeX tabulars are raw text to pandoc's Markdown reader: read them as what they are.
-function RawBlock(raw)
+local function read_block(raw)
   if raw.format == "html" then
-    return pandoc.read(raw.text, "html-native_divs-native_spans").blocks
+    local doc = pandoc.read(raw.text, "html-native_divs-native_spans")
+    return doc:walk({ Table = forget_alignment }).blocks
   elseif raw.format == "tex" or raw.format == "latex" then
     return pandoc.read(raw.text, "latex").blocks
   end
 end
 
 -- Images of HTML, and equations outside of dollars (`\begin{align} ... \end{align}`), which MathJax accepts.
-function RawInline(raw)
+local function read_inline(raw)
   if raw.format == "html" then
     return pandoc.utils.blocks_to_inlines(pandoc.read(raw.text, "html").blocks)
   elseif raw.format == "tex" and raw.text:match("^\\begin") then
@@ -19,7 +26,7 @@ function RawInline(raw)
 end
 
 -- An equation number given by hand.
-function Math(math)
+local function show_tag(math)
   math.text = math.text:gsub("\\tag%s*(%b{})", function(tag) return "\\qquad (" .. tag:sub(2, -2) .. ")" end)
   return math
 end
@@ -30,7 +37,7 @@ local function is_number(cell)
 end
 
 -- Columns of numbers are set flush right; widths come from the contents, not from the dashes of the source.
-function Table(tbl)
+local function align_numbers(tbl)
   local columns = #tbl.colspecs
   local numeric = {}
   for _, body in ipairs(tbl.bodies) do
@@ -93,6 +100,8 @@ local function take_title(doc)
   return doc
 end
 
-function Pandoc(doc)
-  return mend_links(take_title(doc))
-end
+return {
+  { RawBlock = read_block, RawInline = read_inline },
+  { Math = show_tag, Table = align_numbers },
+  { Pandoc = function(doc) return mend_links(take_title(doc)) end },
+}

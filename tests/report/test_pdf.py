@@ -1,0 +1,242 @@
+"""Markdown to PDF: what the reader sees, and what a failure leaves behind."""
+
+import io
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+
+from hw2lib.errors import UserError
+from hw2lib.report.pdf import markdown_to_pdf, write_report_pdf
+
+REPORT = r"""---
+title: Faces & digits
+subtitle: A report
+author: [Ada Example, Bo Muster]
+date: 14 March 2026
+section-numbering: "1.1"
+---
+
+# First words
+
+See [the map](map.png), [below](#results) and [nothing](#nowhere). Maths: $x_t$ and
+
+\begin{align}
+a &= b + c \tag{7}
+\end{align}
+
+<!-- [[[cog
+cog.out("secret")
+]]] -->
+![Curve of $\lambda$.](curve.png)
+<!-- [[[end]]] -->
+
+# Results
+
+## Tables
+
+![Map of *features*.](map.png)
+
+![](curve.png)
+
+| plain | table |
+|---|---|
+| without | caption |
+
+<!-- [[[cog ]]] -->
+| network | parameters | source val | source test | DANN val | DANN test | target val | target test |
+|---|---|---|---|---|---|---|---|
+| dann-grey-plus | 12,804,114| 61.20 ± 0.81 | 60.70 ± 0.64 | 93.28 ± 0.12 | 92.87 ± 0.30 | 98.10 ± 0.05 | 97.92 ± 0.07 |
+
+: Accuracy.
+<!-- [[[end]]] -->
+
+<table><caption>Speed.</caption><tr><th>what</th><th>images/s</th></tr><tr><td>fast</td><td>4082</td></tr></table>
+
+\begin{tabular}{lr} left & right \\ 1 & 2 \end{tabular}
+
+```
+<!-- a comment in code stays -->
+```
+"""
+
+
+def words(pdf: bytes | Path) -> str:
+    """The text of a PDF with single spaces, mathematical letters as plain ones."""
+    reader = PdfReader(io.BytesIO(pdf) if isinstance(pdf, bytes) else pdf)
+    text = unicodedata.normalize("NFKC", " ".join(page.extract_text() for page in reader.pages))
+    return " ".join(text.replace("\u200b", "").split())
+
+
+def starts(reader: PdfReader) -> dict[str, float]:
+    """Where each piece of text starts, in points from the left of the page."""
+    where = {}
+    for page in reader.pages:
+        page.extract_text(visitor_text=lambda text, cm, tm, *_: where.update({text.strip(): cm[4]}))
+    return where
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    for name, size in {"curve": (600, 300), "map": (300, 300), "tall": (100, 2000)}.items():
+        Image.new("RGB", size, "teal").save(folder / f"{name}.png")
+    (folder / "report.md").write_text(REPORT, encoding="utf-8")
+    write_report_pdf(folder / "report.md", folder / "report.pdf")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(folder) -> PdfReader:
+    return PdfReader(folder / "report.pdf")
+
+
+@pytest.fixture(scope="module")
+def text(folder) -> str:
+    return words(folder / "report.pdf")
+
+
+def test_the_title_page_stands_alone_with_the_contents(report):
+    first = report.pages[0].extract_text()
+    for part in ("Faces & digits", "A report", "Ada Example", "Bo Muster", "14 March 2026", "Contents"):
+        assert part in first
+    assert re.search(r"2\s+Results[ .]+\d", first)
+    assert "Maths" not in first
+    assert report.metadata.title == "Faces & digits"
+
+
+def test_pages_are_a4_and_numbered_from_the_first_after_the_title(report):
+    assert [round(float(side)) for side in report.pages[0].mediabox[2:]] == [595, 842]
+    assert report.pages[1].extract_text().split()[-1] == "1"
+
+
+def test_sections_are_the_bookmarks(report):
+    assert [item.title for item in report.outline if not isinstance(item, list)] == ["1 First words", "2 Results"]
+    assert [item.title for item in report.outline[-1]] == ["2.1 Tables"]
+
+
+def test_figures_are_numbered_in_the_order_of_the_text(text):
+    assert "Figure 1. Curve of λ." in text
+    assert "Figure 2. Map of features." in text
+    assert "Figure 3" not in text
+
+
+def test_a_link_to_the_file_of_a_figure_is_its_number_and_a_dead_link_is_words(text):
+    assert "See Figure 2, below and nothing." in text
+
+
+def test_only_tables_with_a_caption_are_numbered(text):
+    assert "Table 1. Accuracy." in text
+    assert "Table 2. Speed." in text
+    assert "Table 3" not in text
+
+
+def test_tables_of_html_and_latex_keep_their_cells_in_order(text):
+    assert "what images/s fast 4082" in text
+    assert "left right 1 2" in text
+
+
+def test_a_table_of_eight_columns_fits_and_keeps_each_number_on_one_line(report, text):
+    assert "61.20 ± 0.81 60.70 ± 0.64 93.28 ± 0.12 92.87 ± 0.30 98.10 ± 0.05 97.92 ± 0.07" in text
+    where = starts(report)
+    assert 76 <= where["dann-grey-plus"] < where["61.20 ± 0.81"]
+    assert where["98.10 ± 0.05"] < where["97.92 ± 0.07"] < 595 - 76 - 40
+
+
+def test_numbers_are_set_flush_right(folder):
+    pdf = markdown_to_pdf("| word | value |\n|---|---|\n| a | 7.5 |\n| bb | 10007.5 |", folder, "t.md")
+    where = starts(PdfReader(io.BytesIO(pdf)))
+    assert where["10007.5"] < where["7.5"] - 10
+    assert where["a"] == where["bb"]
+
+
+def test_equations_outside_of_dollars_are_set_with_their_tag(text):
+    assert re.search(r"a ?= ?b ?\+ ?c ?\( ?7 ?\)", text)
+
+
+def test_cog_markers_leave_no_trace_and_comments_in_code_stay(text):
+    assert "cog" not in text
+    assert "secret" not in text
+    assert "end]]]" not in text
+    assert "<!-- a comment in code stays -->" in text
+
+
+def test_without_front_matter_the_first_heading_is_the_title(folder):
+    pdf = markdown_to_pdf("# Only title\n\n## Part one\n\nText.\n\n![A tall one.](tall.png)\n\nAfter.", folder, "t.md")
+    reader = PdfReader(io.BytesIO(pdf))
+    assert len(reader.pages) == 1  # neither title page nor contents, and a tall picture leaves room for the text
+    assert [item.title for item in reader.outline] == ["Part one"]
+    assert reader.metadata.title == "Only title"
+    assert words(pdf) == "Only title Part one Text. Figure 1. A tall one. After. 1"
+
+
+def test_a_long_word_of_code_is_broken_inside_the_margins(folder):
+    word = "x" * 300
+    lines = PdfReader(io.BytesIO(markdown_to_pdf(f"```\n{word}\n```", folder, "t.md"))).pages[0].extract_text()
+    lengths = [line.count("x") for line in lines.splitlines()]
+    assert sum(lengths) == 300
+    assert max(lengths) < 90
+
+
+def test_the_same_report_gives_the_same_bytes(folder):
+    write_report_pdf(folder / "report.md", folder / "again.pdf")
+    assert (folder / "again.pdf").read_bytes() == (folder / "report.pdf").read_bytes()
+
+
+def test_maths_that_cannot_be_set_is_named_in_a_warning(folder, caplog):
+    markdown_to_pdf(r"$x\nosuchcommand$", folder, "notes.md")
+    assert "notes.md" in caplog.text
+    assert r"\nosuchcommand" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("![A map.](figures/no_such.png)", "figures/no_such.png is missing"),
+        ("In a line ![](no_such.png) too.", "no_such.png is missing"),
+        ("![A map.](page.png)", "page.png"),
+        ("![A map.](cut.png)", "cut.png"),
+        ("---\ntitle: [open\n---\n\nText.", "YAML"),
+        ("`#panic()`{=typst}", "panic"),
+    ],
+)
+def test_bad_input_is_one_line_and_the_earlier_pdf_stays(tmp_path, folder, text, message):
+    (tmp_path / "page.png").write_text("<html>Not found</html>")
+    (tmp_path / "cut.png").write_bytes((folder / "map.png").read_bytes()[:200])
+    (tmp_path / "report.md").write_text(text)
+    (tmp_path / "report.pdf").write_bytes(b"earlier")
+    with pytest.raises(UserError, match=message) as error:
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
+    assert str(error.value).startswith("report.md: ")
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "report.pdf").read_bytes() == b"earlier"
+    assert sorted(os.listdir(tmp_path)) == ["cut.png", "page.png", "report.md", "report.pdf"]
+
+
+def test_a_disk_that_fills_up_keeps_the_earlier_pdf(tmp_path, monkeypatch):
+    (tmp_path / "report.md").write_text("# Text")
+    (tmp_path / "report.pdf").write_bytes(b"earlier")
+
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(28, "No space left on device")
+
+    original = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda p, c: full(p, c) if p.parent == tmp_path else original(p, c))
+    with pytest.raises(UserError, match=r"report\.pdf: cannot write the PDF: No space left"):
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes() == b"earlier"
+    assert sorted(os.listdir(tmp_path)) == ["report.md", "report.pdf"]
+
+
+def test_a_report_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"report\.md: cannot read the report: No such file"):
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
+    (tmp_path / "report.md").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"report\.md: cannot read the report: it is not UTF-8"):
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
