@@ -3,6 +3,7 @@
 Imports stand inside the commands, so that ``hw2 --help`` and a report that is up to date do not wait for torch.
 """
 
+import os
 import sys
 
 import click
@@ -51,6 +52,56 @@ def fetch(domains: tuple[str, ...], data_dir: str) -> None:
 
     for domain in domains:
         click.echo(f"{domain}: in {fetch(domain, data_dir)}")
+
+
+@cli.command()
+@click.argument("networks", nargs=-1, required=True)
+@click.option("--recipe", "recipe_names", multiple=True, default=["ours"], show_default=True)
+@click.option("--pair", "pairs", multiple=True, default=["mnistm-svhn", "mnistm-usps"], show_default=True)
+@click.option("--method", "methods", multiple=True, default=["source-only", "dann", "target-only"], show_default=True)
+@click.option("--seed", "seeds", type=int, multiple=True, default=[0], show_default=True)
+@click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
+@click.option("--data-dir", default="", help="A folder of real images, whatever the preset.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
+def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings) -> None:
+    """Train NETWORKS by each combination of the options; the same line again goes on where it was stopped."""
+    from hw2lib.training import runs
+
+    chosen = runs.recipes_for(networks, recipe_names, pairs, methods, seeds, preset, settings)
+    for folder in runs.train_all(chosen, preset, data_dir, device):
+        click.echo(f"{folder.card['accuracy']['target test']} % of target test  {folder.path}")
+
+
+@cli.command()
+@click.argument("notebook")
+@click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebook.")
+def run(notebook: str, settings: tuple[str, ...]) -> None:
+    """Run one NOTEBOOK: its number, the beginning of its name, or its path."""
+    from hw2lib.report import parameters, running
+
+    click.echo(running.run_notebook(notebook, parameters.split(settings)))
+
+
+@cli.command()
+@click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
+@click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks having it.")
+@click.option("--cores", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="At a time.")
+@click.option("--check", is_flag=True, help="Only say whether report.md says what the records say.")
+@click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
+def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:
+    """Run every notebook that is out of date, fill report.md and make the PDF.
+
+    What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
+    """
+    from hw2lib.report import build, document
+
+    if check:
+        if difference := document.difference():
+            click.echo(difference, err=True)
+            sys.exit(1)
+        return
+    click.echo(build.make_report(preset, list(settings), cores, list(snakemake)))
 
 
 def main() -> None:

@@ -35,6 +35,6 @@ def prepare(
     if normalisation == "range":
         x = 2 * x - 1
     else:
-        deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-        x = (x - mean) / (deviation + 0.05)
+        x = x - x.mean((2, 3), keepdim=True)
+        x = x / (x.square().mean((2, 3), keepdim=True).sqrt() + 0.05)  # std_mean is ten times slower on a CPU
     return x.contiguous(memory_format=torch.channels_last)

@@ -49,7 +49,7 @@ def resolve(model: type[Model], task: str, recipe: str, folder: Path = FOLDER, *
 
 
 def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
-    """Return `model` of these values; what does not fit is a `UserError` that names `where`, the key and what is allowed."""
+    """Return `model` of these values; a `UserError` names `where`, the key and what is allowed."""
     try:
         return model(**values)
     except ValidationError as error:

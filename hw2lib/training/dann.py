@@ -7,10 +7,12 @@ goes on bit for bit as if it had not been, with no random state to save.
 import math
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 from tqdm import tqdm
@@ -19,13 +21,13 @@ from hw2lib import recipes
 from hw2lib.adaptation.losses import domain_loss
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data.augment import Augmentation
-from hw2lib.data.image_set import ImageSet
 from hw2lib.data.prepare import Normalisation, prepare
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.models import NETWORKS, build
+from hw2lib.paths import PRESETS
 from hw2lib.report import record
-from hw2lib.training.devices import fabric_for
+from hw2lib.training.devices import bf16_is_fast, fabric_for
 from hw2lib.training.ema import moving_average
 from hw2lib.training.run_folder import RunFolder
 
@@ -85,11 +87,15 @@ def recipe_for(
     """The checked recipe of one run; `override` replaces single keys of the file."""
     if source == target:
         raise UserError(f"source and target are both '{source}': choose two domains")
-    choice = dict(network=network, source=source, target=target, method=method, seed=seed, preset=preset)
-    return recipes.resolve(Recipe, "dann", recipe, pair=f"{source}-{target}", **choice, **override)
+    choice = {"network": network, "source": source, "target": target, "method": method, "seed": seed}
+    if preset not in PRESETS:
+        raise UserError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
+    return recipes.resolve(Recipe, "dann", recipe, pair=f"{source}-{target}", preset=preset, **choice, **override)
 
 
-def train(recipe: Recipe, images, folder: RunFolder, device: str = "auto", on_step: Callable[[], None] | None = None):
+def train(
+    recipe: Recipe, images, folder: RunFolder, device: str = "auto", on_step: Callable[[int], None] | None = None
+) -> dict[str, Any]:
     """Train to the end, going on from where an earlier call was stopped, and return the run's card.
 
     Args:
@@ -97,11 +103,11 @@ def train(recipe: Recipe, images, folder: RunFolder, device: str = "auto", on_st
         images: where the images come from, `hw2lib.data.source(...)`.
         folder: the run's files. A finished run is not touched.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        on_step: called after each step; without it a progress bar is shown.
+        on_step: told how many steps are newly done, those of an earlier call included; without it a bar is shown.
 
     Returns:
-        The card: settings, data, environment, accuracies in percent (``{"target test": ..., ...}``), the oracle and
-        the history of the target's test accuracy.
+        The card: settings, environment, accuracies in percent of the last step (``{"target test": 72.4, ...}``), the
+        curve of the target's test accuracy over the steps, and its maximum, the oracle.
 
     Raises:
         UserError: bad settings, images or folder, or a loss that is not finite.
@@ -112,47 +118,53 @@ def train(recipe: Recipe, images, folder: RunFolder, device: str = "auto", on_st
         return folder.card or _train(recipe, images, folder, device, on_step)
 
 
-def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Callable[[], None] | None) -> dict:
-    # Devices, images and network.
+def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None) -> dict:
+    # Device, network, optimiser.
     fabric = fabric_for(device)
-    adapts, uses_source = recipe.method == "dann", recipe.method != "target-only"
-    source = _on_device(images.load(recipe.source, "train"), recipe, fabric.device) if uses_source else None
-    target = _on_device(images.load(recipe.target, "train"), recipe, fabric.device) if recipe.method != "source-only" else None
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(memory_format=torch.channels_last)
-    shape = (network.inputs.channels, network.inputs.size, recipe.normalisation)
+    form = (network.inputs.channels, network.inputs.size, recipe.normalisation)
     average = moving_average(network, recipe.ema_decay).to(fabric.device) if recipe.ema_decay else None
+    result = average.module if average else network
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
     optimiser = kind(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     wrapped, optimiser = fabric.setup(network, optimiser)
 
+    # Whole splits as uint8 tensors on the device.
+    adapts = recipe.method == "dann"
+    source = target = None
+    if recipe.method != "target-only":
+        source = _load(images, recipe.source, "train", fabric.device, recipe.batch)
+    if recipe.method != "source-only":
+        target = _load(images, recipe.target, "train", fabric.device, recipe.batch)
+    test = _load(images, recipe.target, "test", fabric.device)
+
     # Go on from the last saved state.
-    first, seconds = 0, 0.0
-    if state := folder.load_state():
-        first, seconds = state["step"], state["seconds"]
+    state = folder.load_state() or {"step": 0, "seconds": 0.0}
+    if state["step"]:
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         if average:
             average.load_state_dict(state["average"])
-    began = time.monotonic() - seconds
-    bar = tqdm(total=recipe.steps, initial=first, desc=recipe.title, unit="step", disable=on_step is not None)
+    began = time.monotonic() - state["seconds"]
+    bar = tqdm(total=recipe.steps, desc=recipe.title, unit="step", disable=on_step is not None)
+    on_step = on_step or bar.update
+    on_step(state["step"])
     marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
-    final = average.module if average else network
-    test = _evaluation_set(images, recipe.target, "test", recipe, fabric.device)
 
-    for step in range(first, recipe.steps):
+    for step in range(state["step"], recipe.steps):
         torch.manual_seed(recipe.seed * 1_000_003 + step + 1)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate_at(step)
 
-        # One batch of each domain that the method uses.
-        if uses_source:
-            x, y = _draw(source, recipe.batch)
-            x = prepare(x, *shape, recipe.augment_source)
+        # A batch of each domain that the method uses; `labels` are those that it learns from.
+        if source:
+            x, labels = _draw(source, recipe.batch)
+            x = prepare(x, *form, recipe.augment_source)
         if target:
-            xt, yt = _draw(target, recipe.batch)
-            xt = prepare(xt, *shape, recipe.augment_target)
-            x, y = (torch.cat([x, xt]), y) if adapts else (xt, yt)
+            xt, target_labels = _draw(target, recipe.batch)
+            xt = prepare(xt, *form, recipe.augment_target)
+            x, labels = (torch.cat([x, xt]), labels) if adapts else (xt, target_labels)
 
         # Label loss, and, for DANN, the domain loss behind the gradient reversal (Ganin et al. 2016, equation 9).
         wrapped.train()
@@ -163,12 +175,12 @@ def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Call
             loss_of_domain = domain_loss(domains, is_target, network.domain_is_probability)
         else:
             logits, loss_of_domain = wrapped(x), torch.zeros((), device=x.device)
-        loss_of_label = F.cross_entropy(logits.float(), y)
+        loss_of_label = F.cross_entropy(logits.float(), labels)
         loss = loss_of_label + recipe.domain_weight * loss_of_domain
         if not loss.isfinite():
             raise UserError(
-                f"{folder.path}: the loss is {loss.item()} at step {step + 1}; the last good state is that of step "
-                f"{_saved_step(folder)} in {folder.path / 'state.pt'}; lower the learning rate"
+                f"{folder.path}: the loss is {loss.item()} at step {step + 1}; the last good state, of step "
+                f"{state['step']}, is in {folder.path / 'state.pt'}; lower the learning rate"
             )
         fabric.backward(loss)
         optimiser.step()
@@ -179,51 +191,51 @@ def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Call
         # Log, evaluate, save.
         done = step + 1
         entry: dict[str, float] = {}
-        if done % LOG_EVERY == 0 or done == recipe.steps:
+        if done % LOG_EVERY == 0 or done in marks:
             entry |= {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item(), "reversal": strength}
         if done in marks and test:
-            entry["target test"] = _accuracy(final, test, shape, fabric)
+            entry["target test"] = _accuracy(result, test, form, fabric)
         if entry:
             folder.log(step=done, **{key: round(value, 4) for key, value in entry.items()})
         if done in marks:
             state = {"step": done, "seconds": time.monotonic() - began, "network": network.state_dict()}
-            state |= {"optimiser": optimiser.state_dict(), **({"average": average.state_dict()} if average else {})}
+            state |= {"optimiser": optimiser.state_dict(), "average": average.state_dict() if average else {}}
             folder.save_state(state)
-        (on_step or bar.update)()
+        on_step(1)
     bar.close()
 
-    # The result: the last step, whatever its accuracy.
-    accuracies: dict[str, float | None] = {}
-    for domain, split in ((recipe.source, "val"), (recipe.source, "test"), (recipe.target, "val"), (recipe.target, "test")):
-        role = "source" if domain == recipe.source else "target"
-        part = _evaluation_set(images, domain, split, recipe, fabric.device)
-        accuracies[f"{role} {split}"] = round(_accuracy(final, part, shape, fabric), 3) if part else None
+    # The result is that of the last step, whatever its accuracy.
+    accuracies = {}
+    for role, split in product(("source", "target"), ("val", "test")):
+        part = _load(images, getattr(recipe, role), split, fabric.device)
+        accuracies[f"{role} {split}"] = round(_accuracy(result, part, form, fabric), 3) if part else None
     curve = [(line["step"], line["target test"]) for line in folder.history() if "target test" in line]
-    return folder.finish(
-        final.state_dict(),
-        {
-            "accuracy": accuracies,
-            "oracle": max(value for _, value in curve) if curve else None,
-            "curve": curve,
-            "images": images.describe(),
-            "origin": images.origin,
-            "precision": fabric._precision.precision,
-            "seconds": round(time.monotonic() - began, 1),
-            "threads": torch.get_num_threads(),
-            "hardware": record.hardware(),
-            **record.code_version(),
-            **record.versions(),
-        },
-    )
+    card = {
+        "accuracy": accuracies,
+        "oracle": max((accuracy for _, accuracy in curve), default=None),
+        "curve": curve,
+        "images": images.describe(),
+        "origin": images.origin,
+        "precision": "bf16-mixed" if bf16_is_fast(fabric.device) else "32-true",
+        "threads": torch.get_num_threads(),
+        "seconds": round(time.monotonic() - began, 1),
+        "hardware": record.hardware(),
+        **record.code_version(),
+        **record.versions(),
+    }
+    return folder.finish(result.state_dict(), card)
 
 
 Labelled = tuple[Tensor, Tensor]
 
 
-def _on_device(data: ImageSet, recipe: Recipe, device: torch.device) -> Labelled:
-    """A whole split as tensors on the device: images (N, C, H, W) uint8, labels (N,)."""
-    if len(data) < recipe.batch:
-        raise UserError(f"{data.domain} {data.split}: a batch of {recipe.batch} is larger than its {len(data)} images")
+def _load(images, domain: str, split: str, device: torch.device, batch: int = 0) -> Labelled | None:
+    """Images (N, C, H, W) uint8 and labels (N,) on the device; None for a val or test split that is not there."""
+    if split != "train" and split not in images.splits(domain):
+        return None
+    data = images.load(domain, split)
+    if len(data) < batch:
+        raise UserError(f"{domain} {split}: a batch of {batch} is larger than its {len(data)} images")
     return torch.tensor(data.images, device=device), torch.tensor(data.labels, device=device)
 
 
@@ -232,19 +244,6 @@ def _draw(data: Labelled, batch: int) -> Labelled:
     return data[0][chosen], data[1][chosen]
 
 
-def _evaluation_set(images, domain: str, split: str, recipe: Recipe, device: torch.device) -> Labelled | None:
-    """A split as tensors, or None where it is not there: a missing test split is shown as missing."""
-    if split not in images.splits(domain):
-        return None
-    data = images.load(domain, split)
-    return torch.tensor(data.images, device=device), torch.tensor(data.labels, device=device)
-
-
-def _accuracy(network: torch.nn.Module, data: Labelled, shape: tuple, fabric) -> float:
+def _accuracy(network: torch.nn.Module, data: Labelled, form: tuple, fabric: Fabric) -> float:
     with fabric.autocast():
-        return accuracy(outputs(network.eval(), data[0], *shape), data[1])
-
-
-def _saved_step(folder: RunFolder) -> int:
-    state = folder.load_state()
-    return state["step"] if state else 0
+        return accuracy(outputs(network.eval(), data[0], *form), data[1])

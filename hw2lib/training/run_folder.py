@@ -1,9 +1,9 @@
 """One training run on disk: settings, log, training state, and, once finished, weights and a card.
 
-    settings.json      what defines the run; a folder refuses to go on under other settings
-    log.jsonl          one line each few steps
-    state.pt           everything that the next step needs; replaced atomically as training goes
-    weights.safetensors, card.json     the result; the card is written last and makes the run finished
+settings.json      what defines the run; a folder refuses to go on under other settings
+log.jsonl          one line each few steps
+state.pt           everything that the next step needs; replaced atomically as training goes
+weights.safetensors, card.json     the result; the card is written last and makes the run finished
 """
 
 import fcntl
@@ -100,7 +100,9 @@ class RunFolder:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
             reason = str(error).splitlines()[0][:120]
-            raise UserError(f"{file}: not a training state of this project ({reason}); remove it to begin anew") from None
+            raise UserError(
+                f"{file}: not a training state of this project ({reason}); remove it to begin anew"
+            ) from None
         lines = (self.path / "log.jsonl").read_text().splitlines(keepends=True)
         # A line cut short by a kill lies behind the state, as every line of a later step does.
         kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= state["step"]]

@@ -1,0 +1,153 @@
+"""Where a run's folder is, and training of many runs on all cores."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, wait
+from itertools import product
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from hw2lib import data, paths
+from hw2lib.errors import UserError
+from hw2lib.report import dependencies
+from hw2lib.training import dann
+from hw2lib.training.devices import check_device
+from hw2lib.training.run_folder import RunFolder
+
+
+def recipes_for(
+    networks: Iterable[str],
+    recipe_names: Iterable[str],
+    pairs: Iterable[str],
+    methods: Iterable[str],
+    seeds: Iterable[int],
+    preset: str,
+    settings: Iterable[str] = (),
+) -> list[dann.Recipe]:
+    """The recipe of each combination; a pair is written ``mnistm-svhn``, a replaced key ``steps=100``.
+
+    Seeds vary slowest, so that an interrupted sweep has whole tables of fewer seeds.
+    """
+    override = dict(_setting(text) for text in settings)
+    return [
+        dann.recipe_for(network, name, *_domains(pair), method, seed, preset, **override)
+        for seed, network, name, pair, method in product(seeds, networks, recipe_names, pairs, methods)
+    ]
+
+
+def _domains(pair: str) -> tuple[str, str]:
+    source, dash, target = pair.partition("-")
+    if not (source and dash and target):
+        raise UserError(f"a pair is SOURCE-TARGET, such as mnistm-svhn, not '{pair}'")
+    return source, target
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"a setting is KEY=VALUE, such as steps=100, not '{text}'")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def settings_of(recipe: dann.Recipe, preset: str, images) -> dict[str, Any]:
+    """What a run's result depends on: the recipe, the images, and, where training is cheap, the code.
+
+    A run of the preset ``paper`` outlives a change of the code; its card names the commit that made it.
+    """
+    domains = sorted({recipe.source, recipe.target})
+    settings = recipe.model_dump(mode="json") | {"data": {name: images.fingerprint(name) for name in domains}}
+    if preset != "paper":
+        settings["code"] = _digest(*(file.read_bytes() for file in dependencies.modules("import hw2lib.training.dann")))
+    return settings
+
+
+def run_folder(recipe: dann.Recipe, preset: str, images) -> RunFolder:
+    """The folder of a run: the shipped one if it holds this very run, finished, else one below ``build/``.
+
+    Its name ends in a hash of the settings, so that a changed recipe begins a run of its own.
+    """
+    settings = settings_of(recipe, preset, images)
+    name = f"{recipe.title}-{_digest(json.dumps(settings, sort_keys=True).encode())[:8]}"
+    shipped = RunFolder(paths.TRAINED / name, settings)
+    return shipped if shipped.card else RunFolder(paths.runs_dir(preset) / name, settings)
+
+
+def train_all(recipes: list[dann.Recipe], preset: str, data_dir: str = "", device: str = "auto") -> list[RunFolder]:
+    """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order.
+
+    Small networks train faster side by side on one thread each than one after the other on all. Interrupted, the same
+    call goes on. A bar shows the steps of all runs.
+    """
+    images = data.source(preset, data_dir)
+    folders = [run_folder(recipe, preset, images) for recipe in recipes]
+    waiting = [recipe for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
+    cores = len(os.sched_getaffinity(0))
+    workers = min(len(waiting), cores) if check_device(device).type == "cpu" else min(len(waiting), 1)
+    if workers == 0:
+        return folders
+    with tqdm(total=sum(recipe.steps for recipe in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
+        if workers == 1:
+            for recipe in waiting:
+                dann.train(recipe, images, run_folder(recipe, preset, images), device, bar.update)
+        else:
+            _train_side_by_side(waiting, (preset, data_dir, device), workers, cores // workers, bar)
+    return folders
+
+
+def _train_side_by_side(recipes: list[dann.Recipe], common: tuple, workers: int, threads: int, bar: tqdm) -> None:
+    context = multiprocessing.get_context("spawn")
+    steps = context.Value("q", 0)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, steps))
+    try:
+        futures = [pool.submit(_train_one, recipe, *common) for recipe in recipes]
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=1, return_when="FIRST_EXCEPTION")
+            bar.update(steps.value - bar.n)
+            for future in done:
+                future.result()
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(threads: int, steps) -> None:
+    global _steps
+    _steps = steps
+    torch.set_num_threads(threads)
+    # A worker must not outlive a parent that was killed: it would hold the lock of its run folder.
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _train_one(recipe: dann.Recipe, preset: str, data_dir: str, device: str) -> None:
+    images = data.source(preset, data_dir)
+
+    def count(n: int) -> None:
+        with _steps.get_lock():
+            _steps.value += n
+
+    dann.train(recipe, images, run_folder(recipe, preset, images), device, count)
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
