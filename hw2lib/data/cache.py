@@ -44,12 +44,12 @@ class Cached(NamedTuple):
 
 
 def read(folder: Path) -> Cached | None:
-    """The split cached in a folder; None if there is none, or a damaged one."""
+    """The split cached in a folder; None if there is none, or one that cannot be read."""
     try:
         digest = (folder / "sha256").read_text()
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False) if (folder / "labels.npy").exists() else None
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):
         return None
     return Cached(images, labels, digest)
 
