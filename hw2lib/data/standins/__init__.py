@@ -24,6 +24,10 @@ class StandIns:
 
     origin = "stand-in"
 
+    def domains(self) -> tuple[str, ...]:
+        """All domains: the digits', then ``face``."""
+        return (*DIGIT_DOMAINS, FACES)
+
     def load(self, domain: str, split: str) -> ImageSet:
         """Draw one split, once in a process; its arrays are read-only.
 
@@ -40,8 +44,8 @@ class StandIns:
         Raises:
             UserError: an unknown domain.
         """
-        if domain not in (*DIGIT_DOMAINS, FACES):
-            raise UserError(f"stand-ins: unknown domain {domain!r}; there are {', '.join((*DIGIT_DOMAINS, FACES))}")
+        if domain not in self.domains():
+            raise UserError(f"stand-ins: unknown domain {domain!r}; there are {', '.join(self.domains())}")
         return SPLITS[:2] if domain == FACES else SPLITS
 
     def fingerprint(self, domain: str) -> str:

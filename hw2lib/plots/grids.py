@@ -1,0 +1,67 @@
+"""Pictures in rows and columns."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from hw2lib.plots.style import WIDTH
+
+GAP = 2  # pixels of an image between two of them
+
+
+def image_grid(
+    rows: Sequence[np.ndarray], row_titles: Sequence[str] = (), column_titles: Sequence[str] = (), width: float = WIDTH
+) -> Figure:
+    """Images in rows, each with a title to its left, under the titles of the columns.
+
+    Args:
+        rows: one array a row, ``(columns, C, H, W)`` uint8, of one size; C is 1 (grey) or 3 (RGB), row by row. A
+            shorter row leaves its end white.
+        row_titles: one a row, or none.
+        column_titles: one a column, or none.
+        width: of the whole figure, in inches.
+
+    Returns:
+        A figure as high as its images need.
+
+    Raises:
+        ValueError: no images, images of different sizes, not uint8, or titles that are not as many as rows or columns.
+    """
+    grid = mosaic(rows)
+    height, columns = rows[0].shape[2], max(len(row) for row in rows)
+    for titles, count, what in ((row_titles, len(rows), "rows"), (column_titles, columns, "columns")):
+        if len(titles) not in (0, count):
+            raise ValueError(f"{len(titles)} titles for {count} {what}")
+    left = 0.09 * max((len(title) for title in row_titles), default=0)  # inches, enough for these letters
+    top = 0.25 if column_titles else 0.0
+    across = width - left
+    down = across * grid.shape[0] / grid.shape[1]
+
+    figure = plt.figure(figsize=(width, down + top))
+    axes = figure.add_axes((left / width, 0, across / width, down / (down + top)))
+    axes.imshow(grid, interpolation="nearest", aspect="auto")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize="medium", top=True, labeltop=True, bottom=False, labelbottom=False)
+    step_down, step_across = height + GAP, rows[0].shape[3] + GAP
+    axes.set_yticks([step_down * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(row_titles))], row_titles)
+    axes.set_xticks([step_across * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(column_titles))], column_titles)
+    return figure
+
+
+def mosaic(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The images of :func:`image_grid` as one picture, ``(H, W, 3)`` uint8, white between them."""
+    if not rows or not all(len(row) for row in rows):
+        raise ValueError("a grid needs an image in each row")
+    height, width = rows[0].shape[2:]
+    columns = max(len(row) for row in rows)
+    grid = np.full((len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        if row.dtype != np.uint8 or row.shape[1] not in (1, 3) or row.shape[2:] != (height, width):
+            raise ValueError(f"row {i} is {row.shape} {row.dtype}, not (columns, 1 or 3, {height}, {width}) uint8")
+        for j, image in enumerate(row):
+            y, x = i * (height + GAP), j * (width + GAP)
+            grid[y : y + height, x : x + width] = image.transpose(1, 2, 0)  # one channel fills all three
+    return grid
