@@ -55,7 +55,8 @@ cog.out("secret")
 : Accuracy.
 <!-- [[[end]]] -->
 
-<table><caption>Speed.</caption><tr><th>what</th><th>images/s</th></tr><tr><td>fast</td><td>4082</td></tr></table>
+<table><caption>Speed.</caption><tr style="text-align: right;"><th>what</th><th>images/s</th></tr>
+<tr><td>fast</td><td>4082</td></tr><tr><td>much faster</td><td>9082</td></tr></table>
 
 \begin{tabular}{lr} left & right \\ 1 & 2 \end{tabular}
 
@@ -136,8 +137,13 @@ def test_only_tables_with_a_caption_are_numbered(text):
 
 
 def test_tables_of_html_and_latex_keep_their_cells_in_order(text):
-    assert "what images/s fast 4082" in text
+    assert "what images/s fast 4082 much faster 9082" in text
     assert "left right 1 2" in text
+
+
+def test_words_of_a_data_frame_are_set_flush_left(report):
+    where = starts(report)
+    assert where["fast"] == where["much faster"]
 
 
 def test_a_table_of_eight_columns_fits_and_keeps_each_number_on_one_line(report, text):
@@ -185,6 +191,7 @@ def test_a_long_word_of_code_is_broken_inside_the_margins(folder):
 def test_the_same_report_gives_the_same_bytes(folder):
     write_report_pdf(folder / "report.md", folder / "again.pdf")
     assert (folder / "again.pdf").read_bytes() == (folder / "report.pdf").read_bytes()
+    assert "/CreationDate" not in PdfReader(folder / "again.pdf").metadata
 
 
 def test_maths_that_cannot_be_set_is_named_in_a_warning(folder, caplog):
@@ -232,6 +239,15 @@ def test_a_disk_that_fills_up_keeps_the_earlier_pdf(tmp_path, monkeypatch):
         write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes() == b"earlier"
     assert sorted(os.listdir(tmp_path)) == ["report.md", "report.pdf"]
+
+
+def test_who_is_reading_the_earlier_pdf_is_not_disturbed(tmp_path):
+    (tmp_path / "report.md").write_text("# Text")
+    (tmp_path / "report.pdf").write_bytes(b"earlier")
+    with (tmp_path / "report.pdf").open("rb") as reader:
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
+        assert reader.read() == b"earlier"
+    assert words(tmp_path / "report.pdf") == "Text 1"
 
 
 def test_a_report_that_cannot_be_read_is_named(tmp_path):

@@ -1,16 +1,9 @@
 -- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst.
 
--- pandas puts every column on the right.
-local function forget_alignment(tbl)
-  for _, spec in ipairs(tbl.colspecs) do spec[1] = "AlignDefault" end
-  return tbl
-end
-
 -- HTML tables (DataFrames) and LaTeX tabulars are raw text to pandoc's Markdown reader: read them as what they are.
 local function read_block(raw)
   if raw.format == "html" then
-    local doc = pandoc.read(raw.text, "html-native_divs-native_spans")
-    return doc:walk({ Table = forget_alignment }).blocks
+    return pandoc.read(raw.text, "html-native_divs-native_spans").blocks
   elseif raw.format == "tex" or raw.format == "latex" then
     return pandoc.read(raw.text, "latex").blocks
   end
