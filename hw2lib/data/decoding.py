@@ -1,7 +1,9 @@
 """A split's PNG files into one .npy file, on all cores, with a progress bar."""
 
 import hashlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +38,21 @@ def decode(folder: Path, names: list[str], size: int, npy: Path, title: str) -> 
     channels = len(read_png(folder / names[0], size))
     shape = (len(names), channels, size, size)
     digest = hashlib.sha256(repr(shape).encode())
-    with open(npy, "wb") as file, tqdm(total=len(names), desc=title, unit=" images", mininterval=0.5) as bar:
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # joblib's, on work dropped after an error
+        open(npy, "wb") as file,
+        tqdm(total=len(names), desc=title, unit=" images", mininterval=0.5) as bar,
+        closing(_chunks(folder, names, size, channels)) as chunks,
+    ):
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for images in _chunks(folder, names, size, channels):
+        for images in chunks:
             file.write(images)
             digest.update(images)
             bar.update(len(images))
     return digest.hexdigest()
 
 
-def _chunks(folder: Path, names: list[str], size: int, channels: int) -> Iterator[np.ndarray]:
+def _chunks(folder: Path, names: list[str], size: int, channels: int) -> Generator[np.ndarray, None, None]:
     """The images in order, ``(n, C, H, W)`` at a time, by one worker process a core."""
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     in_workers = Parallel(n_jobs=-1 if len(chunks) > 1 else 1, return_as="generator")

@@ -1,6 +1,8 @@
 """A tiny folder of images, a disk that is soon full, and the command line."""
 
+import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,21 +28,39 @@ def small(tmp_path, build) -> Path:
     return tmp_path / "images"
 
 
+class SmallDisk:
+    """A disk of 1 MiB at ``path``. Where nothing may be mounted, a limit on the size of files stands in for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        self._mounted = self._call("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path))
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def leave(self, kib: int) -> None:
+        """Leave so much room, rounded up to the disk's blocks of 4 KiB (or let no file get larger)."""
+        if self._mounted:
+            disk = os.statvfs(self.path)
+            used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024
+            assert self._call("mount", "-o", f"remount,size={used + kib}k", str(self.path))
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, self._limits[1]))
+
+    def close(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+        if self._mounted:
+            self._call("umount", str(self.path))
+
+    @staticmethod
+    def _call(*command: str) -> bool:
+        return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
 @pytest.fixture
 def small_disk(tmp_path):
-    """Makes a folder on a disk of so many KiB; where nothing may be mounted, no file of the process may get larger."""
-    disk, limits = tmp_path / "disk", resource.getrlimit(resource.RLIMIT_FSIZE)
-    disk.mkdir()
-
-    def make(kib: int) -> Path:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(disk)]
-        if subprocess.run(mount, capture_output=True, check=False).returncode:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, limits[1]))
-        return disk
-
-    yield make
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    subprocess.run(["umount", str(disk)], capture_output=True, check=False)
+    disk = SmallDisk(tmp_path / "disk")
+    yield disk
+    disk.close()
 
 
 @pytest.fixture

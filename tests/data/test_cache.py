@@ -182,11 +182,11 @@ def test_a_build_that_is_killed_leaves_nothing_under_the_final_name(small, build
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, build, small_disk, monkeypatch):
     write_2022(tmp_path / "digits/usps", noise(600, channels=1), [0] * 600, sizes=(598, 1, 1))
-    disk = small_disk(64)
-    monkeypatch.setenv("HW2_BUILD", str(disk))
+    small_disk.leave(64)
+    monkeypatch.setenv("HW2_BUILD", str(small_disk.path))
     with pytest.raises(UserError, match=r"the cache cannot be written: .*make room"):
         RealImages(tmp_path).load("usps", "train")
-    assert [path for path in disk.rglob("*") if path.is_file()] == []
+    assert [path for path in small_disk.path.rglob("*") if path.is_file()] == []
     assert len(RealImages(tmp_path).load("usps", "val")) == 1  # which fits
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -128,11 +129,11 @@ def svhn_part(images: np.ndarray, labels: list[int]) -> bytes:
     return buffer.getvalue()
 
 
-def files_below(folder) -> set[str]:
+def files_below(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(what: str, domain: str, data_dir) -> str:
+def refused(what: str, domain: str, data_dir: Path) -> str:
     """The fetch is refused in one line, and no domain is there."""
     with pytest.raises(UserError, match=what) as error:
         fetch(domain, data_dir)
@@ -152,7 +153,7 @@ def test_mnistm_becomes_the_homeworks_layout(publish, mnistm, server, tmp_path):
 
     assert home == data_dir / "digits/mnistm"
     assert (home / "val.csv").read_text() == "image_name,label\n00018.png,8\n00019.png,9\n"
-    assert {path.parts[0] for path in map(type(home), files_below(data_dir))} == {"digits"}
+    assert {path.split("/")[0] for path in files_below(data_dir)} == {"digits"}
     source = RealImages(data_dir)
     assert [len(source.load("mnistm", split)) for split in source.splits("mnistm")] == [18, 2, 5]
     np.testing.assert_array_equal(source.load("mnistm", "val").images, noise(20, size=32)[18:, :, 2:30, 2:30])
@@ -241,6 +242,17 @@ def test_files_that_came_whole_are_not_fetched_again(publish, server, tmp_path, 
     assert [name for name, _ in server.asked] == ["train_32x32.mat", "test_32x32.mat", "test_32x32.mat"]
 
 
+def test_what_a_killed_fetch_had_written_is_not_taken_for_images(publish, mnistm, tmp_path):
+    publish("mnistm", mnistm)
+    left = tmp_path / "digits/.mnistm.building/data/00099.png"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    home = fetch("mnistm", tmp_path)
+    assert len(list((home / "data").iterdir())) == 25
+    assert RealImages(tmp_path).domains() == ("mnistm",)
+    assert not left.parent.parent.exists()
+
+
 def test_no_server_is_one_line(publish, mnistm, server, tmp_path):
     publish("mnistm", mnistm)
     server.shutdown()
@@ -304,16 +316,19 @@ def test_an_archive_that_ends_early_is_refused(publish, mnistm, tmp_path):
 
 def test_a_disk_that_is_full_during_the_download_is_one_line(publish, mnistm, small_disk):
     publish("mnistm", mnistm)
-    disk = small_disk(32)
-    refused("make room", "mnistm", disk)
-    assert files_below(disk) == {"downloads/mnistm/mnist_m.tar.gz.part"}
+    small_disk.leave(32)
+    refused("make room", "mnistm", small_disk.path)
+    assert files_below(small_disk.path) == {"downloads/mnistm/mnist_m.tar.gz.part"}
 
 
 def test_a_disk_that_is_full_while_images_are_written_is_one_line(publish, mnistm, small_disk):
     publish("mnistm", mnistm)
-    disk = small_disk(120)  # holds the archive, 78 KiB, and a few images of 4 KiB
-    refused("make room", "mnistm", disk)
-    assert files_below(disk) == {"downloads/mnistm/mnist_m.tar.gz"}
+    archive = small_disk.path / "downloads/mnistm/mnist_m.tar.gz"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(mnistm["mnist_m.tar.gz"])
+    small_disk.leave(2)
+    refused("make room", "mnistm", small_disk.path)
+    assert files_below(small_disk.path) == {"downloads/mnistm/mnist_m.tar.gz"}
 
 
 # What is not fetched
