@@ -64,7 +64,8 @@ def settings_of(recipe: dann.Recipe, preset: str, images) -> dict[str, Any]:
     A run of the preset ``paper`` outlives a change of the code; its card names the commit that made it.
     """
     domains = sorted({recipe.source, recipe.target})
-    settings = recipe.model_dump(mode="json") | {"data": {name: images.fingerprint(name) for name in domains}}
+    # Without defaults: a key that the recipes get later does not make the runs from before it other runs.
+    settings = recipe.model_dump(mode="json", exclude_defaults=True) | {"data": {name: images.fingerprint(name) for name in domains}}
     if preset != "paper":
         settings["code"] = _digest(*(file.read_bytes() for file in dependencies.modules("import hw2lib.training.dann")))
     return settings
