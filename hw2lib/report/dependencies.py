@@ -5,6 +5,7 @@ fresh clone has any.
 """
 
 import ast
+import functools
 import hashlib
 import importlib
 import json
@@ -40,17 +41,21 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         UserError: no such notebook, or a parameter without a value.
     """
     file = notebook_file(notebook)
-    cells = parameters.load(file).cells
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    cells = parameters.load(file)["cells"]
+    code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
     declared = {"preset", *parameters.read(file)}
     if missing := declared - values.keys():
         raise UserError(f"{notebook}: report.Page(parameters=...) lacks {', '.join(sorted(missing))}")
     settings = json.dumps({name: values[name] for name in sorted(declared.difference(PLACES))}, default=str)
     text = code + settings
+    try:
+        library = modules(code)
+    except SyntaxError as error:
+        raise UserError(f"{notebook}: it, or a module that it imports, is not Python: {error}") from None
     records = [record.path(preset, name) for name in after(notebook)]
-    files = [path for path in (*modules(code), *_recipes(text), *records) if path.is_file()]
+    files = [path for path in (*library, *_recipes(text, library), *records) if path.is_file()]
     return {
-        _name(file): _sha256(json.dumps([[cell.cell_type, cell.source] for cell in cells]).encode()),
+        _name(file): _sha256(json.dumps([[cell["cell_type"], cell["source"]] for cell in cells]).encode()),
         "parameters": _sha256(settings.encode()),
         **{_name(path): _sha256(path.read_bytes()) for path in files},
         **_fingerprints(preset, values.get("data_dir", ""), text),
@@ -70,7 +75,7 @@ def data_fingerprints(inputs: dict[str, str]) -> dict[str, str]:
 
 def after(notebook: str) -> list[str]:
     """The notebooks whose records this one reads."""
-    return list(parameters.load(notebook_file(notebook)).metadata.get("hw2lib", {}).get("after", []))
+    return list(parameters.load(notebook_file(notebook))["metadata"].get("hw2lib", {}).get("after", []))
 
 
 def notebook_file(notebook: str) -> Path:
@@ -81,7 +86,7 @@ def notebook_file(notebook: str) -> Path:
 def modules(code: str) -> list[Path]:
     """The files of hw2lib that ``code`` imports, and those that they import in turn; imports inside functions count."""
     found: set[Path] = set()
-    waiting = _imports(code, package="")
+    waiting = set(_imports(_without_magics(code), package=""))
     while waiting:
         file = waiting.pop()
         if file not in found:
@@ -91,10 +96,11 @@ def modules(code: str) -> list[Path]:
     return sorted(found)
 
 
-def _imports(source: str, package: str) -> set[Path]:
+@functools.cache
+def _imports(source: str, package: str) -> frozenset[Path]:
     """The files of hw2lib that one source imports itself, with the packages around them."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(_without_magics(source))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -106,7 +112,7 @@ def _imports(source: str, package: str) -> set[Path]:
         for depth in range(1, len(parts) + 1):
             place = paths.ROOT.joinpath(*parts[:depth])
             files.update(file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
-    return files
+    return frozenset(files)
 
 
 def _without_magics(source: str) -> str:
@@ -114,9 +120,14 @@ def _without_magics(source: str) -> str:
     return re.sub(r"^(\s*)([%!].*|[\w.]+\?+\s*)$", r"\1pass", source, flags=re.MULTILINE)
 
 
-def _recipes(text: str) -> list[Path]:
-    recipes = sorted((paths.ROOT / "hw2lib" / "recipes").glob("*.toml"))
-    return [file for file in recipes if re.search(rf"(?<![\w-]){re.escape(file.stem)}(?![\w-])", text)]
+def _recipes(text: str, library: list[Path]) -> list[Path]:
+    """The recipes that the notebook names, or that a module which it uses names in quotes."""
+    quoted = "\n".join(file.read_text(encoding="utf-8") for file in library)
+    return [
+        file
+        for file in sorted((paths.ROOT / "hw2lib" / "recipes").glob("*.toml"))
+        if f'"{file.stem}"' in quoted or re.search(rf"(?<![\w-]){re.escape(file.stem)}(?![\w-])", text)
+    ]
 
 
 def _fingerprints(preset: str, data_dir: str, text: str) -> dict[str, str]:

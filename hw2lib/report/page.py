@@ -146,9 +146,9 @@ class Page:
         return {"origin": self._data.origin, "description": self._data.describe(), "fingerprints": fingerprints}
 
     def _caption(self, caption: str, provenance: str) -> str:
-        parts = (caption, self._data.describe() if self._data else "", provenance)
-        sentences = [markdown.one_line(part).rstrip(".") + "." for part in parts if part.strip()]
-        return " ".join(sentences)
+        source = "; ".join(filter(None, [self._data.describe() if self._data else "", provenance.strip(" .")]))
+        sentence = markdown.one_line(caption).rstrip(".") + "."
+        return f"{sentence} Source: {source}." if source else sentence
 
     def _file(self, name: str):
         self._require_open()

@@ -1,0 +1,172 @@
+"""``report.md``: its figures, tables and numbers come from records, through cog blocks.
+
+In the source a block is a comment, with what it made under it::
+
+    <!-- [[[cog document.figure("51_dann_accuracy", "tsne") ]]] -->
+    <!-- [[[end]]] -->
+
+``document`` is a `Document`. What no record holds is shown as **missing**; it is never an error and never invented.
+
+Passages between ``<!-- only: paper -->`` and ``<!-- end only -->`` discuss the real results and are left out elsewhere.
+A passage for other presets is one comment, so that readers of ``report.md`` do not see it::
+
+    <!-- only: quick smoke
+    It may not hold a block or another comment.
+    -->
+"""
+
+import html
+import io
+import os
+import re
+import string
+from pathlib import Path
+
+from hw2lib import paths
+from hw2lib.errors import UserError
+from hw2lib.report import markdown, record
+
+MISSING = "**missing**"
+
+
+class Document:
+    """What a block may call; each method writes Markdown in its place.
+
+    Args:
+        preset: whose records are read.
+        write: takes the text, such as ``cog.outl``.
+    """
+
+    def __init__(self, preset: str, write) -> None:
+        self._preset = preset
+        self._write = write
+
+    def figure(self, notebook: str, name: str) -> None:
+        """A figure with its caption, in HTML because Markdown's image shows none on GitHub."""
+        figures = {figure["file"]: figure for figure in self._read(notebook)["figures"]}
+        file = record.path(self._preset, notebook).with_name(f"{name}.png")
+        if file.name not in figures or not file.is_file():
+            self._write(f"{MISSING}: figure {name} of {notebook}")
+            return
+        source = file.relative_to(paths.report_dir(self._preset)).as_posix()
+        caption = html.escape(figures[file.name]["caption"])
+        self._write(f'<figure>\n<img src="{source}" alt="{caption}">\n<figcaption>{caption}</figcaption>\n</figure>')
+
+    def table(self, notebook: str, name: str) -> None:
+        """A table with its caption."""
+        table = self._read(notebook)["tables"].get(name)
+        self._write(markdown.pipe_table(**table) if table else f"{MISSING}: table {name} of {notebook}")
+
+    def text(self, template: str) -> None:
+        """Prose with values: ``"DANN reaches {51_dann_accuracy.dann_mean:.1f} %"``; a brace of LaTeX is doubled."""
+        self._write(_Values(self._read).format(template).strip())
+
+    def provenance(self, notebook: str) -> None:
+        """How the results of a notebook were made, in one sentence."""
+        found = self._read(notebook)
+        if not found["completed"]:
+            self._write(f"{MISSING}: {notebook}")
+            return
+        hardware, minutes = found["hardware"], found["seconds"] / 60
+        commit = f", commit {found['commit'][:10]}" if found["commit"] else ""
+        commit += " with changes" if found["dirty"] else ""
+        machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
+        data = f" from {found['data']['description']}" if found["data"] else ""
+        self._write(
+            f"`{notebook}` (preset {found['preset']}{commit}) was made{data} on {machine} with torch {found['torch']}"
+            f" in {minutes:.1f} minutes."
+        )
+
+    def _read(self, notebook: str) -> dict:
+        nothing = {"completed": False, "figures": [], "tables": {}, "values": {}}
+        return record.read(self._preset, notebook) or nothing
+
+
+class _Values(string.Formatter):
+    """Looks up ``{notebook.value:format}``."""
+
+    def __init__(self, read) -> None:
+        self._read = read
+
+    def get_field(self, field_name, args, kwargs):
+        notebook, _, name = field_name.partition(".")
+        return self._read(notebook)["values"].get(name), field_name
+
+    def format_field(self, value, format_spec):
+        return MISSING if value is None else super().format_field(value, format_spec)
+
+
+def source() -> Path:
+    """The report that people write; for the preset ``paper`` it is also the one that is filled."""
+    return paths.ROOT / "report.md"
+
+
+def fill(text: str, preset: str) -> str:
+    """The report of a preset from its source.
+
+    Raises:
+        UserError: a block or a passage that cannot be understood.
+    """
+    import cogapp
+
+    if preset != "paper":
+        text = _select_passages(text, preset)
+    cog = cogapp.Cog()
+    cog.options.delete_code = preset != "paper"
+    filled = io.StringIO()
+    document = Document(preset, write=lambda text: cog.cogmodule.outl(text))
+    try:
+        cog.process_file(io.StringIO(text), filled, fname="report.md", globals={"document": document})
+    except (cogapp.cogapp.CogError, SyntaxError) as error:
+        raise UserError(f"report.md: {markdown.one_line(str(error))}") from None
+    return filled.getvalue() if preset == "paper" else _with_note(filled.getvalue(), preset)
+
+
+def write(preset: str) -> Path:
+    """Fill the report of a preset and put it into its place; a report that already says so is not touched."""
+    text = fill(_read_source(), preset)
+    target = paths.report_dir(preset) / "report.md"
+    if not target.exists() or target.read_text(encoding="utf-8") != text:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(".report.md.partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+    return target
+
+
+def difference() -> str:
+    """The first line in which ``report.md`` and the records of the preset ``paper`` differ, or nothing."""
+    written = _read_source().splitlines()
+    right = fill("\n".join(written) + "\n", "paper").splitlines()
+    for number, (is_now, should) in enumerate(zip([*written, ""], [*right, ""], strict=False), start=1):
+        if is_now != should:
+            return f"report.md, line {number}: {is_now!r} should be {should!r}"
+    return ""
+
+
+def _read_source() -> str:
+    try:
+        return source().read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"there is no {source()}") from None
+
+
+def _select_passages(text: str, preset: str) -> str:
+    text = re.sub(r"<!-- only: paper -->.*?<!-- end only -->\n?", "", text, flags=re.DOTALL)
+    hidden = re.compile(r"<!-- only: ([\w ]+)\n(.*?)-->\n?", flags=re.DOTALL)
+    text = hidden.sub(lambda found: found[2] if preset in found[1].split() else "", text)
+    if left := re.search(r"<!-- (only:|end only).*", text):
+        raise UserError(f"report.md: {left[0]!r} has no counterpart")
+    return text
+
+
+def _with_note(text: str, preset: str) -> str:
+    """Say on top, below the front matter, what this copy of the report is made from."""
+    records = [record.read(preset, file.parent.name) for file in paths.figures_dir(preset).glob(f"*/{record.FILE}")]
+    images = sorted({found["data"]["description"] for found in records if found and found["data"]})
+    note = (
+        f"> **Preset `{preset}`.** The pictures and numbers of this copy come from "
+        f"{' and '.join(images) or 'no images'}. They show that everything works, and are compared with nobody's.\n\n"
+    )
+    front = re.match(r"---\n.*?\n---\n+", text, flags=re.DOTALL)
+    return text[: front.end()] + note + text[front.end() :] if front else note + text

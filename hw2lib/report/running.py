@@ -1,0 +1,133 @@
+"""Running one notebook through papermill: checked first, and believed only when its record says that it is complete."""
+
+import contextlib
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from hw2lib import paths
+from hw2lib.errors import UserError
+from hw2lib.report import markdown, parameters, record
+
+
+def names() -> list[str]:
+    """All notebooks, in the order of the report."""
+    return sorted(file.stem for file in paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
+
+
+def find(name: str) -> str:
+    """The notebook that a user means by its number, its name, the beginning of its name, or its path.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    path = Path(name)
+    stem = path.name.removesuffix(".ipynb")
+    at_home = path.parent == Path() or path.parent.resolve() == paths.NOTEBOOKS
+    found = [n for n in names() if n == stem] or [n for n in names() if stem and n.startswith(stem)]
+    if at_home and len(found) == 1:
+        return found[0]
+    choices = ", ".join(found if at_home and found else names())
+    raise UserError(f"{'several notebooks are' if at_home and found else 'no notebook is'} called {name!r}: {choices}")
+
+
+def run_notebook(name: str, overrides: dict[str, str]) -> Path:
+    """Run a notebook; the executed copy is kept in ``paths.executed_dir``, as ``NAME.failed.ipynb`` when it failed.
+
+    Args:
+        name: see `find`.
+        overrides: parameters as text, see `hw2lib.report.parameters.check`.
+
+    Returns:
+        The folder of its figures and its record.
+
+    Raises:
+        UserError: a parameter is wrong (nothing has run), a cell failed, the kernel died, or the notebook came to its
+            end without finishing its page. Earlier figures are then as they were.
+    """
+    notebook = find(name)
+    source = paths.NOTEBOOKS / f"{notebook}.ipynb"
+    checked = parameters.check(source, overrides)
+    values = {p.name: p.default for p in parameters.read(source).values()} | checked
+    preset = values.get("preset")
+    _check_choices(notebook, values)
+
+    executed = paths.executed_dir(preset) / f"{notebook}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    partial, failed = executed.with_name(f".{notebook}.partial.ipynb"), executed.with_suffix(".failed.ipynb")
+    partial.unlink(missing_ok=True)
+    try:
+        with _run_id() as run:
+            _execute(notebook, source, partial, checked)
+        found = record.read(preset, notebook)
+        if found is None or found["run"] != run:
+            raise UserError(f"{notebook}: it ran to its end without page.finish(), so there is no new record")
+    except BaseException:
+        if partial.exists():
+            os.replace(partial, failed)
+        raise
+    os.replace(partial, executed)
+    failed.unlink(missing_ok=True)
+    return record.path(preset, notebook).parent
+
+
+def _check_choices(notebook: str, values: dict) -> None:
+    """What the library would refuse as well, but only once the kernel is up."""
+    if values.get("preset") not in paths.PRESETS:
+        allowed = ", ".join(paths.PRESETS)
+        raise UserError(f"{notebook}: parameter preset must be one of {allowed}, not {values.get('preset')!r}")
+    if values.get("device", "auto") not in ("auto", "cpu"):
+        from hw2lib.training.devices import check_device
+
+        check_device(values["device"])
+
+
+def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it has to say is raised as well
+    try:
+        papermill.execute_notebook(
+            source,
+            target,
+            checked,
+            cwd=source.parent,
+            progress_bar=sys.stderr.isatty(),
+            start_timeout=300,
+            extra_arguments=["--log-level=ERROR"],  # of the kernel
+        )
+    except papermill.PapermillExecutionError as error:
+        what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
+        raise UserError(f"{notebook}, {_cell(error.exec_count, error.source)}: {markdown.one_line(what)}") from None
+    except DeadKernelError:
+        raise UserError(f"{notebook}, {_last_cell(target)}: the kernel died (killed, or out of memory?)") from None
+    except NoSuchKernel as error:
+        raise UserError(f"{notebook}: Jupyter has no kernel {error.name!r}; run `make setup`") from None
+
+
+@contextlib.contextmanager
+def _run_id() -> Iterator[str]:
+    """Give the kernel a mark that its record has to carry."""
+    run = uuid.uuid4().hex
+    os.environ["HW2_RUN_ID"] = run
+    try:
+        yield run
+    finally:
+        del os.environ["HW2_RUN_ID"]
+
+
+def _cell(count: int | None, source: str) -> str:
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    return f"cell [{count}] {lines[0]!r}" if lines else f"cell [{count}]"
+
+
+def _last_cell(executed: Path) -> str:
+    """The cell that a dead kernel had begun; the copy calls it completed, and maybe it has no number yet."""
+    cells = parameters.load(executed)["cells"] if executed.exists() else []
+    begun = [cell for cell in cells if cell["metadata"].get("papermill", {}).get("start_time")]
+    return _cell(len(begun), begun[-1]["source"]) if begun else "before its first cell"

@@ -1,0 +1,84 @@
+"""What ``hw2 report`` runs again, and what it leaves alone. Snakemake and the kernels are real."""
+
+import os
+import time
+
+import pytest
+
+COUNTED = "page.value('answer', {answer} + seed)\nfrom pathlib import Path\nopen('runs.txt', 'a').write('{name}\\n')"
+
+
+@pytest.fixture(scope="module")
+def report(project):
+    """Three notebooks that have run: one alone uses a module, one follows another."""
+    module = project.root / "hw2lib" / "only_here.py"
+    module.write_text("ANSWER = 41\n")
+    imports = "from hw2lib.only_here import ANSWER\n"
+    project.notebook("10_module", imports + COUNTED.format(name="10", answer="ANSWER"))
+    project.notebook("20_plain", COUNTED.format(name="20", answer="1"))
+    project.notebook("30_after", COUNTED.format(name="30", answer="2"), after=["20_plain"])
+    (project.root / "report.md").write_text(
+        "---\ntitle: Report\n---\n\n# One\n\n"
+        '<!-- [[[cog document.text("It is {10_module.answer}.") ]]] -->\n<!-- [[[end]]] -->\n'
+    )
+    assert ran(project) == ["10", "20", "30"]
+    return project
+
+
+def ran(project, *arguments, fails=False) -> list[str]:
+    """Bring the report up to date; return the notebooks that ran."""
+    log = project.root / "notebooks" / "runs.txt"
+    log.write_text("")
+    done = project.hw2("report", "--preset", "smoke", "--cores", "2", *arguments)
+    assert (done.returncode != 0) == fails, done.stderr
+    project.stderr = done.stderr
+    return sorted(log.read_text().split())
+
+
+def test_the_report_says_what_the_records_say(report):
+    text = (report.root / "build/smoke/report.md").read_text()
+    assert "It is 41." in text
+    assert "cog" not in text
+    assert (report.root / "build/smoke/report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_nothing_changed_nothing_runs(report):
+    assert ran(report) == []
+
+
+def test_time_stamps_do_not_matter(report):
+    for file in [
+        *report.root.glob("hw2lib/**/*.py"),
+        *report.root.glob("notebooks/*"),
+        *report.root.glob("build/**/*"),
+    ]:
+        os.utime(file, (time.time() + 60, time.time() + 60))
+    assert ran(report) == []
+
+
+def test_a_changed_module_runs_exactly_the_notebook_that_uses_it(report):
+    (report.root / "hw2lib/only_here.py").write_text("ANSWER = 42\n")
+    assert ran(report) == ["10"]
+    assert "10_module is out of date: hw2lib/only_here.py" in report.stderr
+    assert "It is 42." in (report.root / "build/smoke/report.md").read_text()
+
+
+def test_a_failing_notebook_is_named_and_the_others_run_with_what_follows_them(report):
+    before = report.contents("10_module")
+    report.notebook("10_module", "1 / 0")
+    report.notebook("20_plain", COUNTED.format(name="20", answer="10"))
+    assert ran(report, fails=True) == ["20", "30"]
+    assert "hw2: error: 10_module, cell [4] '1 / 0': ZeroDivisionError: division by zero" in report.stderr
+    assert report.stderr.splitlines()[-1].startswith("hw2: error: not up to date: 10_module;")
+    assert report.contents("10_module") == before
+
+
+def test_wrong_settings_are_one_line(report):
+    for arguments, told in [
+        (["-p", "sed=1"], "no notebook has a parameter 'sed'; there are device, preset, seed"),
+        (["--preset", "huge"], "unknown preset 'huge'"),
+    ]:
+        done = report.hw2("report", *arguments)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -1,0 +1,93 @@
+"""Real kernels: what a run leaves behind when it is good, and when it is not."""
+
+import re
+
+import pytest
+
+from hw2lib.errors import UserError
+from hw2lib.report import parameters, running
+
+FIGURE = """\
+import matplotlib.pyplot as plt
+fig, ax = plt.subplots(figsize=(1, 1))
+ax.plot([0, seed])
+page.figure(fig, "line", caption="A line.")
+page.value("seed", seed)"""
+
+
+@pytest.fixture(scope="module")
+def good(project):
+    """A notebook that has run once, with its results."""
+    project.notebook("10_good", FIGURE)
+    done = project.hw2("run", "10", "-p", "preset=smoke", "-p", "seed=3")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def test_a_good_run_leaves_figure_record_and_executed_copy(good):
+    record = good.record("10_good")
+    assert record["completed"] is True
+    assert record["values"] == {"seed": 3}
+    assert record["parameters"] == {"preset": "smoke", "seed": 3, "device": "auto"}
+    assert record["figures"] == [{"file": "line.png", "caption": "A line."}]
+    assert good.contents("10_good")["line.png"].startswith(b"\x89PNG")
+    assert [file.name for file in (good.root / "build/smoke/executed").glob("10*")] == ["10_good.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("x = 1\n\n1 / 0", ["cell [4]", "ZeroDivisionError: division by zero"]),
+        ("import os\nos.kill(os.getpid(), 9)", ["cell [4] \"page.value('half', 1)\": the kernel died"]),
+        ("import sys\nsys.exit()", ["page.finish()"]),
+        ("raise report.page.UserError('no images in /nowhere')", ["no images in /nowhere"]),
+    ],
+)
+def test_a_failed_run_is_one_line_and_leaves_the_earlier_result_alone(good, cell, told):
+    before, executed = good.contents("10_good"), good.root / "build/smoke/executed/10_good.ipynb"
+    copy = executed.read_bytes()
+    good.notebook("10_good", f"page.value('half', 1)\n{cell}")
+    done = good.hw2("run", "10_good", "-p", "preset=smoke", "-p", "seed=4")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("hw2: error: 10_good")
+    assert all(part in done.stderr for part in told), done.stderr
+    assert good.contents("10_good") == before
+    assert executed.read_bytes() == copy
+    assert executed.with_name("10_good.failed.ipynb").exists()
+
+
+def test_a_notebook_that_finishes_no_page_has_failed(good):
+    good.bare_notebook("11_pageless", "1 + 1")
+    done = good.hw2("run", "11", "-p", "preset=smoke")
+    assert done.returncode == 2
+    assert "page.finish()" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("sed=1", "did you mean seed?"),
+        ("seed=banana", "must be an integer, not 'banana'"),
+        ("seed", "NAME=VALUE"),
+        ("preset=huge", "smoke, quick, paper"),
+        ("device=tpu", "choose auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_a_wrong_parameter_stops_before_anything_runs(home, write_notebook, setting, told):
+    write_notebook("12_some")
+    with pytest.raises(UserError, match=re.escape(told)):
+        running.run_notebook("12", parameters.split([setting]))
+    assert not (home / "build").exists()
+
+
+def test_a_notebook_is_found_by_number_name_or_path(home):
+    for name in ("50_dann_architectures", "51_dann_accuracy", "00_data"):
+        (home / "notebooks" / f"{name}.ipynb").touch()
+    assert running.find("51") == running.find("51_dann_accuracy.ipynb") == "51_dann_accuracy"
+    assert running.find(str(home / "notebooks/00_data.ipynb")) == "00_data"
+    with pytest.raises(UserError, match="several notebooks are called '5': 50_dann_architectures, 51_dann_accuracy$"):
+        running.find("5")
+    for unknown in ("7", "", str(home / "elsewhere/00_data.ipynb")):
+        with pytest.raises(UserError, match="no notebook is called .*: 00_data, 50_dann"):
+            running.find(unknown)
