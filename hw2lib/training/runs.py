@@ -15,10 +15,12 @@ from tqdm.auto import tqdm
 
 from hw2lib import data, paths
 from hw2lib.errors import UserError
+from hw2lib.models import build
+from hw2lib.models.dann import DANN
 from hw2lib.report import dependencies
 from hw2lib.training import dann
 from hw2lib.training.devices import check_device
-from hw2lib.training.run_folder import RunFolder
+from hw2lib.training.run_folder import RunFolder, load_weights
 
 
 def recipes_for(
@@ -65,7 +67,9 @@ def settings_of(recipe: dann.Recipe, preset: str, images) -> dict[str, Any]:
     """
     domains = sorted({recipe.source, recipe.target})
     # Without defaults: a key that the recipes get later does not make the runs from before it other runs.
-    settings = recipe.model_dump(mode="json", exclude_defaults=True) | {"data": {name: images.fingerprint(name) for name in domains}}
+    settings = recipe.model_dump(mode="json", exclude_defaults=True) | {
+        "data": {name: images.fingerprint(name) for name in domains}
+    }
     if preset != "paper":
         settings["code"] = _digest(*(file.read_bytes() for file in dependencies.modules("import hw2lib.training.dann")))
     return settings
@@ -152,3 +156,16 @@ def _digest(*parts: bytes) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+def load_network(folder: RunFolder) -> tuple[DANN, tuple[int, int, str]]:
+    """The trained network of a finished run, ready to evaluate, and the form of its input: channels, size, normalisation.
+
+    Raises:
+        UserError: the run is not finished, or it ships without weights.
+    """
+    if not folder.card:
+        raise UserError(f"{folder.path}: the run is not finished; train it with hw2 train")
+    network = build(folder.settings["network"])
+    load_weights(network, folder.path / "weights.safetensors")
+    return network.eval(), (network.inputs.channels, network.inputs.size, folder.settings["normalisation"])

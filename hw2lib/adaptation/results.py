@@ -1,0 +1,107 @@
+"""Tables of finished runs. A run counts when its card is there; a cell without runs says so."""
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
+
+from hw2lib.data.image_set import TITLES
+from hw2lib.training.run_folder import RunFolder
+
+METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}
+MISSING = "missing"
+
+
+def results_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """One row a finished run: what it was, its accuracies in percent, how long it took and on what."""
+    return pd.DataFrame([_row(folder.card) for folder in folders if folder.card])
+
+
+def _row(card: dict[str, Any]) -> dict[str, Any]:
+    settings = card["settings"]
+    return {
+        **{key: settings[key] for key in ("network", "recipe", "method", "seed", "steps", "batch")},
+        "pair": f"{settings['source']}-{settings['target']}",
+        "val": card["accuracy"]["target val"],
+        "test": card["accuracy"]["target test"],
+        "oracle": card["oracle"],
+        "curve": card["curve"],
+        "minutes": card["seconds"] / 60,
+        "commit": card["commit"],
+        "hardware": card["hardware"]["gpu"] or card["hardware"]["cpu"],
+        "precision": card["precision"],
+    }
+
+
+def pair_title(pair: str) -> str:
+    """``mnistm-svhn`` as ``MNIST-M to SVHN``."""
+    source, target = pair.split("-")
+    return f"{TITLES.get(source, source)} to {TITLES.get(target, target)}"
+
+
+def spread(values: Sequence[float | None], seeds: int) -> str:
+    """``72.4 ± 0.3``: mean and sample standard deviation; fewer values than `seeds` are said so."""
+    there = [value for value in values if value is not None and value == value]
+    if not there:
+        return MISSING
+    text = f"{mean(there):.1f} ± {stdev(there):.1f}" if len(there) > 1 else f"{there[0]:.1f}"
+    return text if len(there) == seeds else f"{text} ({len(there)} of {seeds} seeds)"
+
+
+def accuracy_table(
+    frame: pd.DataFrame, column: str, networks: Sequence[str], recipes: Sequence[str], pairs: Sequence[str], seeds: int
+) -> pd.DataFrame:
+    """Rows: network and recipe; columns: each method of each pair; cells: `column` as mean and spread over seeds."""
+    rows = []
+    for network in networks:
+        for recipe in recipes:
+            row = {"network": network, "recipe": recipe}
+            for pair in pairs:
+                for method, title in METHOD_TITLES.items():
+                    cell = select(frame, network=network, recipe=recipe, pair=pair, method=method)
+                    row[f"{pair_title(pair)}: {title}"] = spread(cell.get(column, []), seeds)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def oracle_table(
+    frame: pd.DataFrame, networks: Sequence[str], recipes: Sequence[str], pairs: Sequence[str], seeds: int
+) -> pd.DataFrame:
+    """DANN on each pair: the last step beside the oracle, which picks the best step on the test labels."""
+    rows = []
+    for network in networks:
+        for recipe in recipes:
+            row = {"network": network, "recipe": recipe}
+            for pair in pairs:
+                cell = select(frame, network=network, recipe=recipe, pair=pair, method="dann")
+                for column, title in (("test", "last step"), ("oracle", "oracle")):
+                    row[f"{pair_title(pair)}: {title}"] = spread(cell.get(column, []), seeds)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def training_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """How long and on what each kind of run was trained."""
+    kinds = frame.groupby(["network", "recipe", "pair", "method"], sort=False)
+    rows = [
+        {
+            "network": network,
+            "recipe": recipe,
+            "pair": pair_title(pair),
+            "method": METHOD_TITLES[method],
+            "steps": int(runs["steps"].iloc[0]),
+            "batch": int(runs["batch"].iloc[0]),
+            "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),
+            "minutes a run": f"{runs['minutes'].mean():.1f}",
+        }
+        for (network, recipe, pair, method), runs in kinds
+    ]
+    return pd.DataFrame(rows)
+
+
+def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The rows in which each named column has that value."""
+    for column, value in values.items():
+        frame = frame[frame[column] == value] if column in frame else frame.iloc[:0]
+    return frame

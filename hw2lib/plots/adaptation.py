@@ -1,0 +1,138 @@
+"""Figures of the adaptation part: the idea, accuracies, curves, feature spaces."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from sklearn.manifold import TSNE
+
+from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
+from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.plots.style import PALETTE, WIDTH
+
+METHOD_COLOURS = {"source-only": PALETTE[1], "dann": PALETTE[0], "target-only": PALETTE[2]}
+METHOD_MARKERS = {"source-only": "s", "dann": "o", "target-only": "^"}
+# Ten colours for ten digits (Paul Tol, muted), and the digit itself written at its cluster.
+DIGIT_COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
+)  # fmt: skip
+
+
+def idea() -> Figure:
+    """The three parts of a DANN and which loss trains which, beside the schedule of the reversal."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.4), width_ratios=(1.9, 1))
+    left.set(xlim=(0, 10), ylim=(0, 5))
+    left.axis("off")
+    boxes = {
+        "images\nof both": (0.1, 2.0, 1.5, "#eeeeee"),
+        "feature\nextractor": (2.3, 2.0, 1.7, "#cfe2f3"),
+        "label\npredictor": (6.3, 3.4, 1.7, "#d9ead3"),
+        "domain\nclassifier": (6.3, 0.6, 1.7, "#fbe0c4"),
+        "reverse\ngradient": (4.4, 0.6, 1.4, "#f4cccc"),
+    }
+    for text, (x, y, width, colour) in boxes.items():
+        left.add_patch(FancyBboxPatch((x, y), width, 1.1, boxstyle="round,pad=0.08", fc=colour, ec="#444444", lw=0.8))
+        left.text(x + width / 2, y + 0.55, text, ha="center", va="center", fontsize=8)
+    for start, end in (
+        ((1.7, 2.55), (2.2, 2.55)), ((4.1, 2.8), (6.2, 3.9)), ((3.6, 1.9), (4.3, 1.3)),
+        ((5.9, 1.15), (6.2, 1.15)), ((8.1, 3.95), (8.6, 3.95)), ((8.1, 1.15), (8.6, 1.15)),
+    ):  # fmt: skip
+        left.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, lw=0.9, color="#444444"))
+    left.text(8.7, 3.95, "label loss,\nsource only", va="center", fontsize=8)
+    left.text(8.7, 1.15, "domain loss,\nboth", va="center", fontsize=8)
+
+    progress = np.linspace(0, 1, 200)
+    right.plot(progress, [reversal_strength(p) for p in progress])
+    right.set(xlabel="fraction of training $p$", ylabel=r"reversal strength $\lambda$", xlim=(0, 1), ylim=(0, 1.05))
+    figure.tight_layout()
+    return figure
+
+
+def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
+    """Test accuracy of the last step: a mark a seed, a row for each network and recipe, a panel a pair."""
+    kinds = list(dict.fromkeys(zip(frame["network"], frame["recipe"], strict=True)))
+    figure, panels = plt.subplots(
+        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(kinds)), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, pair in zip(panels[0], pairs, strict=True):
+        for row, (network, recipe) in enumerate(kinds):
+            for shift, (method, title) in enumerate(METHOD_TITLES.items()):
+                runs = select(frame, network=network, recipe=recipe, pair=pair, method=method).dropna(subset=["test"])
+                style = {"color": METHOD_COLOURS[method], "marker": METHOD_MARKERS[method]}
+                axes.plot(
+                    runs["test"], [row + 0.2 * (shift - 1)] * len(runs), ls="", ms=5, alpha=0.75,
+                    label=title if row == 0 else None, **style,
+                )  # fmt: skip
+        axes.set(title=pair_title(pair), xlabel="accuracy on target test, %")
+        axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
+        axes.invert_yaxis() if pair == pairs[0] else None
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
+    """Target test accuracy over training: mean of the seeds and the range between them."""
+    figure, panels = plt.subplots(
+        len(recipes), len(pairs), figsize=(WIDTH, 0.6 + 1.9 * len(recipes)), sharey="col", squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for row, recipe in enumerate(recipes):
+        for axes, pair in zip(panels[row], pairs, strict=True):
+            for method, title in METHOD_TITLES.items():
+                runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
+                curves = [curve for curve in runs.get("curve", []) if curve]
+                if not curves:
+                    continue
+                steps = [step for step, _ in curves[0]]
+                values = np.array([[value for _, value in curve] for curve in curves])
+                colour = METHOD_COLOURS[method]
+                axes.plot(steps, values.mean(0), color=colour, marker=METHOD_MARKERS[method], ms=3, label=title)
+                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+            axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def embed(features: np.ndarray, seed: int) -> np.ndarray:
+    """Two coordinates (N, 2) by t-SNE (van der Maaten and Hinton 2008) of features (N, D)."""
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=-1).fit_transform(features)
+
+
+def by_class(points: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Figure:
+    """Embedded points (N, 2), a panel each, in the colours of their digits (N,); the digit stands at its median."""
+    figure, panels = _panels(points)
+    for axes, (title, xy) in zip(panels, points.items(), strict=True):
+        axes.scatter(*xy.T, c=np.array(DIGIT_COLOURS)[labels[title]], s=4, lw=0, rasterized=True)
+        for digit in np.unique(labels[title]):
+            x, y = np.median(xy[labels[title] == digit], axis=0)
+            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
+            axes.text(x, y, str(digit), ha="center", va="center", fontsize=8, bbox=box)
+    return figure
+
+
+def by_domain(points: dict[str, np.ndarray], is_target: np.ndarray, source: str, target: str) -> Figure:
+    """Embedded points (N, 2), a panel each, in the colours of their domains (N,) bool."""
+    figure, panels = _panels(points)
+    order = np.random.default_rng(0).permutation(len(is_target))  # neither domain is drawn on top
+    for axes, xy in zip(panels, points.values(), strict=True):
+        axes.scatter(*xy[order].T, c=np.where(is_target, PALETTE[1], PALETTE[0])[order], s=4, lw=0, rasterized=True)
+    for colour, title in ((PALETTE[0], source), (PALETTE[1], target)):
+        panels[0].scatter([], [], c=colour, s=20, label=title)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def _panels(points: dict[str, np.ndarray]) -> tuple[Figure, np.ndarray]:
+    figure, panels = plt.subplots(1, len(points), figsize=(WIDTH, 3.4), squeeze=False, layout="constrained")
+    for axes, title in zip(panels[0], points, strict=True):
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_color("#bbbbbb")
+    return figure, panels[0]
