@@ -159,7 +159,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def load_network(folder: RunFolder) -> tuple[DANN, tuple[int, int, str]]:
-    """The trained network of a finished run, ready to evaluate, and the form of its input: channels, size, normalisation.
+    """The trained network of a finished run, and the form of its input: channels, size, normalisation.
 
     Raises:
         UserError: the run is not finished, or it ships without weights.
