@@ -17,6 +17,8 @@ import re
 import shutil
 import time
 
+import numpy as np
+
 from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, markdown, record
@@ -161,7 +163,7 @@ class Page:
             raise UserError(f"{self._final.name}: this page is finished; make a new one with report.Page")
 
     def _scalar(self, value, where: str):
-        value = value.item() if hasattr(value, "item") else value
+        value = value.item() if isinstance(value, np.generic) else value
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{self._final.name}: {where} is {value}; a result that is missing is None or a word")
         if value is not None and not isinstance(value, str | bool | int | float):

@@ -86,8 +86,8 @@ def test_a_notebook_is_found_by_number_name_or_path(home):
         (home / "notebooks" / f"{name}.ipynb").touch()
     assert running.find("51") == running.find("51_dann_accuracy.ipynb") == "51_dann_accuracy"
     assert running.find(str(home / "notebooks/00_data.ipynb")) == "00_data"
-    with pytest.raises(UserError, match="several notebooks are called '5': 50_dann_architectures, 51_dann_accuracy$"):
+    with pytest.raises(UserError, match=r"several notebooks are called '5': 50_dann_architectures, 51_dann_accuracy$"):
         running.find("5")
     for unknown in ("7", "", str(home / "elsewhere/00_data.ipynb")):
-        with pytest.raises(UserError, match="no notebook is called .*: 00_data, 50_dann"):
+        with pytest.raises(UserError, match=r"no notebook is called .*: 00_data, 50_dann"):
             running.find(unknown)

@@ -1,0 +1,130 @@
+"""What makes a notebook out of date, and what does not."""
+
+import json
+
+import pytest
+
+from hw2lib import data
+from hw2lib.errors import UserError
+from hw2lib.report import dependencies, record
+
+LIBRARY = {
+    "__init__.py": "",
+    "data/__init__.py": "",
+    "models/__init__.py": "from hw2lib.models import dann\n",
+    "models/dann.py": "def build():\n    from ..layers import reversal\n",
+    "models/gan.py": "",
+    "layers/__init__.py": "",
+    "layers/reversal.py": "import hw2lib.paths\nfrom . import sibling as other\n",
+    "layers/sibling.py": "X = 7 \\\n    % 2\n",
+    "paths.py": "",
+    "training/__init__.py": "",
+    "training/uda.py": 'RECIPES = "adaptation"\n',
+    "recipes/dann.toml": "",
+    "recipes/gan.toml": "",
+    "recipes/adaptation.toml": "",
+}
+VALUES = {"preset": "smoke", "seed": 0, "device": "auto"}
+
+
+class Images:
+    """Stands for a data source with two domains."""
+
+    def __init__(self):
+        self.contents = {"mnistm": "m1", "usps": "u1"}
+
+    def fingerprint(self, domain):
+        if domain not in self.contents:
+            raise UserError(f"no images of {domain}")
+        return self.contents[domain]
+
+
+@pytest.fixture
+def images(monkeypatch):
+    found = Images()
+    monkeypatch.setattr(data, "source", lambda preset, data_dir: found)
+    return found
+
+
+@pytest.fixture
+def library(home, images):
+    for name, source in LIBRARY.items():
+        file = home / "hw2lib" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    dependencies._imports.cache_clear()
+    return home / "hw2lib"
+
+
+def of(name="10_some", **values):
+    return dependencies.inputs(name, "smoke", VALUES | values)
+
+
+def after_change(before, change):
+    change()
+    return dependencies.changes(before, of())
+
+
+@pytest.mark.parametrize(
+    ("code", "modules"),
+    [
+        ("import math", []),
+        ("import hw2lib.models.gan as gan", ["__init__", "models/__init__", "models/dann", "models/gan", *"LS"]),
+        ("%matplotlib inline\nfrom hw2lib import paths\n!ls\npaths?", ["__init__", "paths"]),
+        ("def f():\n    from hw2lib.layers.reversal import X", ["__init__", *"LS"]),
+    ],
+)
+def test_modules_are_followed(library, code, modules):
+    layers = ["layers/__init__", "layers/reversal", "layers/sibling", "paths"]
+    expected = {name for name in modules if len(name) > 1} | (set(layers) if "L" in modules else set())
+    assert {file.relative_to(library).with_suffix("").as_posix() for file in dependencies.modules(code)} == expected
+
+
+def test_everything_that_a_notebook_depends_on_and_nothing_else(library, write_notebook):
+    write_notebook("10_some", "from hw2lib.training import uda\npair = 'mnistm-svhn'", "dann.train(surface=1)")
+    assert set(of()) == {
+        "notebooks/10_some.ipynb",
+        "parameters",
+        "hw2lib/__init__.py",
+        "hw2lib/training/__init__.py",
+        "hw2lib/training/uda.py",
+        "hw2lib/recipes/adaptation.toml",  # quoted by the module
+        "hw2lib/recipes/dann.toml",  # named by the notebook
+        "data: mnistm",  # svhn is named but is not there
+    }
+
+
+def test_what_changes_is_named(library, images, write_notebook):
+    def write(text="usps"):
+        write_notebook("10_some", f"from hw2lib.training import uda\npair = '{text}'")
+
+    write()
+    before = of()
+    assert after_change(before, write) == []  # a new time stamp
+    assert after_change(before, lambda: (library / "models/gan.py").write_text("X = 1")) == []
+    assert after_change(before, lambda: images.contents.update(mnistm="m2")) == []
+    assert after_change(before, lambda: images.contents.update(usps="u2")) == ["data: usps"]
+    assert after_change(before, images.contents.clear) == []  # images that are not here cannot have changed
+    images.contents["usps"] = "u1"
+    assert dependencies.changes(before, of(seed=1)) == ["parameters"]
+    assert dependencies.changes(before, of(device="cpu", other=3)) == []  # the same question elsewhere
+    (library / "training/uda.py").write_text('RECIPES = "none"')
+    assert dependencies.changes(before, of()) == ["hw2lib/recipes/adaptation.toml", "hw2lib/training/uda.py"]
+    write("usps, once more")
+    assert "notebooks/10_some.ipynb" in dependencies.changes(before, of())
+
+
+def test_results_of_another_notebook_count_where_they_are_declared(library, write_notebook):
+    write_notebook("10_some")
+    write_notebook("20_after", after=["10_some"])
+    before = of("20_after")
+    file = record.path("smoke", "10_some")
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"completed": True}))
+    assert dependencies.changes(before, of("20_after")) == ["build/smoke/figures/10_some/record.json"]
+
+
+def test_a_notebook_that_is_no_python_is_named(library, write_notebook):
+    write_notebook("10_some", "1 +")
+    with pytest.raises(UserError, match="10_some: it, or a module that it imports, is not Python"):
+        of()
