@@ -55,7 +55,10 @@ def usps(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tens
 
 @lru_cache
 def _photographs() -> torch.Tensor:
-    """The two photographs inside scikit-learn (both CC BY), ``(2, 3, 427, 640)`` float32, 0 to 1."""
+    """The two photographs inside scikit-learn, ``(2, 3, 427, 640)`` float32, 0 to 1.
+
+    They are by danielbuechele and vultilion of flickr.com, under CC BY 2.0: a page that shows them names both.
+    """
     return torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2).float() / 255
 
 
