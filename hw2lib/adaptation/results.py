@@ -1,5 +1,6 @@
 """Tables of finished runs. A run counts when its card is there; a cell without runs says so."""
 
+import re
 from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -98,6 +99,27 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
         for (network, recipe, pair, method), runs in kinds
     ]
     return pd.DataFrame(rows)
+
+
+def provenance(frame: pd.DataFrame) -> str:
+    """Whose numbers these are, as one sentence for a caption."""
+    if frame.empty:
+        return "No run is finished"
+    seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
+    hardware = " and ".join(
+        f"{name}, {kind}" for name, kind in frame[["hardware", "precision"]].drop_duplicates().values
+    )
+    return f"{len(frame)} runs of our own training, seeds {seeds}, on {hardware}"
+
+
+def headline(frame: pd.DataFrame) -> dict[str, float]:
+    """Means over seeds for the text of the report, such as ``dann-compact ours mnistm-svhn dann test``, in percent."""
+    values = {}
+    for keys, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False):
+        for column in ("test", "val", "oracle"):
+            if runs[column].notna().any():
+                values[re.sub(r"[^a-z0-9]+", "_", " ".join((*keys, column)))] = round(float(runs[column].mean()), 2)
+    return values
 
 
 def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:

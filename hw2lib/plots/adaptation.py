@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from sklearn.manifold import TSNE
 
 from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
 from hw2lib.adaptation.reversal import reversal_strength
@@ -98,19 +97,13 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
     return figure
 
 
-def embed(features: np.ndarray, seed: int) -> np.ndarray:
-    """Two coordinates (N, 2) by t-SNE (van der Maaten and Hinton 2008) of features (N, D)."""
-    perplexity = min(30.0, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=-1).fit_transform(features)
-
-
-def by_class(points: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Figure:
+def by_class(points: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
     """Embedded points (N, 2), a panel each, in the colours of their digits (N,); the digit stands at its median."""
     figure, panels = _panels(points)
-    for axes, (title, xy) in zip(panels, points.items(), strict=True):
-        axes.scatter(*xy.T, c=np.array(DIGIT_COLOURS)[labels[title]], s=4, lw=0, rasterized=True)
-        for digit in np.unique(labels[title]):
-            x, y = np.median(xy[labels[title] == digit], axis=0)
+    for axes, xy in zip(panels, points.values(), strict=True):
+        axes.scatter(*xy.T, c=np.array(DIGIT_COLOURS)[labels], s=4, lw=0, rasterized=True)
+        for digit in np.unique(labels):
+            x, y = np.median(xy[labels == digit], axis=0)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
             axes.text(x, y, str(digit), ha="center", va="center", fontsize=8, bbox=box)
     return figure

@@ -22,6 +22,14 @@ from hw2lib.training import dann
 from hw2lib.training.devices import check_device
 from hw2lib.training.run_folder import RunFolder, load_weights
 
+# What a preset trains if it is not told otherwise.
+NETWORKS = {
+    "smoke": ["dann-compact"],
+    "quick": ["dann-compact"],
+    "paper": ["dann-compact", "dann-deep", "dann-wide"],
+}
+SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
+
 
 def recipes_for(
     networks: Iterable[str],

@@ -1,0 +1,90 @@
+"""Feature spaces of trained networks, drawn in the plane and measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.manifold import TSNE
+
+from hw2lib.adaptation.results import METHOD_TITLES, pair_title
+from hw2lib.data.image_set import TITLES
+from hw2lib.metrics.accuracy import outputs
+from hw2lib.metrics.domains import proxy_a_distance
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.training.runs import load_network
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The same N images of both domains of a pair, in the features of several runs.
+
+    Attributes:
+        domains: titles of source and target.
+        points: title of the method to t-SNE coordinates (N, 2).
+        labels: (N,) digits 0 to 9.
+        is_target: (N,) bool.
+        distance: title of the method to the proxy A-distance.
+        accuracy: title of the method to the run's accuracy on the whole target test split, percent.
+    """
+
+    domains: tuple[str, str]
+    points: dict[str, np.ndarray]
+    labels: np.ndarray
+    is_target: np.ndarray
+    distance: dict[str, float]
+    accuracy: dict[str, float | None]
+
+
+def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) -> dict[str, FeatureSpace]:
+    """For each pair among the runs, up to `count` images of each domain's test split in the features of its runs."""
+    spaces: dict[str, FeatureSpace] = {}
+    for folder in folders:
+        settings = folder.settings
+        pair = (settings["source"], settings["target"])
+        if "-".join(pair) not in spaces:
+            sets = [_sample(images.load(domain, "test"), count, seed) for domain in pair]
+            spaces["-".join(pair)] = FeatureSpace(
+                domains=tuple(TITLES.get(domain, domain) for domain in pair),
+                points={},
+                labels=np.concatenate([labels for _, labels in sets]),
+                is_target=np.repeat([False, True], [len(labels) for _, labels in sets]),
+                distance={},
+                accuracy={},
+            )
+            pictures = [pixels for pixels, _ in sets]
+        space = spaces["-".join(pair)]
+        network, form = load_network(folder)
+        features = np.concatenate([outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures])
+        title = METHOD_TITLES[settings["method"]]
+        space.points[title] = embed(features, seed)
+        space.distance[title] = proxy_a_distance(features[~space.is_target], features[space.is_target])
+        space.accuracy[title] = folder.card["accuracy"]["target test"]
+    return spaces
+
+
+def embed(features: np.ndarray, seed: int) -> np.ndarray:
+    """Two coordinates (N, 2) by t-SNE (van der Maaten and Hinton 2008) of features (N, D)."""
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=-1).fit_transform(features)
+
+
+def distance_table(spaces: dict[str, FeatureSpace]) -> pd.DataFrame:
+    """One row a pair and method: proxy A-distance (0 to 2) and target test accuracy (percent)."""
+    rows = [
+        {
+            "pair": pair_title(pair),
+            "method": method,
+            "proxy A-distance": round(space.distance[method], 2),
+            "target test": None if space.accuracy[method] is None else round(space.accuracy[method], 1),
+        }
+        for pair, space in spaces.items()
+        for method in space.points
+    ]
+    return pd.DataFrame(rows)
+
+
+def _sample(images, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+    return np.ascontiguousarray(images.images[chosen]), images.labels[chosen]
