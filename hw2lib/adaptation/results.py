@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from statistics import mean, stdev
 from typing import Any
 
@@ -51,34 +52,22 @@ def spread(values: Sequence[float | None], seeds: int) -> str:
 
 
 def accuracy_table(
-    frame: pd.DataFrame, column: str, networks: Sequence[str], recipes: Sequence[str], pairs: Sequence[str], seeds: int
+    frame: pd.DataFrame, split: str, pair: str, networks: Sequence[str], recipes: Sequence[str], seeds: int
 ) -> pd.DataFrame:
-    """Rows: network and recipe; columns: each method of each pair; cells: `column` as mean and spread over seeds."""
-    rows = []
-    for network in networks:
-        for recipe in recipes:
-            row = {"network": network, "recipe": recipe}
-            for pair in pairs:
-                for method, title in METHOD_TITLES.items():
-                    cell = select(frame, network=network, recipe=recipe, pair=pair, method=method)
-                    row[f"{pair_title(pair)}: {title}"] = spread(cell.get(column, []), seeds)
-            rows.append(row)
-    return pd.DataFrame(rows)
+    """Accuracies of one pair on the target's `split`, as mean and spread over seeds.
 
-
-def oracle_table(
-    frame: pd.DataFrame, networks: Sequence[str], recipes: Sequence[str], pairs: Sequence[str], seeds: int
-) -> pd.DataFrame:
-    """DANN on each pair: the last step beside the oracle, which picks the best step on the test labels."""
+    A row for each network and recipe, a column for each method. On ``test`` a last column holds the oracle of DANN: the
+    best evaluated step, picked on the very labels that it is scored on.
+    """
     rows = []
-    for network in networks:
-        for recipe in recipes:
-            row = {"network": network, "recipe": recipe}
-            for pair in pairs:
-                cell = select(frame, network=network, recipe=recipe, pair=pair, method="dann")
-                for column, title in (("test", "last step"), ("oracle", "oracle")):
-                    row[f"{pair_title(pair)}: {title}"] = spread(cell.get(column, []), seeds)
-            rows.append(row)
+    for network, recipe in product(networks, recipes):
+        row = {"network": network, "recipe": recipe}
+        for method, title in METHOD_TITLES.items():
+            runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
+            row[title] = spread(runs.get(split, []), seeds)
+            if method == "dann":
+                oracle = spread(runs.get("oracle", []), seeds)
+        rows.append(row | ({"DANN, oracle": oracle} if split == "test" else {}))
     return pd.DataFrame(rows)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
 from hw2lib.adaptation.reversal import reversal_strength
@@ -30,14 +31,14 @@ def idea() -> Figure:
         "feature\nextractor": (2.3, 2.0, 1.7, "#cfe2f3"),
         "label\npredictor": (6.3, 3.4, 1.7, "#d9ead3"),
         "domain\nclassifier": (6.3, 0.6, 1.7, "#fbe0c4"),
-        "reverse\ngradient": (4.4, 0.6, 1.4, "#f4cccc"),
+        "reverse\ngradient": (4.2, 0.6, 1.4, "#f4cccc"),
     }
     for text, (x, y, width, colour) in boxes.items():
         left.add_patch(FancyBboxPatch((x, y), width, 1.1, boxstyle="round,pad=0.08", fc=colour, ec="#444444", lw=0.8))
         left.text(x + width / 2, y + 0.55, text, ha="center", va="center", fontsize=8)
     for start, end in (
-        ((1.7, 2.55), (2.2, 2.55)), ((4.1, 2.8), (6.2, 3.9)), ((3.6, 1.9), (4.3, 1.3)),
-        ((5.9, 1.15), (6.2, 1.15)), ((8.1, 3.95), (8.6, 3.95)), ((8.1, 1.15), (8.6, 1.15)),
+        ((1.7, 2.55), (2.2, 2.55)), ((4.1, 2.8), (6.2, 3.9)), ((3.4, 1.9), (4.1, 1.3)),
+        ((5.7, 1.15), (6.2, 1.15)), ((8.1, 3.95), (8.6, 3.95)), ((8.1, 1.15), (8.6, 1.15)),
     ):  # fmt: skip
         left.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, lw=0.9, color="#444444"))
     left.text(8.7, 3.95, "label loss,\nsource only", va="center", fontsize=8)
@@ -67,7 +68,7 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
                 )  # fmt: skip
         axes.set(title=pair_title(pair), xlabel="accuracy on target test, %")
         axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
-        axes.invert_yaxis() if pair == pairs[0] else None
+        axes.set_ylim(len(kinds) - 0.5, -0.5)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
@@ -92,6 +93,7 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
                 axes.plot(steps, values.mean(0), color=colour, marker=METHOD_MARKERS[method], ms=3, label=title)
                 axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
             axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
