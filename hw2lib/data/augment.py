@@ -7,20 +7,27 @@ import math
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 
 class Affine(BaseModel):
     """A random affine map of each image; what it uncovers is filled by reflection."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rotate: float = Field(0.0, ge=0, le=180, description="largest angle, degrees")
     scale: tuple[float, float] = Field((1.0, 1.0), description="smallest and largest magnification")
     aspect: float = Field(0.0, ge=0, le=1, description="largest logarithm of width over height")
     shear: float = Field(0.0, ge=0, le=1, description="largest horizontal shear")
     shift: float = Field(0.0, ge=0, description="largest shift along each axis, pixels")
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError("choose two positive magnifications, the smaller first")
+        return scale
 
 
 class Augmentation(BaseModel):

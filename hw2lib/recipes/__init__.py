@@ -6,7 +6,7 @@ A file holds one table for each recipe (``as-reported``, ``ours``). Its plain ke
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,13 +23,21 @@ def recipe_names(task: str, folder: Path = FOLDER) -> list[str]:
     return list(_read(folder / f"{task}.toml"))
 
 
-def resolve(model: type[Model], task: str, recipe: str, folder: Path = FOLDER, **choice: Any) -> Model:
+def resolve(
+    model: type[Model],
+    task: str,
+    recipe: str,
+    override: dict[str, Any] | None = None,
+    folder: Path = FOLDER,
+    **choice: Any,
+) -> Model:
     """Merge the layers of a recipe for one choice of network, pair, method and preset, and check the result.
 
     Args:
         model: what the merged keys must fit; keys of `choice` that are its fields are passed on.
         task: the file's name without ``.toml``.
         recipe: a table of that file.
+        override: keys that replace those of the file.
         folder: where the file is.
         choice: ``network``, ``pair``, ``method``, ``preset`` and further fields of `model`, such as ``seed``.
 
@@ -45,7 +53,8 @@ def resolve(model: type[Model], task: str, recipe: str, folder: Path = FOLDER, *
     for layer in LAYERS:
         merged |= table.get(layer, {}).get(choice.get(layer), {})
     fields = {key: value for key, value in choice.items() if key in model.model_fields}
-    return validate(model, merged | {"recipe": recipe} | fields, f"{file.name}, [{recipe}]")
+    where = f"{file.name}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
+    return validate(model, merged | (override or {}) | {"recipe": recipe} | fields, where)
 
 
 def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
@@ -56,10 +65,19 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{where}: unknown key '{key}'; allowed are {', '.join(model.model_fields)}") from None
+            allowed = ", ".join(_part(model, first["loc"][:-1]).model_fields)
+            raise UserError(f"{where}: unknown key '{key}'; allowed are {allowed}") from None
         if first["type"] == "missing":
             raise UserError(f"{where}: the key '{key}' is missing") from None
         raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def _part(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model inside `model` that a path of keys leads to."""
+    for key in path:
+        kind = model.model_fields[key].annotation
+        model = next(part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, BaseModel))
+    return model
 
 
 def _read(file: Path) -> dict[str, Any]:

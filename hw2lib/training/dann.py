@@ -20,6 +20,7 @@ from tqdm import tqdm
 from hw2lib import recipes
 from hw2lib.adaptation.losses import domain_loss
 from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.data import DIGIT_DOMAINS
 from hw2lib.data.augment import Augmentation
 from hw2lib.data.prepare import Normalisation, prepare
 from hw2lib.errors import UserError
@@ -45,7 +46,7 @@ class Recipe(BaseModel):
     method: Literal["source-only", "dann", "target-only"]
     source: str = Field(description="domain whose labels are used, but for target-only")
     target: str = Field(description="domain that is to be classified")
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
 
     steps: int = Field(gt=0)
     batch: int = Field(gt=1, description="images of each domain a step")
@@ -82,15 +83,28 @@ class Recipe(BaseModel):
 
 
 def recipe_for(
-    network: str, recipe: str, source: str, target: str, method: str, seed: int, preset: str, **override: Any
+    network: str,
+    recipe: str,
+    source: str,
+    target: str,
+    method: str,
+    seed: int,
+    preset: str,
+    override: dict[str, Any] | None = None,
 ) -> Recipe:
     """The checked recipe of one run; `override` replaces single keys of the file."""
+    override = override or {}
+    for domain in (source, target):
+        if domain not in DIGIT_DOMAINS:
+            raise UserError(f"unknown domain '{domain}': choose two of {', '.join(DIGIT_DOMAINS)}")
     if source == target:
         raise UserError(f"source and target are both '{source}': choose two domains")
-    choice = {"network": network, "source": source, "target": target, "method": method, "seed": seed}
     if preset not in PRESETS:
         raise UserError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
-    return recipes.resolve(Recipe, "dann", recipe, pair=f"{source}-{target}", preset=preset, **choice, **override)
+    choice = {"network": network, "source": source, "target": target, "method": method, "seed": seed}
+    for key in override.keys() & {"recipe", *choice}:
+        raise UserError(f"'{key}' is not a key of the recipe's file: choose it by its own option")
+    return recipes.resolve(Recipe, "dann", recipe, override, pair=f"{source}-{target}", preset=preset, **choice)
 
 
 def train(
@@ -178,10 +192,7 @@ def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Call
         loss_of_label = F.cross_entropy(logits.float(), labels)
         loss = loss_of_label + recipe.domain_weight * loss_of_domain
         if not loss.isfinite():
-            raise UserError(
-                f"{folder.path}: the loss is {loss.item()} at step {step + 1}; the last good state, of step "
-                f"{state['step']}, is in {folder.path / 'state.pt'}; lower the learning rate"
-            )
+            raise _diverged(folder, f"the loss is {loss.item()} at step {step + 1}", state["step"])
         fabric.backward(loss)
         optimiser.step()
         optimiser.zero_grad()
@@ -190,6 +201,8 @@ def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Call
 
         # Log, evaluate, save.
         done = step + 1
+        if done in marks and not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+            raise _diverged(folder, f"a weight is not finite at step {done}", state["step"])
         entry: dict[str, float] = {}
         if done % LOG_EVERY == 0 or done in marks:
             entry |= {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item(), "reversal": strength}
@@ -237,6 +250,12 @@ def _load(images, domain: str, split: str, device: torch.device, batch: int = 0)
     if len(data) < batch:
         raise UserError(f"{domain} {split}: a batch of {batch} is larger than its {len(data)} images")
     return torch.tensor(data.images, device=device), torch.tensor(data.labels, device=device)
+
+
+def _diverged(folder: RunFolder, what: str, good: int) -> UserError:
+    file = folder.path / "state.pt"
+    kept = f"the last good state, of step {good}, is in {file}" if good else "no state was saved before"
+    return UserError(f"{folder.path}: {what}; {kept}; lower the learning rate")
 
 
 def _draw(data: Labelled, batch: int) -> Labelled:

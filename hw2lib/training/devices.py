@@ -15,7 +15,7 @@ def check_device(name: str) -> torch.device:
     if name == "cpu":
         return torch.device("cpu")
     kind, _, index = name.partition(":")
-    if kind != "cuda" or (":" in name and not index.isdigit()):
+    if kind != "cuda" or (":" in name and not index.isdecimal()):
         raise UserError(f"unknown device '{name}': choose auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         raise UserError(f"device '{name}': no CUDA device is available here; choose auto or cpu")

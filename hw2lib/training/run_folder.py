@@ -103,10 +103,11 @@ class RunFolder:
             raise UserError(
                 f"{file}: not a training state of this project ({reason}); remove it to begin anew"
             ) from None
-        lines = (self.path / "log.jsonl").read_text().splitlines(keepends=True)
+        log = self.path / "log.jsonl"
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
         # A line cut short by a kill lies behind the state, as every line of a later step does.
         kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= state["step"]]
-        write_atomically(self.path / "log.jsonl", "".join(kept))
+        write_atomically(log, "".join(kept))
         return state
 
     def finish(self, weights: dict[str, Tensor], card: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 from typing import Any
 
@@ -45,9 +46,10 @@ def recipes_for(
     Seeds vary slowest, so that an interrupted sweep has whole tables of fewer seeds.
     """
     override = dict(_setting(text) for text in settings)
+    choices = dict.fromkeys(product(seeds, networks, recipe_names, pairs, methods))  # each once
     return [
-        dann.recipe_for(network, name, *_domains(pair), method, seed, preset, **override)
-        for seed, network, name, pair, method in product(seeds, networks, recipe_names, pairs, methods)
+        dann.recipe_for(network, name, *_domains(pair), method, seed, preset, override)
+        for seed, network, name, pair, method in choices
     ]
 
 
@@ -128,6 +130,8 @@ def _train_side_by_side(recipes: list[dann.Recipe], common: tuple, workers: int,
             bar.update(steps.value - bar.n)
             for future in done:
                 future.result()
+    except BrokenProcessPool:
+        raise UserError("a worker was killed, perhaps for want of memory; the same command goes on") from None
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()
