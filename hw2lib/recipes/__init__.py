@@ -1,7 +1,7 @@
 """Recipes: one TOML file a task, checked key by key.
 
 A file holds one table for each recipe (``as-reported``, ``ours``). Its plain keys hold for every run; the tables
-``network``, ``pair``, ``method`` and ``preset`` inside it override them, in that order.
+``pair``, ``network``, ``method`` and ``preset`` inside it override them, in that order.
 """
 
 import tomllib
@@ -15,7 +15,7 @@ from hw2lib.errors import UserError
 Model = TypeVar("Model", bound=BaseModel)
 
 FOLDER = Path(__file__).parent
-LAYERS = ("network", "pair", "method", "preset")
+LAYERS = ("pair", "network", "method", "preset")
 
 
 def recipe_names(task: str, folder: Path = FOLDER) -> list[str]:
