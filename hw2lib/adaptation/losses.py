@@ -14,7 +14,7 @@ def domain_loss(output: Tensor, is_target: Tensor, is_probability: bool = False)
         is_target: (N,) bool.
         is_probability: whether the network ends in a sigmoid.
     """
-    # Probabilities in bf16 round to exactly 0 or 1 long before the logarithm is safe.
+    # Three digits of a bf16 logit are enough to predict, but not to sum a loss.
     with torch.autocast(output.device.type, enabled=False):
         output = output.float()
         if output.shape[1] == 2:

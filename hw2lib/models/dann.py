@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from hw2lib.adaptation.reversal import reverse_gradient
 
 
+class Sigmoid(nn.Sigmoid):
+    """In float32 whatever the precision: bfloat16 rounds to exactly 1, without a gradient, from a logit of 6 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a network reads: (N, channels, size, size)."""
@@ -35,7 +42,7 @@ class DANN(nn.Module):
 
     @property
     def domain_is_probability(self) -> bool:
-        return isinstance(self.domain[-1], nn.Sigmoid)
+        return isinstance(self.domain[-1], Sigmoid)
 
     def forward(
         self, images: Tensor, labelled: int | None = None, reversal: float | None = None
@@ -114,7 +121,7 @@ def _grey(extra: list[nn.Module]) -> DANN:
     domain: list[nn.Module] = []
     for _ in range(4):
         domain += [nn.Linear(512, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2)]
-    domain += [nn.Linear(512, 1), nn.Sigmoid()]
+    domain += [nn.Linear(512, 1), Sigmoid()]
     return DANN(nn.Sequential(*stages, nn.Flatten()), label, nn.Sequential(*domain), Inputs(1, 32))
 
 

@@ -33,10 +33,10 @@ def layer_table(network: DANN) -> pd.DataFrame:
         summary = torchinfo.summary(module, input_size=shape, verbose=0)
         if part == "features":
             shape = tuple(summary.summary_list[0].output_size)
-        for layer in (entry for entry in summary.summary_list if entry.is_leaf_layer):
+        for i, layer in enumerate(entry for entry in summary.summary_list if entry.is_leaf_layer):
             rows.append(
                 {
-                    "part": "" if rows and title in {row["part"] for row in rows} else title,
+                    "part": "" if i else title,
                     "layer": _spelled(layer.module),
                     "output": "x".join(str(n) for n in layer.output_size[1:]),
                     "parameters": f"{layer.num_params:,}" if layer.num_params else "",
