@@ -25,6 +25,7 @@ from hw2lib.errors import UserError
 from hw2lib.paths import ROOT
 
 REGISTRY = ROOT / "data" / "downloads.toml"
+MAY_LACK = 10  # labelled images; the archive of MNIST-M, as published, lacks one
 
 _ASK_FOR_FACES = (
     "CelebA may not be downloaded for you: ask for it at https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, cut the "
@@ -33,10 +34,11 @@ _ASK_FOR_FACES = (
 
 
 class Published(NamedTuple):
-    """Images as they were published, cut or scaled to 28x28, and their labels 0 to 9."""
+    """Images as they were published, cut or scaled to 28x28, and their labels 0 to 9; names of images it lacks."""
 
     images: Iterable[Image.Image]
     labels: list[int]
+    lacking: tuple[str, ...] = ()
 
 
 def registry() -> dict[str, dict]:
@@ -47,7 +49,8 @@ def registry() -> dict[str, dict]:
 def fetch(domain: str, data_dir: str | Path) -> Path:
     """Download one domain, check it, and write ``<data_dir>/digits/<domain>``; if that is there, nothing is done.
 
-    Interrupted, the same call continues: files that came whole are not fetched again, a broken one is continued.
+    Interrupted, the same call continues: files that came whole are not fetched again, a broken one is continued. Up to
+    `MAY_LACK` labels without an image are dropped, and a last line says so.
 
     Returns:
         The folder of the domain.
@@ -71,6 +74,8 @@ def fetch(domain: str, data_dir: str | Path) -> Path:
         train, test = _READERS[domain](downloads)
         _write(home, train, test)
         shutil.rmtree(downloads)
+        if lacking := train.lacking + test.lacking:
+            tqdm.write(f"{home}: labels without an image are dropped: {', '.join(lacking)}")
     except OSError as error:
         raise UserError(
             f"{error.filename or data_dir}: {error.strerror or error}; make room or get the rights there, "
@@ -96,19 +101,28 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
                     pairs = (row.split() for row in rows if row.strip())
                     labels[name.name] = [(image, int(label)) for image, label in pairs]
                 bar.update()
-        return tuple(
-            Published(
-                [images[f"mnist_m_{split}", name] for name, _ in labels[f"mnist_m_{split}_labels.txt"]],
-                [label for _, label in labels[f"mnist_m_{split}_labels.txt"]],
-            )
-            for split in ("train", "test")
-        )
+        train, test = (_labelled(f"mnist_m_{split}", images, labels) for split in ("train", "test"))
     except tarfile.FilterError as error:
         raise UserError(f"{path}: refused: a member leads out of the archive ({error}); get another") from error
     except KeyError as error:
         raise UserError(f"{path}: {error} is not in the archive; get it from elsewhere") from error
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{path}: the archive cannot be read ({error}); get it from elsewhere") from error
+    if len(lacking := train.lacking + test.lacking) > MAY_LACK:
+        raise UserError(
+            f"{path}: {len(lacking)} labelled images are not in the archive, the first is {lacking[0]}; "
+            "get it from elsewhere"
+        )
+    return train, test
+
+
+def _labelled(
+    folder: str, images: dict[tuple[str, str], Image.Image], labels: dict[str, list[tuple[str, int]]]
+) -> Published:
+    rows = labels[f"{folder}_labels.txt"]
+    there = [(images[folder, name], label) for name, label in rows if (folder, name) in images]
+    lacking = tuple(f"{folder}/{name}" for name, _ in rows if (folder, name) not in images)
+    return Published([image for image, _ in there], [label for _, label in there], lacking)
 
 
 def _centre(image: Image.Image) -> Image.Image:

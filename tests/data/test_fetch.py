@@ -299,11 +299,32 @@ def test_an_archive_with_a_link_that_leads_out_is_refused(publish, tmp_path):
     refused("leads out of the archive", "mnistm", tmp_path)
 
 
-def test_an_archive_without_an_image_that_is_labelled_is_refused(publish, tmp_path):
+def test_a_label_without_its_image_is_dropped_and_said_so(publish, tmp_path, capsys):
     found = members()
-    del found["mnist_m/mnist_m_test/00000003.png"]
+    del found["mnist_m/mnist_m_train/00000003.png"]  # as the published archive lacks one
     publish("mnistm", {"mnist_m.tar.gz": tar_gz(found)})
-    refused("'mnist_m_test', '00000003.png'.* is not in the archive", "mnistm", tmp_path)
+    fetch("mnistm", tmp_path)
+    train = RealImages(tmp_path).load("mnistm", "train")
+    kept = [i for i in range(20) if i != 3][: len(train)]
+    np.testing.assert_array_equal(train.labels, [i % 10 for i in kept])
+    np.testing.assert_array_equal(train.images, noise(20, size=32)[kept, :, 2:30, 2:30])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.endswith("labels without an image are dropped: mnist_m_train/00000003.png")
+
+
+def test_an_archive_without_many_images_that_are_labelled_is_refused(publish, tmp_path):
+    found = members()
+    for i in range(fetching.MAY_LACK + 1):
+        del found[f"mnist_m/mnist_m_train/{i:08d}.png"]
+    publish("mnistm", {"mnist_m.tar.gz": tar_gz(found)})
+    refused("11 labelled images are not in the archive, the first is mnist_m_train/00000000.png", "mnistm", tmp_path)
+
+
+def test_an_archive_without_labels_is_refused(publish, tmp_path):
+    found = members()
+    del found["mnist_m/mnist_m_test_labels.txt"]
+    publish("mnistm", {"mnist_m.tar.gz": tar_gz(found)})
+    refused("'mnist_m_test_labels.txt' is not in the archive", "mnistm", tmp_path)
 
 
 def test_an_archive_that_ends_early_is_refused(publish, mnistm, tmp_path):
