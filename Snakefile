@@ -5,7 +5,6 @@
 Out of date is decided by content (hw2lib.report.dependencies): the rule's output exists exactly if nothing has changed.
 """
 
-import os
 import shlex
 import sys
 
@@ -13,11 +12,11 @@ from hw2lib.report import build
 
 PRESET = config.get("preset", "quick")
 PLAN = build.plan(PRESET, list(config.get("parameters", [])))
-build.mark(PRESET, PLAN)
+if workflow.is_main_process:  # a job on a cluster reads this file again while others are at work
+    build.mark(PRESET, PLAN)
 
-# Cores that nobody else wants go to the notebooks that run.
-RUNNING = sum(bool(task.reasons) for task in PLAN.values())
-THREADS = max(1, (os.cpu_count() or 1) // max(1, RUNNING))
+# Training fills every core and the GPU, so these notebooks run one by one; the others mostly draw.
+THREADS = workflow.cores or 1 if PRESET == "paper" else 1
 
 
 def done(notebook):

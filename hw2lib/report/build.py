@@ -124,7 +124,7 @@ def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:
 def _run_snakemake(preset: str, settings: list[str], cores: int, more: list[str]) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
     command += ["--directory", str(paths.build_dir() / preset), "--cores", str(cores)]
-    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--quiet", "rules"]
+    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--quiet", "all"]
     command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(settings)}"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(command, env=environment).returncode

@@ -71,10 +71,10 @@ class Document:
         commit = f", commit {found['commit'][:10]}" if found["commit"] else ""
         commit += " with changes" if found["dirty"] else ""
         machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
-        data = f" from {found['data']['description']}" if found["data"] else ""
+        images = f" Images: {found['data']['description']}." if found["data"] else ""
         self._write(
-            f"`{notebook}` (preset {found['preset']}{commit}) was made{data} on {machine} with torch {found['torch']}"
-            f" in {minutes:.1f} minutes."
+            f"`{notebook}` (preset {found['preset']}{commit}) took {minutes:.1f} minutes on {machine}, "
+            f"with torch {found['torch']}.{images}"
         )
 
     def _read(self, notebook: str) -> dict:

@@ -11,6 +11,7 @@ touches what an earlier run left.
 """
 
 import datetime
+import json
 import math
 import os
 import re
@@ -46,8 +47,10 @@ class Page:
         self._staging = self._final.with_name(f".{notebook}.partial")
         self._old = self._final.with_name(f".{notebook}.old")
         parameters = {"preset": preset, **(parameters or {})}
-        # Taken now and not at the end: what is edited while the notebook runs has not been part of this run.
-        inputs = dependencies.inputs(notebook, preset, parameters)
+        run = json.loads(os.environ.get("HW2_RUN", "{}"))
+        # Taken now and not at the end: what is edited while the notebook runs has not been part of this run. And from
+        # the parameters as they were set: a notebook may have put something in the place of an empty list.
+        inputs = dependencies.inputs(notebook, preset, run.get("parameters", parameters))
         self._record = {
             "notebook": notebook,
             "preset": preset,
@@ -56,7 +59,7 @@ class Page:
             **record.code_version(),
             **record.versions(),
             "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "run": os.environ.get("HW2_RUN_ID"),
+            "run": run.get("id"),
             "figures": [],
             "tables": {},
             "values": {},

@@ -1,6 +1,7 @@
 """Running one notebook through papermill: checked first, and believed only when its record says that it is complete."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -60,7 +61,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     partial, failed = executed.with_name(f".{notebook}.partial.ipynb"), executed.with_suffix(".failed.ipynb")
     partial.unlink(missing_ok=True)
     try:
-        with _run_id() as run:
+        with _announced(values) as run:
             _execute(notebook, source, partial, checked)
         found = record.read(preset, notebook)
         if found is None or found["run"] != run:
@@ -99,7 +100,7 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
             cwd=source.parent,
             progress_bar=sys.stderr.isatty(),
             start_timeout=300,
-            extra_arguments=["--log-level=ERROR"],  # of the kernel
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel
         )
     except papermill.PapermillExecutionError as error:
         what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
@@ -111,14 +112,14 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
 
 
 @contextlib.contextmanager
-def _run_id() -> Iterator[str]:
-    """Give the kernel a mark that its record has to carry."""
+def _announced(values: dict) -> Iterator[str]:
+    """Tell the kernel the parameters as they were set, and a mark that its record has to carry."""
     run = uuid.uuid4().hex
-    os.environ["HW2_RUN_ID"] = run
+    os.environ["HW2_RUN"] = json.dumps({"id": run, "parameters": values})
     try:
         yield run
     finally:
-        del os.environ["HW2_RUN_ID"]
+        del os.environ["HW2_RUN"]
 
 
 def _cell(count: int | None, source: str) -> str:

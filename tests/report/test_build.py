@@ -16,7 +16,7 @@ def report(project):
     imports = "from hw2lib.only_here import ANSWER\n"
     project.notebook("10_module", imports + COUNTED.format(name="10", answer="ANSWER"))
     project.notebook("20_plain", COUNTED.format(name="20", answer="1"))
-    project.notebook("30_after", COUNTED.format(name="30", answer="2"), after=["20_plain"])
+    project.notebook("30_after", COUNTED.format(name="30", answer="2"), before="seed = seed or 5", after=["20_plain"])
     (project.root / "report.md").write_text(
         "---\ntitle: Report\n---\n\n# One\n\n"
         '<!-- [[[cog document.text("It is {10_module.answer}.") ]]] -->\n<!-- [[[end]]] -->\n'

@@ -52,8 +52,8 @@ def block(call: str) -> str:
         ('text("{10_some.name} has {10_some.mean:.1f} %, $x_{{1}}$")', "dann has 72.3 %, $x_{1}$"),
         (
             'provenance("10_some")',
-            "`10_some` (preset paper, commit 0123456789 with changes) was made from drawn digits on A CPU, 2 cores "
-            "with torch 2.15.0 in 1.5 minutes.",
+            "`10_some` (preset paper, commit 0123456789 with changes) took 1.5 minutes on A CPU, 2 cores, "
+            "with torch 2.15.0. Images: drawn digits.",
         ),
         ('figure("10_some", "lost")', "**missing**: figure lost of 10_some"),
         ('figure("11_other", "a")', "**missing**: figure a of 11_other"),
