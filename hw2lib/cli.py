@@ -5,6 +5,7 @@ Imports stand inside the commands, so that ``hw2 --help`` and a report that is u
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -71,6 +72,17 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
     chosen = runs.recipes_for(networks, recipe_names, pairs, methods, seeds, preset, settings)
     for folder in runs.train_all(chosen, preset, data_dir, device):
         click.echo(f"{folder.card['accuracy']['target test']} % of target test  {folder.path}")
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--weights", is_flag=True, help="The weights too, in half precision.")
+def ship(folders: tuple[Path, ...], weights: bool) -> None:
+    """Copy finished runs, such as build/paper/runs/dann-compact/*/*/*/*, into data/trained/, which is committed."""
+    from hw2lib.training import runs
+
+    for folder in folders:
+        click.echo(runs.ship(folder, weights))
 
 
 @cli.command()

@@ -66,6 +66,11 @@ class RunFolder:
             raise UserError(f"{self.path}: the run has other settings ({differences}); choose another folder")
 
     @property
+    def weights(self) -> Path:
+        """The file of the trained weights."""
+        return self.path / "weights.safetensors"
+
+    @property
     def card(self) -> dict[str, Any] | None:
         """The card of a finished run with these settings, else None."""
         file = self.path / "card.json"
@@ -112,7 +117,7 @@ class RunFolder:
 
     def finish(self, weights: dict[str, Tensor], card: dict[str, Any]) -> dict[str, Any]:
         """Write the result and drop the training state."""
-        save_weights(weights, self.path / "weights.safetensors")
+        save_weights(weights, self.weights)
         card = {"settings": self.settings, **card}
         write_atomically(self.path / "card.json", json.dumps(card, indent=1))
         (self.path / "state.pt").unlink(missing_ok=True)

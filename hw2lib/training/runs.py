@@ -1,5 +1,6 @@
 """Where a run's folder is, and training of many runs on all cores."""
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -9,9 +10,11 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
 from hw2lib import data, paths
@@ -21,7 +24,7 @@ from hw2lib.models.dann import DANN
 from hw2lib.report import dependencies
 from hw2lib.training import dann
 from hw2lib.training.devices import check_device
-from hw2lib.training.run_folder import RunFolder, load_weights
+from hw2lib.training.run_folder import RunFolder, load_weights, save_weights, write_atomically
 
 # What a preset trains if it is not told otherwise.
 NETWORKS = {
@@ -81,49 +84,72 @@ def settings_of(recipe: dann.Recipe, preset: str, images) -> dict[str, Any]:
         "data": {name: images.fingerprint(name) for name in domains}
     }
     if preset != "paper":
-        settings["code"] = _digest(*(file.read_bytes() for file in dependencies.modules("import hw2lib.training.dann")))
+        settings["code"] = _code_digest()
     return settings
 
 
-def run_folder(recipe: dann.Recipe, preset: str, images) -> RunFolder:
+@functools.cache  # what a process has imported does not change when a file does
+def _code_digest() -> str:
+    return _digest(*(file.read_bytes() for file in dependencies.modules("import hw2lib.training.dann")))
+
+
+def run_folder(recipe: dann.Recipe, preset: str, images, weights: bool = False) -> RunFolder:
     """The folder of a run: the shipped one if it holds this very run, finished, else one below ``build/``.
 
-    Its name ends in a hash of the settings, so that a changed recipe begins a run of its own.
+    Its name ends in a hash of the settings, so that a changed recipe begins a run of its own. With `weights` a run that
+    ships as a card alone does not count.
     """
     settings = settings_of(recipe, preset, images)
     name = f"{recipe.title}-{_digest(json.dumps(settings, sort_keys=True).encode())[:8]}"
     shipped = RunFolder(paths.TRAINED / name, settings)
-    return shipped if shipped.card else RunFolder(paths.runs_dir(preset) / name, settings)
+    ships = shipped.card and (shipped.weights.exists() or not weights)
+    return shipped if ships else RunFolder(paths.runs_dir(preset) / name, settings)
 
 
-def train_all(recipes: list[dann.Recipe], preset: str, data_dir: str = "", device: str = "auto") -> list[RunFolder]:
+def ship(path: Path, weights: bool) -> Path:
+    """Copy a finished run into the repository: its card, and, with `weights`, its weights in half precision."""
+    if not (path / "card.json").exists():
+        raise UserError(f"{path}: no finished run; only finished runs ship")
+    target = paths.TRAINED / path.resolve().relative_to(paths.runs_dir("paper"))
+    target.mkdir(parents=True, exist_ok=True)
+    if weights:
+        tensors = load_file(path / "weights.safetensors")
+        halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        save_weights(halved, target / "weights.safetensors")
+    write_atomically(target / "card.json", (path / "card.json").read_text())
+    return target
+
+
+def train_all(
+    recipes: list[dann.Recipe], preset: str, data_dir: str = "", device: str = "auto", weights: bool = False
+) -> list[RunFolder]:
     """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order.
 
     Small networks train faster side by side on one thread each than one after the other on all. Interrupted, the same
     call goes on. A bar shows the steps of all runs.
     """
     images = data.source(preset, data_dir)
-    folders = [run_folder(recipe, preset, images) for recipe in recipes]
-    waiting = [recipe for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
+    folders = [run_folder(recipe, preset, images, weights) for recipe in recipes]
+    waiting = [(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
     cores = len(os.sched_getaffinity(0))
     workers = min(len(waiting), cores) if check_device(device).type == "cpu" else min(len(waiting), 1)
     if workers == 0:
         return folders
-    with tqdm(total=sum(recipe.steps for recipe in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
+    with tqdm(total=sum(recipe.steps for recipe, _ in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
         if workers == 1:
-            for recipe in waiting:
-                dann.train(recipe, images, run_folder(recipe, preset, images), device, bar.update)
+            for recipe, folder in waiting:
+                dann.train(recipe, images, folder, device, bar.update)
         else:
             _train_side_by_side(waiting, (preset, data_dir, device), workers, cores // workers, bar)
     return folders
 
 
-def _train_side_by_side(recipes: list[dann.Recipe], common: tuple, workers: int, threads: int, bar: tqdm) -> None:
+def _train_side_by_side(runs: list[tuple], common: tuple, workers: int, threads: int, bar: tqdm) -> None:
     context = multiprocessing.get_context("spawn")
     steps = context.Value("q", 0)
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, steps))
     try:
-        futures = [pool.submit(_train_one, recipe, *common) for recipe in recipes]
+        futures = [pool.submit(_train_one, *run, *common) for run in runs]
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=1, return_when="FIRST_EXCEPTION")
@@ -153,14 +179,14 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _train_one(recipe: dann.Recipe, preset: str, data_dir: str, device: str) -> None:
+def _train_one(recipe: dann.Recipe, folder: RunFolder, preset: str, data_dir: str, device: str) -> None:
     images = data.source(preset, data_dir)
 
     def count(n: int) -> None:
         with _steps.get_lock():
             _steps.value += n
 
-    dann.train(recipe, images, run_folder(recipe, preset, images), device, count)
+    dann.train(recipe, images, folder, device, count)
 
 
 def _digest(*parts: bytes) -> str:
@@ -179,5 +205,5 @@ def load_network(folder: RunFolder) -> tuple[DANN, tuple[int, int, str]]:
     if not folder.card:
         raise UserError(f"{folder.path}: the run is not finished; train it with hw2 train")
     network = build(folder.settings["network"])
-    load_weights(network, folder.path / "weights.safetensors")
+    load_weights(network, folder.weights)
     return network.eval(), (network.inputs.channels, network.inputs.size, folder.settings["normalisation"])
