@@ -41,10 +41,15 @@ class Document:
         self._preset = preset
         self._write = write
 
-    def figure(self, notebook: str, name: str) -> None:
-        """A figure with its caption, in HTML because Markdown's image shows none on GitHub."""
+    def figure(self, notebook: str, name: str, optional: bool = False) -> None:
+        """A figure with its caption, in HTML because Markdown's image shows none on GitHub.
+
+        An optional one is left out where its notebook has run and not drawn it, as samples of real images are.
+        """
         figures = {figure["file"]: figure for figure in self._read(notebook)["figures"]}
         file = record.path(self._preset, notebook).with_name(f"{name}.png")
+        if optional and file.name not in figures and self._read(notebook)["completed"]:
+            return
         if file.name not in figures or not file.is_file():
             self._write(f"{MISSING}: figure {name} of {notebook}")
             return

@@ -1,11 +1,14 @@
 """Where training runs and in what precision."""
 
+import logging
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
 from hw2lib.errors import UserError
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for each run
 
 
 def check_device(name: str) -> torch.device:
