@@ -1,0 +1,103 @@
+"""Tables: means with spreads, and what is missing is said to be missing."""
+
+import pytest
+
+from hw2lib.adaptation import results
+
+
+class Run:
+    """What the tables read of a run folder; `test` None: not finished."""
+
+    def __init__(self, seed, test, method="dann", pair=("mnistm", "svhn"), oracle=None, recipe="ours", val=None):
+        source, target = pair
+        self.card = test and {
+            "settings": {
+                "network": "dann-compact", "recipe": recipe, "method": method, "seed": seed, "steps": 100, "batch": 8,
+                "source": source, "target": target,
+            },
+            "accuracy": {"target val": val, "target test": test}, "oracle": oracle, "curve": [(50, 10.0), (100, test)],
+            "seconds": 90, "commit": "abc", "hardware": {"gpu": None, "cpu": "some CPU"}, "precision": "bf16-mixed",
+        }  # fmt: skip
+
+
+RUNS = [
+    Run(0, 70.0, oracle=72.0, val=60.0),
+    Run(1, 72.0, oracle=73.0),
+    Run(2, 74.0, oracle=74.0),
+    Run(0, 50.0, method="source-only"),
+    Run(1, None, method="source-only"),
+]
+
+
+def table(split: str, runs=RUNS, recipes=("ours",), pair="mnistm-svhn", seeds: int = 3) -> list[dict[str, str]]:
+    frame = results.results_frame(runs)
+    return results.accuracy_table(frame, split, pair, ["dann-compact"], recipes, seeds).to_dict("records")
+
+
+def test_mean_and_sample_standard_deviation_and_the_oracle_beside_them():
+    (row,) = table("test")
+    assert (row["network"], row["recipe"]) == ("dann-compact", "ours")
+    assert row["DANN"] == "72.0 ± 2.0"
+    assert row["DANN, oracle"] == "73.0 ± 1.0"
+
+
+def test_fewer_seeds_than_asked_are_said():
+    assert table("test")[0]["source-only"] == "50.0 (1 of 3 seeds)"
+    assert table("test", seeds=4)[0]["DANN"] == "72.0 ± 2.0 (3 of 4 seeds)"
+    assert table("val")[0]["DANN"] == "60.0 (1 of 3 seeds)"  # two of the runs found no val split
+
+
+def test_one_seed_that_was_asked_for_has_no_spread():
+    assert table("test", seeds=1)[0]["source-only"] == "50.0"
+
+
+def test_a_cell_without_runs_is_missing():
+    assert table("test")[0]["target-only"] == "missing"
+    assert table("val")[0]["source-only"] == "missing"
+
+
+def test_without_any_finished_run_every_cell_is_missing():
+    (row,) = table("test", runs=[Run(0, None)])
+    assert row == {
+        "network": "dann-compact", "recipe": "ours", "source-only": "missing", "DANN": "missing",
+        "target-only": "missing", "DANN, oracle": "missing",
+    }  # fmt: skip
+
+
+def test_runs_of_another_recipe_or_pair_are_not_counted():
+    runs = [*RUNS, Run(0, 1.0, recipe="as-reported"), Run(0, 2.0, pair=("mnistm", "usps"))]
+    recipes = ["as-reported", "ours"]
+    assert [row["DANN"] for row in table("test", runs, recipes)] == ["1.0 (1 of 3 seeds)", "72.0 ± 2.0"]
+    assert [row["DANN"] for row in table("test", runs, recipes, "mnistm-usps", 1)] == ["missing", "2.0"]
+
+
+def test_val_has_no_oracle_because_none_is_picked_on_it():
+    assert "DANN, oracle" not in table("val")[0]
+
+
+def test_how_long_and_on_what():
+    frame = results.results_frame(RUNS)
+    assert set(frame["hardware"]) == {"some CPU"}
+    row = results.training_table(frame).iloc[0]
+    assert (row["pair"], row["method"], row["steps"], row["batch"]) == ("MNIST-M to SVHN", "DANN", 100, 8)
+    assert row["seeds"] == "0, 1, 2"
+    assert row["minutes a run"] == "1.5"
+
+
+@pytest.mark.parametrize(("pair", "title"), [("mnistm-usps", "MNIST-M to USPS"), ("svhn-mine", "SVHN to mine")])
+def test_pairs_have_titles(pair, title):
+    assert results.pair_title(pair) == title
+
+
+def test_numbers_for_the_text_are_means_over_seeds():
+    values = results.headline(results.results_frame(RUNS))
+    assert values["dann_compact_ours_mnistm_svhn_dann_test"] == 72.0
+    assert values["dann_compact_ours_mnistm_svhn_dann_oracle"] == 73.0
+    assert values["dann_compact_ours_mnistm_svhn_dann_val"] == 60.0
+    assert "dann_compact_ours_mnistm_svhn_source_only_val" not in values
+
+
+def test_whose_numbers_these_are():
+    frame = results.results_frame(RUNS)
+    assert results.provenance(frame) == ("4 runs of our own training, seeds 0, 1, 2, on some CPU, bf16-mixed")
+    assert results.provenance(results.results_frame([])) == "No run is finished"
