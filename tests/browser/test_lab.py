@@ -1,0 +1,152 @@
+"""A notebook in JupyterLab as a reader meets it: Chromium opens it, runs all cells, and exports it from the menu."""
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+from pypdf import PdfReader
+
+from hw2lib import paths
+
+api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+
+NOTEBOOK = "50_dann_architectures.ipynb"
+LABEL = "Report_pdf"  # JupyterLab makes it of the exporter's name
+TITLE = "What does a domain-adversarial network look like?"
+SECONDS = 180  # the machine may be busy
+
+# No question about news over the page, and every cell in it, also one out of view.
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    with api.sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
+        if not Path(path).exists():
+            pytest.skip("needs a browser: install chromium, or run `playwright install chromium`")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser, tmp_path_factory):
+    """The address of JupyterLab, with settings of its own, in a folder with a copy of the notebook."""
+    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("notebooks")
+    for name, settings in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings))
+    notebook = nbformat.read(paths.NOTEBOOKS / NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('preset: str = "quick"', 'preset: str = "smoke"')
+    notebook.cells.append(new_code_cell("print('this', 'is', 'the', 'end')"))
+    nbformat.write(notebook, folder / NOTEBOOK)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    places = ("JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "JUPYTERLAB_WORKSPACES")
+    environment = {f"{place}_DIR": str(home / place) for place in places}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "IPYTHONDIR": str(home / "ipython")}
+    options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=secret"]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", *options]
+    process = subprocess.Popen(
+        [*command, f"--ServerApp.root_dir={folder}"],
+        env=os.environ | environment | {"HW2_BUILD": str(home / "build")},
+        stderr=(home / "log").open("w"),
+    )
+    try:
+        for _ in range(5 * SECONDS):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token=secret", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}?token=secret&reset"
+    finally:
+        process.terminate()  # it shuts its kernels down
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def lab(browser, server):
+    """The page with the notebook after Run All Cells."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1600})
+    page.context.set_default_timeout(SECONDS * 1000)
+    page.goto(server)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    # Cells that are run before the kernel is there are dropped without a word; only the status bar knows.
+    page.locator("#jp-main-statusbar").get_by_text("hw2lib | Idle").wait_for()
+    choose(page, "Run", "Run All Cells")
+    output = page.locator(".jp-OutputArea-output")
+    output.filter(has_text="this is the end").or_(errors(page)).first.wait_for()
+    return page
+
+
+def choose(page, *path: str) -> None:
+    """Click a menu of the menu bar, then an item in each menu that opens."""
+    page.get_by_role("menubar").get_by_text(path[0], exact=True).click()
+    for name in path[1:]:
+        page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+
+
+def errors(page):
+    return page.locator('[data-mime-type="application/vnd.jupyter.error"], .jp-RenderedText:has-text("Traceback")')
+
+
+def test_every_cell_runs_without_an_error(lab):
+    assert errors(lab).all_inner_texts() == []
+    prompts = lab.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+    assert prompts == [f"[{i + 1}]:" for i in range(len(prompts))]
+
+
+def test_the_figure_is_shown_and_has_its_caption_below_it_once(lab):
+    output = lab.locator(".jp-Cell", has_text="figures.idea()").locator(".jp-OutputArea")
+    image = output.locator("img")
+    image.scroll_into_view_if_needed()
+    assert image.evaluate("image => image.complete && image.naturalWidth > 300 && image.clientWidth > 300")
+    caption = "The three parts of a domain-adversarial network, and how the strength of the gradient reversal rises"
+    assert output.inner_text().count(caption) == 1
+    assert output.get_by_text(caption).bounding_box()["y"] > image.bounding_box()["y"]
+
+
+def test_tables_are_tables_with_captions(lab):
+    parameters = lab.locator(".jp-OutputArea-output", has_text="Trainable parameters of each network by part.")
+    assert parameters.locator("tbody tr").count() == 5
+    assert parameters.locator("th").first.inner_text() == "network"
+    assert parameters.locator("td", has_text="41,040").count() == 1
+    layers = lab.locator(".jp-OutputArea-output", has_text="Layers of dann-")
+    assert layers.locator("table").count() == layers.count() == 5
+    assert "---" not in "".join(lab.locator(".jp-OutputArea-output").all_inner_texts())
+
+
+def test_the_export_menu_gives_the_pdf(lab, tmp_path):
+    with lab.context.expect_event("download") as download:  # it is another tab that asks for it
+        choose(lab, "File", "Save and Export Notebook As", LABEL)
+    assert download.value.suggested_filename == NOTEBOOK.replace(".ipynb", ".pdf")
+    download.value.save_as(tmp_path / "page.pdf")
+    pdf = (tmp_path / "page.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    reader = PdfReader(io.BytesIO(pdf))
+    assert reader.metadata.title == TITLE
+    text = " ".join(" ".join(page.extract_text() for page in reader.pages).split())
+    assert TITLE in text
+    assert "Figure 1. The three parts" in text
+    assert "Table 1. Trainable parameters" in text
+    assert "page.finish()" not in text
