@@ -7,11 +7,23 @@ The preset ``paper`` writes ``figures/`` and ``report.md``, which are committed;
 import os
 from pathlib import Path
 
+from hw2lib.errors import UserError
+
 PRESETS = ("smoke", "quick", "paper")
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 TRAINED = ROOT / "data" / "trained"  # finished runs that ship with the repository
+
+
+def check_preset(name: str) -> None:
+    """Refuse what is no preset.
+
+    Raises:
+        UserError: it names the presets that there are.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
 
 
 def build_dir() -> Path:

@@ -40,8 +40,7 @@ def plan(preset: str, settings: list[str]) -> dict[str, Task]:
     Raises:
         UserError: a notebook or a setting is wrong.
     """
-    if preset not in paths.PRESETS:
-        raise UserError(f"unknown preset {preset!r}; there are {', '.join(paths.PRESETS)}")
+    paths.check_preset(preset)
     overrides = parameters.split([*settings, f"preset={preset}"])
     known = {name: parameters.read(dependencies.notebook_file(name)) for name in running.names()}
     everywhere = set().union(*known.values())

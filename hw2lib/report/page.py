@@ -39,8 +39,7 @@ class Page:
     """
 
     def __init__(self, notebook: str, preset: str, parameters: dict | None = None, data=None) -> None:
-        if preset not in paths.PRESETS:
-            raise UserError(f"{notebook}: unknown preset {preset!r}; there are {', '.join(paths.PRESETS)}")
+        paths.check_preset(preset)
         self._clock = time.monotonic()
         self._data = data
         self._final = paths.figures_dir(preset) / notebook

@@ -54,7 +54,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     checked = parameters.check(source, overrides)
     values = {p.name: p.default for p in parameters.read(source).values()} | checked
     preset = values.get("preset")
-    _check_choices(notebook, values)
+    _check_choices(values)
 
     executed = paths.executed_dir(preset) / f"{notebook}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
@@ -75,11 +75,9 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     return record.path(preset, notebook).parent
 
 
-def _check_choices(notebook: str, values: dict) -> None:
+def _check_choices(values: dict) -> None:
     """What the library would refuse as well, but only once the kernel is up."""
-    if values.get("preset") not in paths.PRESETS:
-        allowed = ", ".join(paths.PRESETS)
-        raise UserError(f"{notebook}: parameter preset must be one of {allowed}, not {values.get('preset')!r}")
+    paths.check_preset(values.get("preset"))
     if values.get("device", "auto") not in ("auto", "cpu"):
         from hw2lib.training.devices import check_device
 

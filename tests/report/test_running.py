@@ -70,7 +70,7 @@ def test_a_notebook_that_finishes_no_page_has_failed(good):
         ("sed=1", "did you mean seed?"),
         ("seed=banana", "must be an integer, not 'banana'"),
         ("seed", "NAME=VALUE"),
-        ("preset=huge", "smoke, quick, paper"),
+        ("preset=huge", "unknown preset 'huge'; there are smoke, quick, paper"),
         ("device=tpu", "choose auto, cpu, cuda or cuda:N"),
     ],
 )
