@@ -1,0 +1,82 @@
+"""``hw2 train`` meets bad input with one line and exit status 2, before anything is made."""
+
+import sys
+
+import pytest
+import torch
+
+from hw2lib.cli import main
+
+
+@pytest.fixture
+def hw2(monkeypatch, capsys, tmp_path):
+    """Runs ``hw2 …`` and returns exit status, standard output, standard error."""
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
+    monkeypatch.delenv("HW2_DATA", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hw2", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["dann"], "network = 'dann': Value error, choose one of dann-wide, dann-deep"),
+        (["dann-compact", "--recipe", "theirs"], "unknown recipe 'theirs': dann.toml has as-reported, ours"),
+        (["dann-compact", "--preset", "fast"], "unknown preset 'fast': choose one of smoke, quick, paper"),
+        (["dann-compact", "--pair", "mnistm-mnist"], "unknown domain 'mnist': choose two of mnistm, svhn, usps"),
+        (["dann-compact", "--pair", "mnistm"], "a pair is SOURCE-TARGET, such as mnistm-svhn, not 'mnistm'"),
+        (["dann-compact", "--pair", "usps-svhn"], "[ours] of usps-svhn, dann-compact, source-only, quick: the key"),
+        (["dann-compact", "--method", "gan"], "method = 'gan': Input should be 'source-only', 'dann' or 'target-only'"),
+        (["dann-compact", "--device", "cuda"], "device 'cuda': no CUDA device is available here; choose auto or cpu"),
+        (["dann-compact", "--device", "tpu"], "unknown device 'tpu': choose auto, cpu, cuda or cuda:N"),
+        (["dann-compact", "--seed", "-1"], "seed = -1: Input should be greater than or equal to 0"),
+        (["dann-compact", "--set", "steps=0"], "steps = 0: Input should be greater than 0"),
+        (["dann-compact", "--set", "steps=many"], "steps = 'many': Input should be a valid integer"),
+        (["dann-compact", "--set", "batch=-1"], "batch = -1: Input should be greater than 1"),
+        (["dann-compact", "--set", "learning_rate=0"], "learning_rate = 0: Input should be greater than 0"),
+        (["dann-compact", "--set", "learning_rate=NaN"], "learning_rate = nan: Input should be a finite number"),
+        (["dann-compact", "--set", "stepz=3"], "unknown key 'stepz'; allowed are recipe, network"),
+        (["dann-compact", "--set", "steps"], "a setting is KEY=VALUE, such as steps=100, not 'steps'"),
+        (["dann-compact", "--set", "network=dann-wide"], "'network' is not a key of the recipe's file"),
+        (["dann-compact", "--set", "folder=/tmp"], "unknown key 'folder'"),
+        (["dann-compact", "--preset", "paper"], "the preset 'paper' needs real images and HW2_DATA is not set"),
+        (["dann-compact", "--data-dir", "/nowhere"], "/nowhere: no such folder of images"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(hw2, tmp_path, arguments, what):
+    status, out, err = hw2("train", *arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("hw2: error: ")
+    assert what in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_batch_larger_than_the_data_is_one_line(hw2):
+    status, _, err = hw2(
+        "train", "dann-compact", "--preset", "smoke", "--pair", "mnistm-usps", "--method", "target-only", "--device",
+        "cpu", "--set", "batch=5000",
+    )  # fmt: skip
+    assert status == 2
+    assert err.splitlines()[-1] == "hw2: error: usps train: a batch of 5000 is larger than its 4000 images"
+
+
+def test_a_run_is_trained_once_and_then_shown(hw2, tmp_path):
+    arguments = ["train", "dann-compact", "--preset", "smoke", "--pair", "mnistm-usps", "--method", "target-only"]
+    arguments += ["--device", "cpu"]
+    status, first, _ = hw2(*arguments)
+    assert status == 0
+    (weights,) = tmp_path.glob("build/smoke/runs/dann-compact/ours/mnistm-usps/target-only/seed-0-*/*.safetensors")
+    made = weights.stat().st_mtime_ns
+    assert "% of target test" in first
+    assert str(weights.parent) in first
+    assert hw2(*arguments) == (0, first, "")
+    assert weights.stat().st_mtime_ns == made

@@ -1,0 +1,247 @@
+"""Where runs are, which are used again, and training side by side."""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from synthetic import Synthetic, recipe, write_folder
+
+from hw2lib import paths
+from hw2lib.errors import UserError
+from hw2lib.models import build
+from hw2lib.training import dann, runs
+from hw2lib.training.run_folder import RunFolder, load_weights
+
+SHORT = {"steps": 4, "evaluations": 2, "batch": 8}
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
+    monkeypatch.setattr(paths, "TRAINED", tmp_path / "trained")
+    monkeypatch.delenv("HW2_DATA", raising=False)
+
+
+@pytest.fixture
+def images(tmp_path) -> str:
+    return str(write_folder(Synthetic({"train": 40, "test": 20}), tmp_path / "images"))
+
+
+def trained(settings: dann.Recipe, preset: str = "paper") -> RunFolder:
+    folder = runs.run_folder(settings, preset, Synthetic())
+    dann.train(settings, Synthetic(), folder, "cpu", lambda n: None)
+    return folder
+
+
+# The folder of a run
+
+
+def test_a_changed_recipe_has_another_folder():
+    changes = [
+        {}, {"learning_rate": 0.5}, {"ema_decay": 0.5}, {"augment_source": {"noise": 0.1}}, {"batch": 9}, {"steps": 5}
+    ]  # fmt: skip
+    folders = {runs.run_folder(recipe(**SHORT | change), "paper", Synthetic()).path for change in changes}
+    assert len(folders) == len(changes)
+    assert {folder.parent for folder in folders} == {
+        paths.runs_dir("paper") / "dann-compact/ours/mnistm-usps/dann"
+    }  # fmt: skip
+    assert all(folder.name.startswith("seed-0-") for folder in folders)
+
+
+def test_other_images_have_another_folder():
+    settings = recipe(**SHORT)
+    one, other = (runs.run_folder(settings, "paper", Synthetic({"train": n})) for n in (20, 30))
+    assert one.path != other.path
+    assert one.path == runs.run_folder(settings, "paper", Synthetic({"train": 20})).path
+
+
+def test_changed_code_has_another_folder_but_for_paper(monkeypatch):
+    settings = recipe(**SHORT)
+
+    def places() -> dict[str, Path]:
+        return {preset: runs.run_folder(settings, preset, Synthetic()).path for preset in paths.PRESETS}
+
+    before = places()
+    monkeypatch.setattr(runs, "_code_digest", lambda: "another")
+    after = places()
+    assert after["paper"] == before["paper"]
+    assert after["quick"] != before["quick"]
+    assert after["smoke"] != before["smoke"]
+
+
+def test_a_key_that_recipes_get_later_with_a_default_does_not_move_a_run():
+    settings = recipe(**SHORT, augment_target={})
+    assert "augment_target" not in runs.settings_of(settings, "paper", Synthetic())
+
+
+# Runs that ship
+
+
+def test_a_shipped_run_is_used_when_its_settings_are_these():
+    settings = recipe(**SHORT)
+    local = trained(settings)
+    shipped = runs.ship(local.path, weights=True)
+    assert shipped == paths.TRAINED / local.path.relative_to(paths.runs_dir("paper"))
+    assert sorted(file.name for file in shipped.iterdir()) == ["card.json", "weights.safetensors"]
+
+    found = runs.run_folder(settings, "paper", Synthetic())
+    assert found.path == shipped
+    assert found.card == local.card
+    network, form = runs.load_network(found)
+    assert not network.training
+    assert form == (3, 28, "instance")
+    whole = build("dann-compact")
+    load_weights(whole, local.weights)
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, whole.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_shipped_run_is_not_used_for_other_images_or_settings():
+    settings = recipe(**SHORT)
+    runs.ship(trained(settings).path, weights=False)
+    assert runs.run_folder(settings, "paper", Synthetic()).card
+    for other, images in ((settings, Synthetic({"train": 20})), (recipe(**SHORT, seed=1), Synthetic())):
+        found = runs.run_folder(other, "paper", images)
+        assert found.path.is_relative_to(paths.runs_dir("paper"))
+        assert not found.card
+
+
+def test_a_card_under_the_right_name_but_of_other_settings_is_not_used():
+    settings = recipe(**SHORT)
+    shipped = runs.ship(trained(settings).path, weights=False)
+    card = json.loads((shipped / "card.json").read_text())
+    card["settings"]["data"]["usps"] = "other"
+    (shipped / "card.json").write_text(json.dumps(card))
+    assert runs.run_folder(settings, "paper", Synthetic()).path != shipped
+
+
+def test_a_card_alone_does_not_do_where_weights_are_needed():
+    settings = recipe(**SHORT)
+    local = trained(settings)
+    shipped = runs.ship(local.path, weights=False)
+    assert runs.run_folder(settings, "paper", Synthetic()).path == shipped
+    assert runs.run_folder(settings, "paper", Synthetic(), weights=True).path == local.path
+    with pytest.raises(UserError, match="no such weights file"):
+        runs.load_network(runs.run_folder(settings, "paper", Synthetic()))
+
+
+def test_only_finished_runs_of_the_preset_paper_ship(tmp_path):
+    with pytest.raises(UserError, match="no finished run; only finished runs ship"):
+        runs.ship(tmp_path, weights=False)
+    elsewhere = trained(recipe(**SHORT), "smoke")
+    with pytest.raises(UserError, match=r"not below .*paper/runs; only runs of the preset paper ship"):
+        runs.ship(elsewhere.path, weights=False)
+
+
+def test_the_network_of_a_run_that_is_not_finished_is_refused(tmp_path):
+    with pytest.raises(UserError, match="the run is not finished; train it with hw2 train"):
+        runs.load_network(RunFolder(tmp_path / "run", {}))
+
+
+# Many runs
+
+
+def cores(monkeypatch, count: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(count)))
+
+
+def test_two_workers_side_by_side_train_what_one_does_alone(images, monkeypatch, tmp_path):
+    recipes = [recipe(seed=seed, **SHORT) for seed in (0, 1, 2)]
+    cores(monkeypatch, 1)
+    alone = runs.train_all(recipes, "smoke", images, "cpu")
+    cores(monkeypatch, 2)
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "other"))
+    beside = runs.train_all(recipes, "smoke", images, "cpu")
+    assert [folder.settings["seed"] for folder in beside] == [0, 1, 2]
+    for one, other in zip(alone, beside, strict=True):
+        assert one.path != other.path
+        assert one.weights.read_bytes() == other.weights.read_bytes()
+        assert other.card["threads"] == 1
+
+
+def test_what_is_finished_is_not_trained_again(images, monkeypatch):
+    cores(monkeypatch, 1)
+    runs.train_all([recipe(seed=0, **SHORT)], "smoke", images, "cpu")
+    trained = []
+    monkeypatch.setattr(dann, "train", lambda settings, *_: trained.append(settings.seed))
+    runs.train_all([recipe(seed=seed, **SHORT) for seed in (0, 1)], "smoke", images, "cpu")
+    assert trained == [1]
+
+
+def test_an_error_in_a_worker_is_that_of_the_call(images, monkeypatch):
+    cores(monkeypatch, 2)
+    recipes = [recipe(seed=seed, steps=4, evaluations=2, batch=41) for seed in (0, 1)]
+    with pytest.raises(UserError, match="a batch of 41 is larger than its 40 images"):
+        runs.train_all(recipes, "smoke", images, "cpu")
+
+
+def held(folder: RunFolder) -> bool:
+    """Whether a process has the run's lock."""
+    if not (folder.path / "log.jsonl").exists():
+        return False
+    with open(folder.path / ".lock") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def wait_until(condition, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def endless(images: str) -> tuple[list[dann.Recipe], list[RunFolder]]:
+    recipes = [recipe("dann", seed=seed, steps=100_000, evaluations=1000, batch=8) for seed in (0, 1)]
+    return recipes, [runs.run_folder(settings, "smoke", runs.data.source("smoke", images)) for settings in recipes]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_killed_it_leaves_no_worker_behind_who_holds_a_run(images):
+    _, folders = endless(images)
+    code = (
+        "import os, sys; os.sched_getaffinity = lambda _: {0, 1}; from hw2lib.cli import main\n"
+        "sys.argv = ['hw2', *sys.argv[1:]]; main()"
+    )
+    arguments = ["train", "dann-compact", "--pair", "mnistm-usps", "--method", "dann", "--seed", "0", "--seed", "1"]
+    arguments += ["--preset", "smoke", "--data-dir", images, "--device", "cpu", "--set", "steps=100000"]
+    arguments += ["--set", "evaluations=1000", "--set", "batch=8"]
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL) as parent:
+        assert wait_until(lambda: all(map(held, folders)))
+        workers = [pid for pid in children(parent.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        parent.kill()
+    assert wait_until(lambda: not any(map(held, folders)), 20)
+
+
+def test_a_worker_that_is_killed_ends_all_in_one_line(images, monkeypatch):
+    cores(monkeypatch, 2)
+    recipes, folders = endless(images)
+
+    def kill_one() -> None:
+        if wait_until(lambda: all(map(held, folders))):
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(UserError, match="a worker was killed, perhaps for want of memory; the same command goes on"):
+        runs.train_all(recipes, "smoke", images, "cpu")
+    killer.join()
+    assert wait_until(lambda: not any(map(held, folders)), 20)
