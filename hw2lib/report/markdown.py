@@ -1,17 +1,23 @@
 """Markdown that GitHub, JupyterLab and pandoc all understand."""
 
+import re
+
+# A number, also one as text such as "41,040" or "72.1 ± 13.9", or nothing in the place of one; as in typst/fix.lua.
+NUMBER = re.compile(r"[^A-Za-z/]*\d[^A-Za-z/]*|[–—X-]?")
+
 
 def pipe_table(columns: list[str], rows: list[list], caption: str) -> str:
-    """A pipe table with pandoc's caption line under it; columns of numbers are aligned to the right.
+    """A pipe table and its caption, which pandoc takes for one; columns of numbers are aligned to the right.
 
     Args:
         columns: the header.
         rows: cells of str, int, float, bool or None, shown as they are; None is shown as a dash.
         caption: one line.
     """
-    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
-    lines = [_line(columns), _line("---:" if right else "---" for right in numeric), *map(_line, rows)]
-    return "\n".join(lines) + f"\n\n: {one_line(caption)}"
+    shown = [[_cell(cell) for cell in row] for row in rows]
+    dashes = ["---:" if all(NUMBER.fullmatch(row[i]) for row in shown) else "---" for i in range(len(columns))]
+    lines = [_line(map(_cell, columns)), _line(dashes), *map(_line, shown)]
+    return "\n".join(lines) + f"\n\nTable: {one_line(caption)}"
 
 
 def one_line(text: str) -> str:
@@ -20,7 +26,7 @@ def one_line(text: str) -> str:
 
 
 def _line(cells) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(value) -> str:

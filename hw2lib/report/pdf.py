@@ -36,7 +36,7 @@ def markdown_to_pdf(text: str, folder: Path, name: str, files: dict[str, bytes] 
     Front matter (YAML) with a ``title`` gives a title page (``subtitle``, ``author``, ``date``, ``abstract``) and the
     contents; without it the first heading is the title. ``section-numbering: "1.1"`` numbers the sections.
     An image alone in its paragraph is a numbered figure with its alt text as caption, and a link to the file of a
-    figure becomes a reference to its number. A line ``: caption`` below a table numbers the table.
+    figure becomes a reference to its number. A line ``Table: caption`` below a table numbers the table.
 
     Args:
         text: The Markdown. HTML comments (cog markers) are left out.

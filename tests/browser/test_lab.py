@@ -127,17 +127,17 @@ def test_the_figure_is_shown_and_has_its_caption_below_it_once(lab):
 
 
 def test_tables_are_tables_with_captions(lab):
-    parameters = lab.locator(".jp-OutputArea-output", has_text="Trainable parameters of each network by part.")
+    parameters = lab.locator(".jp-OutputArea-output", has_text="Table: Trainable parameters of each network by part.")
     assert parameters.locator("tbody tr").count() == 5
     assert parameters.locator("th").first.inner_text() == "network"
-    assert parameters.locator("td", has_text="41,040").count() == 1
+    assert parameters.locator("td[align=right]", has_text="41,040").count() == 1
     layers = lab.locator(".jp-OutputArea-output", has_text="Layers of dann-")
     assert layers.locator("table").count() == layers.count() == 5
     assert "---" not in "".join(lab.locator(".jp-OutputArea-output").all_inner_texts())
 
 
 def test_the_export_menu_gives_the_pdf(lab, tmp_path):
-    with lab.context.expect_event("download") as download:  # it is another tab that asks for it
+    with lab.context.expect_event("download", timeout=60_000) as download:  # another tab asks for it
         choose(lab, "File", "Save and Export Notebook As", LABEL)
     assert download.value.suggested_filename == NOTEBOOK.replace(".ipynb", ".pdf")
     download.value.save_as(tmp_path / "page.pdf")

@@ -48,7 +48,7 @@ def block(call: str) -> str:
             '<figure>\n<img src="figures/10_some/a.png" alt="Less &lt; &quot;more&quot;.">\n'
             "<figcaption>Less &lt; &quot;more&quot;.</figcaption>\n</figure>",
         ),
-        ('table("10_some", "t")', "| a |\n| ---: |\n| 1 |\n\n: T."),
+        ('table("10_some", "t")', "| a |\n| ---: |\n| 1 |\n\nTable: T."),
         ('text("{10_some.name} has {10_some.mean:.1f} %, $x_{{1}}$")', "dann has 72.3 %, $x_{1}$"),
         (
             'provenance("10_some")',

@@ -55,7 +55,7 @@ def notebook():
         code("plt.show()", show({"image/png": png(), "text/plain": "<Figure size>"})),
         code("drawing", show({"image/svg+xml": SVG, "text/plain": "<SVG object>"})),
         picture,
-        code("page.table(frame)", show({"text/markdown": "| seed | test |\n|---|---|\n| 3 | 92.5 |\n\n: Accuracy."})),
+        code("page.table()", show({"text/markdown": "| seed | test |\n|---|---|\n| 3 | 92.5 |\n\nTable: Accuracy."})),
         code("frame", new_output("execute_result", {"text/html": FRAME, "text/plain": "frame as text"})),
         code("bar", show({"application/vnd.jupyter.widget-view+json": {}, "text/plain": "HBox(children=...)"})),
         code("print('printed')", new_output("stream", name="stdout", text="printed\n")),

@@ -71,7 +71,7 @@ def test_a_table_keeps_numbers_and_shows_markdown(page, final):
     with capture_output() as shown:
         opened.table("accuracy", frame.astype({"n": int, "acc": float}), caption="Accuracy")
     assert shown.outputs[0].data["text/markdown"] == (
-        "| n | acc | what |\n| ---: | ---: | --- |\n| 1 | 0.5 | a\\|b |\n| 20 | 71.25 | – |\n\n: Accuracy."
+        "| n | acc | what |\n| ---: | ---: | --- |\n| 1 | 0.5 | a\\|b |\n| 20 | 71.25 | – |\n\nTable: Accuracy."
     )
     opened.finish()
     table = json.loads((final / "record.json").read_text())["tables"]["accuracy"]
