@@ -65,12 +65,19 @@ def fetch(domains: tuple[str, ...], data_dir: str) -> None:
 @click.option("--data-dir", default="", help="A folder of real images, whatever the preset.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
-def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings) -> None:
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to train a single run; else by its settings.")
+def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings, folder) -> None:
     """Train NETWORKS by each combination of the options; the same line again goes on where it was stopped."""
     from hw2lib.training import runs
 
     chosen = runs.recipes_for(networks, recipe_names, pairs, methods, seeds, preset, settings)
-    for folder in runs.train_all(chosen, preset, data_dir, device):
+    if folder and len(chosen) > 1:
+        raise UserError(f"--folder is for one run, and these are {len(chosen)}: choose one --pair and one --method")
+    if folder:
+        folders = [runs.train_into(folder, chosen[0], preset, data_dir, device)]
+    else:
+        folders = runs.train_all(chosen, preset, data_dir, device)
+    for folder in folders:
         click.echo(f"{folder.card['accuracy']['target test']} % of target test  {folder.path}")
 
 

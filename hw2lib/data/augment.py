@@ -14,10 +14,10 @@ from torch import Tensor
 class Affine(BaseModel):
     """A random affine map of each image; what it uncovers is filled by reflection."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     rotate: float = Field(0.0, ge=0, le=180, description="largest angle, degrees")
-    scale: tuple[float, float] = Field((1.0, 1.0), description="smallest and largest magnification")
+    scale: tuple[float, float] = Field((1.0, 1.0), strict=False, description="smallest and largest magnification")
     aspect: float = Field(0.0, ge=0, le=1, description="largest logarithm of width over height")
     shear: float = Field(0.0, ge=0, le=1, description="largest horizontal shear")
     shift: float = Field(0.0, ge=0, description="largest shift along each axis, pixels")
@@ -33,7 +33,7 @@ class Affine(BaseModel):
 class Augmentation(BaseModel):
     """What may happen to an image in training, in this order; the default is nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     affine: Affine | None = None
     neighbours: float = Field(0.0, ge=0, le=1, description="probability of a part of another digit at each side")

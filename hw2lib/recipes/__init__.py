@@ -5,6 +5,7 @@ A file holds one table for each recipe (``as-reported``, ``ours``). Its plain ke
 """
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -18,16 +19,12 @@ FOLDER = Path(__file__).parent
 LAYERS = ("pair", "network", "method", "preset")
 
 
-def recipe_names(task: str, folder: Path = FOLDER) -> list[str]:
-    """The recipes of a task."""
-    return list(_read(folder / f"{task}.toml"))
-
-
 def resolve(
     model: type[Model],
     task: str,
     recipe: str,
     override: dict[str, Any] | None = None,
+    names: dict[str, Collection[str]] | None = None,
     folder: Path = FOLDER,
     **choice: Any,
 ) -> Model:
@@ -38,6 +35,7 @@ def resolve(
         task: the file's name without ``.toml``.
         recipe: a table of that file.
         override: keys that replace those of the file.
+        names: what a layer's tables may be called, such as ``{"preset": PRESETS}``; other layers may hold any.
         folder: where the file is.
         choice: ``network``, ``pair``, ``method``, ``preset`` and further fields of `model`, such as ``seed``.
 
@@ -49,12 +47,32 @@ def resolve(
     if recipe not in tables:
         raise UserError(f"unknown recipe '{recipe}': {file.name} has {', '.join(tables)}")
     table = tables[recipe]
+    _check_layers(table, model, names or {}, f"{file.name}, [{recipe}]")
     merged = {key: value for key, value in table.items() if key not in LAYERS}
     for layer in LAYERS:
         merged |= table.get(layer, {}).get(choice.get(layer), {})
     fields = {key: value for key, value in choice.items() if key in model.model_fields}
     where = f"{file.name}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
     return validate(model, merged | (override or {}) | {"recipe": recipe} | fields, where)
+
+
+def _check_layers(table: Any, model: type[BaseModel], names: dict[str, Collection[str]], where: str) -> None:
+    """A misspelt table or key would otherwise do nothing in silence until it is chosen."""
+    _table(table, where)
+    for layer in LAYERS:
+        for name, keys in _table(table.get(layer, {}), f"{where}: {layer}").items():
+            if layer in names and name not in names[layer]:
+                raise UserError(f"{where}: unknown {layer} '{name}'; choose one of {', '.join(names[layer])}")
+            for key in _table(keys, f"{where}: {layer}.{name}"):
+                if key not in model.model_fields:
+                    allowed = ", ".join(model.model_fields)
+                    raise UserError(f"{where}: unknown key '{layer}.{name}.{key}'; allowed are {allowed}")
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must be a table, not {value!r}")
+    return value
 
 
 def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:

@@ -46,8 +46,12 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict:
     """The processor, the cores this process may use, and the GPUs that it has used so far."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": _cpu_model(), "cores": cores, "gpu": _gpus_used()}
+    return {"cpu": _cpu_model(), "cores": cores(), "gpu": _gpus_used()}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git(*arguments: str) -> str | None:

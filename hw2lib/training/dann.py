@@ -26,7 +26,7 @@ from hw2lib.data.prepare import Normalisation, prepare
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.models import NETWORKS, build
-from hw2lib.paths import PRESETS
+from hw2lib.paths import PRESETS, check_preset
 from hw2lib.report import record
 from hw2lib.training.devices import bf16_is_fast, fabric_for
 from hw2lib.training.ema import moving_average
@@ -39,7 +39,7 @@ LOG_EVERY = 20  # steps
 class Recipe(BaseModel):
     """Everything that defines a run but its images. Lengths are in optimiser steps; rates are per step."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     recipe: str
     network: str
@@ -99,12 +99,12 @@ def recipe_for(
             raise UserError(f"unknown domain '{domain}': choose two of {', '.join(DIGIT_DOMAINS)}")
     if source == target:
         raise UserError(f"source and target are both '{source}': choose two domains")
-    if preset not in PRESETS:
-        raise UserError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
+    check_preset(preset)
     choice = {"network": network, "source": source, "target": target, "method": method, "seed": seed}
     for key in override.keys() & {"recipe", *choice}:
         raise UserError(f"'{key}' is not a key of the recipe's file: choose it by its own option")
-    return recipes.resolve(Recipe, "dann", recipe, override, pair=f"{source}-{target}", preset=preset, **choice)
+    names = {"network": NETWORKS, "method": METHODS, "preset": PRESETS}
+    return recipes.resolve(Recipe, "dann", recipe, override, names, pair=f"{source}-{target}", preset=preset, **choice)
 
 
 def train(

@@ -37,19 +37,24 @@ class RunFolder:
 
     @contextmanager
     def open(self) -> Iterator["RunFolder"]:
-        """Hold the folder for one process; `UserError` if another has it, or if it was made with other settings."""
+        """Hold the folder for one process.
+
+        Raises:
+            UserError: another process has it, it was made with other settings, or it cannot be written, at once or
+                later, on a disk that fills.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held until the run ends)
+            with open(self.path / ".lock", "w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise UserError(f"{self.path}: another process is training here; wait for it or stop it") from None
+                self._check_settings()
+                yield self
         except OSError as error:
-            raise UserError(f"{self.path}: cannot write the run folder ({error.strerror}); choose another") from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{self.path}: another process is training here; wait for it or stop it") from None
-            self._check_settings()
-            yield self
+            where = error.filename or self.path
+            raise UserError(f"{where}: {error.strerror}; mend that, and the same command goes on") from None
 
     def _check_settings(self) -> None:
         file = self.path / "settings.json"
@@ -77,7 +82,7 @@ class RunFolder:
         if not file.exists():
             return None
         card = read_json(file)
-        return card if card["settings"] == self.settings else None
+        return card if card.get("settings") == self.settings else None
 
     def log(self, **entry: float) -> None:
         """Append one line to the log."""
@@ -103,15 +108,15 @@ class RunFolder:
             return None
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise UserError(
-                f"{file}: not a training state of this project ({reason}); remove it to begin anew"
-            ) from None
+            step = state["step"]
+        except PermissionError:
+            raise
+        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError):
+            raise UserError(f"{file}: damaged, or no training state of this project; remove it to begin anew") from None
         log = self.path / "log.jsonl"
         lines = log.read_text().splitlines(keepends=True) if log.exists() else []
         # A line cut short by a kill lies behind the state, as every line of a later step does.
-        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= state["step"]]
+        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
         write_atomically(log, "".join(kept))
         return state
 
@@ -132,10 +137,16 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
+    """The object in a file; `UserError` if it cannot be read or holds none."""
     try:
-        return json.loads(file.read_text())
+        found = json.loads(file.read_text())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except ValueError:
-        raise UserError(f"{file}: not valid JSON; remove the folder to begin anew") from None
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: damaged; remove the folder to begin anew")
+    return found
 
 
 def save_weights(weights: dict[str, Tensor], file: Path) -> None:
@@ -145,18 +156,23 @@ def save_weights(weights: dict[str, Tensor], file: Path) -> None:
     os.replace(temporary, file)
 
 
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; `UserError` if it is missing, truncated, or a pickle."""
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such weights file") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: not a whole safetensors file ({error}); pickles are never loaded") from None
+
+
 def load_weights(network: nn.Module, file: Path) -> None:
     """Fill `network` from a safetensors file, half precision widened.
 
     Raises:
         UserError: a missing or truncated file, a pickle, or the weights of another network; nothing is changed then.
     """
-    try:
-        weights = load_file(file)
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such weights file") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: not a whole safetensors file ({error}); pickles are never loaded") from None
+    weights = read_weights(file)
     expected = network.state_dict()
     wrong = sorted(
         name for name in weights.keys() | expected.keys()

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
 from hw2lib import data, paths
 from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.models.dann import DANN
-from hw2lib.report import dependencies
+from hw2lib.report import dependencies, record
 from hw2lib.training import dann
 from hw2lib.training.devices import check_device
-from hw2lib.training.run_folder import RunFolder, load_weights, save_weights, write_atomically
+from hw2lib.training.run_folder import RunFolder, load_weights, read_weights, save_weights, write_atomically
 
 # What a preset trains if it is not told otherwise.
 NETWORKS = {
@@ -108,12 +107,13 @@ def run_folder(recipe: dann.Recipe, preset: str, images, weights: bool = False) 
 
 def ship(path: Path, weights: bool) -> Path:
     """Copy a finished run into the repository: its card, and, with `weights`, its weights in half precision."""
-    if not (path / "card.json").exists():
-        raise UserError(f"{path}: no finished run; only finished runs ship")
-    target = paths.TRAINED / path.resolve().relative_to(paths.runs_dir("paper"))
+    home, path = paths.runs_dir("paper"), path.resolve()
+    if not path.is_relative_to(home) or not (path / "card.json").exists():
+        raise UserError(f"{path}: no finished run below {home}; only such runs ship")
+    target = paths.TRAINED / path.relative_to(home)
     target.mkdir(parents=True, exist_ok=True)
     if weights:
-        tensors = load_file(path / "weights.safetensors")
+        tensors = read_weights(path / "weights.safetensors")
         halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         save_weights(halved, target / "weights.safetensors")
     write_atomically(target / "card.json", (path / "card.json").read_text())
@@ -131,23 +131,32 @@ def train_all(
     images = data.source(preset, data_dir)
     folders = [run_folder(recipe, preset, images, weights) for recipe in recipes]
     waiting = [(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
-    cores = len(os.sched_getaffinity(0))
-    workers = min(len(waiting), cores) if check_device(device).type == "cpu" else min(len(waiting), 1)
-    if workers == 0:
+    # By how many there are and not by how many are left: another number of threads rounds sums differently, and a run
+    # that was stopped has to go on bit for bit.
+    side_by_side = min(len(recipes), record.cores()) if check_device(device).type == "cpu" else 1
+    if not waiting:
         return folders
     with tqdm(total=sum(recipe.steps for recipe, _ in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
-        if workers == 1:
+        if side_by_side == 1:
             for recipe, folder in waiting:
                 dann.train(recipe, images, folder, device, bar.update)
         else:
-            _train_side_by_side(waiting, (preset, data_dir, device), workers, cores // workers, bar)
+            _train_side_by_side(waiting, (preset, data_dir, device), side_by_side, bar)
     return folders
 
 
-def _train_side_by_side(runs: list[tuple], common: tuple, workers: int, threads: int, bar: tqdm) -> None:
+def train_into(path: Path, recipe: dann.Recipe, preset: str, data_dir: str = "", device: str = "auto") -> RunFolder:
+    """Train one run in a folder of the caller's choice, which refuses to go on under other settings."""
+    images = data.source(preset, data_dir)
+    folder = RunFolder(path, settings_of(recipe, preset, images))
+    dann.train(recipe, images, folder, device)
+    return folder
+
+
+def _train_side_by_side(runs: list[tuple], common: tuple, workers: int, bar: tqdm) -> None:
     context = multiprocessing.get_context("spawn")
     steps = context.Value("q", 0)
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, steps))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(record.cores() // workers, steps))
     try:
         futures = [pool.submit(_train_one, *run, *common) for run in runs]
         waiting = set(futures)
