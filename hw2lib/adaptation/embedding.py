@@ -40,23 +40,27 @@ class FeatureSpace:
 def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) -> dict[str, FeatureSpace]:
     """For each pair among the runs, up to `count` images of each domain's test split in the features of its runs."""
     spaces: dict[str, FeatureSpace] = {}
+    pictures: dict[str, list[np.ndarray]] = {}
     for folder in folders:
         settings = folder.settings
-        pair = (settings["source"], settings["target"])
-        if "-".join(pair) not in spaces:
-            sets = [_sample(images.load(domain, "test"), count, seed) for domain in pair]
-            spaces["-".join(pair)] = FeatureSpace(
-                domains=tuple(TITLES.get(domain, domain) for domain in pair),
+        domains = (settings["source"], settings["target"])
+        pair = "-".join(domains)
+        if pair not in spaces:
+            sets = [_sample(images.load(domain, "test"), count, seed) for domain in domains]
+            pictures[pair] = [pixels for pixels, _ in sets]
+            spaces[pair] = FeatureSpace(
+                domains=tuple(TITLES.get(domain, domain) for domain in domains),
                 points={},
                 labels=np.concatenate([labels for _, labels in sets]),
                 is_target=np.repeat([False, True], [len(labels) for _, labels in sets]),
                 distance={},
                 accuracy={},
             )
-            pictures = [pixels for pixels, _ in sets]
-        space = spaces["-".join(pair)]
+        space = spaces[pair]
         network, form = load_network(folder)
-        features = np.concatenate([outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures])
+        features = np.concatenate(
+            [outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures[pair]]
+        )
         title = METHOD_TITLES[settings["method"]]
         space.points[title] = embed(features, seed)
         space.distance[title] = proxy_a_distance(features[~space.is_target], features[space.is_target])

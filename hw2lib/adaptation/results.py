@@ -15,9 +15,15 @@ METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "t
 MISSING = "missing"
 
 
+COLUMNS = (
+    "network", "recipe", "pair", "method", "seed", "steps", "batch",
+    "val", "test", "oracle", "curve", "minutes", "commit", "hardware", "precision",
+)  # fmt: skip
+
+
 def results_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """One row a finished run: what it was, its accuracies in percent, how long it took and on what."""
-    return pd.DataFrame([_row(folder.card) for folder in folders if folder.card])
+    return pd.DataFrame([_row(folder.card) for folder in folders if folder.card], columns=COLUMNS)
 
 
 def _row(card: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +36,7 @@ def _row(card: dict[str, Any]) -> dict[str, Any]:
         "oracle": card["oracle"],
         "curve": card["curve"],
         "minutes": card["seconds"] / 60,
-        "commit": card["commit"],
+        "commit": f"{(card['commit'] or 'unknown')[:7]}{'+' if card['dirty'] else ''}",
         "hardware": card["hardware"]["gpu"] or card["hardware"]["cpu"],
         "precision": card["precision"],
     }
@@ -72,7 +78,7 @@ def accuracy_table(
 
 
 def training_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How long and on what each kind of run was trained."""
+    """How long each kind of run was trained, and by which code; + marks a tree with changes that were not committed."""
     kinds = frame.groupby(["network", "recipe", "pair", "method"], sort=False)
     rows = [
         {
@@ -84,6 +90,7 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
             "batch": int(runs["batch"].iloc[0]),
             "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),
             "minutes a run": f"{runs['minutes'].mean():.1f}",
+            "commits": ", ".join(sorted(set(runs["commit"]))),
         }
         for (network, recipe, pair, method), runs in kinds
     ]
@@ -102,7 +109,7 @@ def provenance(frame: pd.DataFrame) -> str:
 
 
 def headline(frame: pd.DataFrame) -> dict[str, float]:
-    """Means over seeds for the text of the report, such as ``dann-compact ours mnistm-svhn dann test``, in percent."""
+    """Means over seeds for the text of the report, such as ``dann_compact_ours_mnistm_svhn_dann_test``, in percent."""
     values = {}
     for keys, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False):
         for column in ("test", "val", "oracle"):

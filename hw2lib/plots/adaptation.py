@@ -68,7 +68,7 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
                 )  # fmt: skip
         axes.set(title=pair_title(pair), xlabel="accuracy on target test, %")
         axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
-        axes.set_ylim(len(kinds) - 0.5, -0.5)
+        axes.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure

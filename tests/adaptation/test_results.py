@@ -16,7 +16,8 @@ class Run:
                 "source": source, "target": target,
             },
             "accuracy": {"target val": val, "target test": test}, "oracle": oracle, "curve": [(50, 10.0), (100, test)],
-            "seconds": 90, "commit": "abc", "hardware": {"gpu": None, "cpu": "some CPU"}, "precision": "bf16-mixed",
+            "seconds": 90, "commit": "abcdef0123", "dirty": seed == 2,
+            "hardware": {"gpu": None, "cpu": "some CPU"}, "precision": "bf16-mixed",
         }  # fmt: skip
 
 
@@ -82,6 +83,16 @@ def test_how_long_and_on_what():
     assert (row["pair"], row["method"], row["steps"], row["batch"]) == ("MNIST-M to SVHN", "DANN", 100, 8)
     assert row["seeds"] == "0, 1, 2"
     assert row["minutes a run"] == "1.5"
+    assert row["commits"] == "abcdef0, abcdef0+"
+
+
+def test_without_runs_every_table_is_there_and_says_so():
+    frame = results.results_frame([])
+    cells = results.accuracy_table(frame, "test", "mnistm-svhn", ["dann-compact"], ["ours"], 3).iloc[0, 2:]
+    assert set(cells) == {"missing"}
+    assert results.training_table(frame).empty
+    assert results.headline(frame) == {}
+    assert results.provenance(frame) == "No run is finished"
 
 
 @pytest.mark.parametrize(("pair", "title"), [("mnistm-usps", "MNIST-M to USPS"), ("svhn-mine", "SVHN to mine")])
