@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from sklearn.manifold import TSNE
 
-from hw2lib.adaptation.results import METHOD_TITLES, pair_title
+from hw2lib.adaptation.results import METHOD_TITLES, pair_title, value_name
 from hw2lib.data.image_set import TITLES
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.domains import proxy_a_distance
@@ -87,6 +87,15 @@ def distance_table(spaces: dict[str, FeatureSpace]) -> pd.DataFrame:
         for method in space.points
     ]
     return pd.DataFrame(rows)
+
+
+def headline(spaces: dict[str, FeatureSpace]) -> dict[str, float]:
+    """Proxy A-distances for the text of the report, such as ``mnistm_svhn_dann_distance``."""
+    return {
+        value_name(pair, method, "distance"): round(distance, 2)
+        for pair, space in spaces.items()
+        for method, distance in space.distance.items()
+    }
 
 
 def _sample(images, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

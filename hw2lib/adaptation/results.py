@@ -108,13 +108,18 @@ def provenance(frame: pd.DataFrame) -> str:
     return f"{len(frame)} runs of our own training, seeds {seeds}, on {hardware}"
 
 
+def value_name(*parts: str) -> str:
+    """Words joined to a name that the report's text can use."""
+    return re.sub(r"[^a-z0-9]+", "_", " ".join(parts).lower())
+
+
 def headline(frame: pd.DataFrame) -> dict[str, float]:
     """Means over seeds for the text of the report, such as ``dann_compact_ours_mnistm_svhn_dann_test``, in percent."""
     values = {}
     for keys, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False):
         for column in ("test", "val", "oracle"):
             if runs[column].notna().any():
-                values[re.sub(r"[^a-z0-9]+", "_", " ".join((*keys, column)))] = round(float(runs[column].mean()), 2)
+                values[value_name(*keys, column)] = round(float(runs[column].mean()), 2)
     return values
 
 
