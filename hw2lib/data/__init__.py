@@ -5,11 +5,10 @@ Example::
     images = source("quick").load("usps", "train").images   # (N, C, 28, 28) uint8
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from hw2lib.data.image_set import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet
-from hw2lib.errors import UserError
+from hw2lib.paths import check_preset
 
 if TYPE_CHECKING:
     from hw2lib.data.folders import RealImages
@@ -23,22 +22,18 @@ def source(preset: str, data_dir: str = "") -> "RealImages | StandIns":
 
     Args:
         preset: ``paper`` works on real images, the others on the embedded stand-ins.
-        data_dir: a folder of real images; given, it is used whatever the preset.
+        data_dir: a folder of real images; given, it is used whatever the preset. Otherwise ``paper`` takes that of
+            ``HW2_DATA``, else ``images`` in the build folder.
 
     Raises:
-        UserError: ``paper`` without ``data_dir`` and without ``HW2_DATA``, or a folder that cannot be read. Real
-            images are never replaced by stand-ins in silence.
+        UserError: an unknown preset, or a folder that is not there or cannot be read. Real images are never replaced
+            by stand-ins in silence.
     """
+    check_preset(preset)
     if data_dir or preset == "paper":
         from hw2lib.data.folders import RealImages
 
-        root = data_dir or os.environ.get("HW2_DATA")
-        if not root:
-            raise UserError(
-                "the preset 'paper' needs real images and HW2_DATA is not set: run `hw2 data fetch mnistm svhn usps` "
-                "and set HW2_DATA=build/images, or set it to a folder laid out as data/README.md says"
-            )
-        return RealImages(root)
+        return RealImages(data_dir)
 
     from hw2lib.data.standins import StandIns
 

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from hw2lib.data.download import download
-from hw2lib.data.folders import DIGIT_SIZE, train_part
+from hw2lib.data.folders import DIGIT_SIZE, images_dir, train_part
 from hw2lib.data.image_set import FACES, TITLES
 from hw2lib.data.labels import HEADER
 from hw2lib.errors import UserError
@@ -46,19 +46,23 @@ def registry() -> dict[str, dict]:
     return tomllib.loads(REGISTRY.read_text(encoding="utf-8"))
 
 
-def fetch(domain: str, data_dir: str | Path) -> Path:
-    """Download one domain, check it, and write ``<data_dir>/digits/<domain>``; if that is there, nothing is done.
+def fetch(domain: str, data_dir: str | Path = "") -> Path:
+    """Download one domain, check it, and write ``digits/<domain>``; if that is there, nothing is done.
 
     Interrupted, the same call continues: files that came whole are not fetched again, a broken one is continued. Up to
     `MAY_LACK` labels without an image are dropped, and a last line says so.
 
+    Args:
+        domain: one of the registry.
+        data_dir: the folder that holds ``digits/``, else :func:`hw2lib.data.folders.images_dir` says which.
+
     Returns:
-        The folder of the domain.
+        The folder of the domain, absolute.
 
     Raises:
         UserError: a domain that cannot be fetched, a download or an archive that is not as it should be, a full disk.
     """
-    data_dir = Path(data_dir).expanduser()
+    data_dir = images_dir(data_dir)
     if domain == FACES:
         raise UserError(_ASK_FOR_FACES.format(folder=data_dir / FACES))
     if domain not in registry():

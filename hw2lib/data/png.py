@@ -11,7 +11,8 @@ from hw2lib.errors import UserError
 
 COLOURS = {1: "grey", 3: "RGB"}  # by number of channels
 
-_BIT_DEPTH = 24  # offset of the byte in the header: Pillow would scale 16-bit RGB to 8 without a word
+_HEADER = struct.Struct(">16sIIB")  # how a PNG file begins, its width and height, and bits a channel
+_BEGINNING = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
 def read_png(path: str | Path, size: int) -> np.ndarray:
@@ -33,13 +34,16 @@ def read_png(path: str | Path, size: int) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG",))
-        if content[_BIT_DEPTH] == 16:
+        beginning, width, height, depth = _HEADER.unpack_from(content)
+        if beginning != _BEGINNING:
+            raise ValueError("no PNG")
+        if (width, height) != (size, size):  # seen here, since Pillow raises errors of its own for a huge one
+            raise UserError(f"{path}: {width}x{height} pixels; it must be {size}x{size}")
+        if depth == 16:  # Pillow would scale 16-bit RGB to 8 without a word
             raise UserError(f"{path}: 16-bit image; convert it to 8 bits a channel")
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
         if image.mode not in ("L", "RGB"):
             raise UserError(f"{path}: image of mode {image.mode}; convert it to grey (L) or RGB")
-        if image.size != (size, size):
-            raise UserError(f"{path}: {image.width}x{image.height} pixels; it must be {size}x{size}")
         if b"IEND" not in content:  # Pillow forgives a missing end when it has all pixels
             raise UserError(f"{path}: truncated image; copy or download it again")
         pixels = np.asarray(image)

@@ -22,8 +22,11 @@ class Status(NamedTuple):
     error: bool = False
 
 
-def statuses(data_dir: str | Path) -> Iterator[Status]:
+def statuses(data_dir: str | Path = "") -> Iterator[Status]:
     """The state of every domain that is there or could be; looks, and decodes one image of each that was never read.
+
+    Args:
+        data_dir: the folder of images, else :func:`hw2lib.data.folders.images_dir` says which.
 
     Raises:
         UserError: there is no such folder, or no image in it.

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import zlib
 
 import numpy as np
@@ -86,13 +87,15 @@ def test_any_folder_below_digits_is_a_domain(tmp_path):
     assert source.domains() == ("synthetic", "usps")
     assert source.load("synthetic", "test").images.shape == (2, 3, 28, 28)
     assert source.describe() == "real images: synthetic, USPS"
+    assert source.describe(["usps"]) == "real images: USPS"
+    assert source.describe(["usps", "synthetic"]) == "real images: USPS, synthetic"
 
 
 def test_a_csv_may_have_spaces_blank_lines_windows_ends_and_a_byte_order_mark(small):
     csv = small / "digits/usps/val.csv"
-    csv.write_bytes(b"\xef\xbb\xbfimage_name,label\r\n\r\n00003.png, 7\r\n\r\n00001.png ,2\r\n\r\n")
+    csv.write_bytes(b"\xef\xbb\xbfimage_name,label\r\n\r\n00007.png, 7\r\n\r\n00006.png ,2\r\n\r\n")
     found = RealImages(small).load("usps", "val")
-    np.testing.assert_array_equal(found.images, noise(10, channels=1)[[3, 1]])
+    np.testing.assert_array_equal(found.images, noise(10, channels=1)[[7, 6]])
     np.testing.assert_array_equal(found.labels, [7, 2])
 
 
@@ -105,11 +108,32 @@ def test_many_images_decoded_by_several_processes_keep_their_order(tmp_path):
 # Where it is looked for
 
 
-def test_source_prefers_the_given_folder_and_paper_asks_for_one(small, monkeypatch):
-    assert source("quick", str(small)).origin == "real"
-    refused(lambda: source("paper"), "HW2_DATA", "hw2 data fetch")
-    monkeypatch.setenv("HW2_DATA", str(small))
-    assert source("paper").load("usps", "test").images.shape == (2, 1, 28, 28)
+def test_images_are_those_of_the_given_folder_else_of_hw2_data_else_below_build(small, build, monkeypatch):
+    refused(lambda: source("paper"), "data_dir", "HW2_DATA", f"{build}/images", "hw2 data fetch mnistm svhn usps")
+    write_2022(build / "images/digits/svhn", noise(10), range(10))
+    assert source("paper").domains() == ("svhn",)
+    write_2022(build.parent / "others/digits/mine", noise(10), range(10))
+    monkeypatch.setenv("HW2_DATA", str(build.parent / "others"))
+    assert source("paper").domains() == ("mine",)
+    for preset in ("paper", "quick"):
+        assert source(preset, str(small)).domains() == ("usps",)
+    assert source("quick").origin == "stand-in"
+    monkeypatch.setenv("HW2_DATA", str(build.parent / "nowhere"))
+    refused(lambda: source("paper"), f"{build.parent}/nowhere: no such folder")  # and not those below build
+
+
+def test_a_relative_folder_is_named_in_full(small, monkeypatch):
+    monkeypatch.chdir(small.parent)
+    images = RealImages("images")
+    monkeypatch.chdir("/")
+    assert images.folder("usps") == small / "digits/usps"
+    assert len(images.load("usps", "train")) == 6
+
+
+@pytest.mark.parametrize("data_dir", ["", "images"])
+def test_an_unknown_preset_is_refused(small, monkeypatch, data_dir):
+    monkeypatch.chdir(small.parent)
+    refused(lambda: source("papre", data_dir), "unknown preset 'papre'; there are smoke, quick, paper")
 
 
 def test_a_missing_or_empty_data_folder_is_refused(tmp_path):
@@ -165,6 +189,29 @@ def test_a_csv_is_refused_with_its_name_and_line(small, content, line, what):
     refused(lambda: RealImages(small).load("usps", "train"), f"{csv}, line {line}:" if line else f"{csv}:", what)
 
 
+@pytest.mark.parametrize("asked", ["train", "test"])
+def test_an_image_of_two_splits_is_refused(small, asked):
+    folder = small / "digits/usps"
+    write_csv(folder / "test.csv", ["00008.png", "00004.png"], [8, 4])
+    refused(lambda: RealImages(small).load("usps", asked), "'00004.png'", f"{folder}/train.csv", f"{folder}/test.csv")
+    assert len(RealImages(small).load("usps", "val")) == 2
+
+
+def test_splits_that_are_cached_are_checked_again_when_one_of_them_changes(small):
+    RealImages(small).fingerprint("usps")
+    write_csv(small / "digits/usps/test.csv", ["00008.png", "00004.png"], [8, 4])
+    refused(lambda: RealImages(small).fingerprint("usps"), "'00004.png'", "train.csv", "test.csv")
+
+
+def test_in_the_layout_of_2021_two_splits_may_have_images_of_the_same_name(tmp_path):
+    for split, seed in (("train", 0), ("test", 1)):
+        folder = tmp_path / "digits/mnistm"
+        names = write_pngs(folder / split, noise(10, seed=seed))
+        write_csv(folder / f"{split}.csv", names, range(10))
+    sizes = [len(RealImages(tmp_path).load("mnistm", split)) for split in ("train", "val", "test")]
+    assert sizes == [9, 1, 10]
+
+
 # What leads out of the folder
 
 
@@ -200,12 +247,16 @@ def png(image: Image.Image, **options) -> bytes:
     return buffer.getvalue()
 
 
-def sixteen_bit_rgb() -> bytes:
-    """Pillow cannot write one, so: the header of an 8-bit image with the depth changed and its checksum mended."""
+def altered(start: int, new: bytes) -> bytes:
+    """An RGB image of 28x28 with other bytes in its header, whose checksum is mended."""
     content = bytearray(png(Image.new("RGB", (28, 28))))
-    content[24] = 16
+    content[start : start + len(new)] = new
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     return bytes(content)
+
+
+SIXTEEN_BIT_RGB = altered(24, b"\x10")  # Pillow cannot write one
+HUGE = altered(16, struct.pack(">II", 50_000, 40_000))  # Pillow refuses it with an error of its own
 
 
 WHOLE = png(Image.fromarray(noise(1, channels=1)[0, 0]))
@@ -222,7 +273,8 @@ WHOLE = png(Image.fromarray(noise(1, channels=1)[0, 0]))
         (png(Image.new("L", (32, 32))), "32x32 pixels; it must be 28x28"),
         (png(Image.new("L", (28, 27))), "28x27 pixels; it must be 28x28"),
         (png(Image.fromarray(np.zeros((28, 28), np.uint16))), "16-bit"),
-        (sixteen_bit_rgb(), "16-bit"),
+        (SIXTEEN_BIT_RGB, "16-bit"),
+        (HUGE, "50000x40000 pixels; it must be 28x28"),
         (png(Image.new("RGBA", (28, 28))), "mode RGBA"),
         (png(Image.new("LA", (28, 28))), "mode LA"),
         (png(Image.new("P", (28, 28))), "mode P"),

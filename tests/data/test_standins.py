@@ -126,6 +126,18 @@ def test_fingerprints_tell_domains_apart():
     assert fingerprints == [StandIns().fingerprint(domain) for domain in (*DIGIT_DOMAINS, FACES)]
 
 
+def test_the_description_names_what_is_shown_and_whose_it_is():
+    drawn = "embedded stand-ins (version 1) of "
+    digits = "handwriting of scikit-learn's load_digits"
+    photographs = "parts of photographs by danielbuechele and vultilion (CC BY 2.0)"
+    assert STANDINS.describe(["face"]) == drawn + "Faces: drawn portraits of nobody"
+    assert STANDINS.describe(["usps"]) == drawn + f"USPS: {digits}"
+    assert STANDINS.describe(["mnistm", "usps"]) == drawn + f"MNIST-M, USPS: {digits}, {photographs}"
+    assert STANDINS.describe() == STANDINS.describe(STANDINS.domains())
+    assert STANDINS.describe().startswith(drawn + "MNIST-M, SVHN, USPS, Faces: ")
+    assert photographs in STANDINS.describe()
+
+
 def test_what_is_not_there_is_named():
     with pytest.raises(UserError, match="unknown domain 'mnist'; there are mnistm, svhn, usps, face"):
         STANDINS.load("mnist", "train")

@@ -6,12 +6,13 @@ memory, the same ones each time. Numbers measured on them are never compared wit
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from hw2lib.data.image_set import DIGIT_DOMAINS, FACES, SPLITS, ImageSet
+from hw2lib.data.image_set import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet
 from hw2lib.errors import UserError
 
 # Raise it whenever an image changes: caches and records know the stand-ins by it.
@@ -57,9 +58,17 @@ class StandIns:
         }
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
-    def describe(self) -> str:
-        """One line for the provenance of a figure."""
-        return f"embedded stand-ins, version {VERSION}: handwriting of scikit-learn's load_digits, drawn faces"
+    def describe(self, domains: Sequence[str] = ()) -> str:
+        """One line for a figure's provenance: the domains that it shows, else all, and whose work is in them."""
+        domains = domains or self.domains()
+        made_of = {
+            "handwriting of scikit-learn's load_digits": DIGIT_DOMAINS,
+            "parts of photographs by danielbuechele and vultilion (CC BY 2.0)": ("mnistm",),
+            "drawn portraits of nobody": (FACES,),
+        }
+        titles = ", ".join(TITLES[domain] for domain in domains)
+        parts = ", ".join(part for part, users in made_of.items() if set(users) & set(domains))
+        return f"embedded stand-ins (version {VERSION}) of {titles}: {parts}"
 
 
 @lru_cache
