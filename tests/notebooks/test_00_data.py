@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hw2lib import paths
+from hw2lib.errors import UserError
 
 
 @pytest.fixture
@@ -54,12 +55,19 @@ def test_real_images_are_counted_and_not_shown(run, real_images):
     rows = record["tables"]["splits"]["rows"]
     assert ["USPS", "train", 40, "28 × 28", "grey", 10.0, 10.0] in rows
     assert ["Faces", None, None, None, None, None, None] in rows, "what is not there is named"
-    assert record["values"]["images"] == 60
 
 
 def test_real_images_are_shown_to_who_asks(run, real_images):
     record = run(data_dir=str(real_images), show_images=True)
     assert files(record) == ["digits.png", "classes.png", "brightness.png"]
+
+
+def test_real_images_are_not_shown_in_what_is_committed(run, real_images, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "report_dir", lambda preset: tmp_path / "committed")
+    monkeypatch.setenv("HW2_DATA", str(real_images))
+    with pytest.raises(UserError, match=r"show_images .* preset 'paper'"):
+        run(preset="paper", show_images=True)
+    assert not (tmp_path / "committed").exists()
 
 
 def test_stand_ins_are_shown(run):
