@@ -24,11 +24,7 @@ def data() -> None:
 
 
 _data_dir = click.option(
-    "--data-dir",
-    envvar="HW2_DATA",
-    default=lambda: str(build_dir() / "images"),
-    show_default="$HW2_DATA, else build/images",
-    help="The folder of images.",
+    "--data-dir", default="", show_default="$HW2_DATA, else build/images", help="The folder of images."
 )
 
 
@@ -38,8 +34,9 @@ def status(data_dir: str) -> None:
     """Show which images are there, how many, and whether they are verified."""
     from hw2lib.data.status import statuses, table
 
+    from hw2lib.data.folders import images_dir
     found = list(statuses(data_dir))
-    click.echo(f"images in {data_dir}\n{table(found)}")
+    click.echo(f"images in {images_dir(data_dir)}\n{table(found)}")
     if any(domain.error for domain in found):
         sys.exit(2)
 

@@ -59,11 +59,12 @@ def test_the_folder_is_that_of_hw2_data_else_below_build(small, build, hw2, monk
         f"hw2: error: {build}/images: no such folder of images; they are looked for in data_dir, else HW2_DATA, else "
         f"{build}/images: run `hw2 data fetch mnistm svhn usps`, or see data/README.md for what goes there\n",
     )
-    monkeypatch.setenv("HW2_DATA", "images")
     monkeypatch.chdir(small.parent)
-    status, out, _ = hw2("data", "status")
-    assert status == 0
-    assert out.startswith(f"images in {small}\n")
+    for chosen in ([], ["--data-dir", "images"]):
+        monkeypatch.setenv("HW2_DATA", "nowhere" if chosen else "images")
+        status, out, _ = hw2("data", "status", *chosen)
+        assert status == 0
+        assert out.startswith(f"images in {small}\n")
 
 
 def test_fetch_refuses_with_one_line(hw2, tmp_path):
