@@ -167,7 +167,7 @@ def _select_passages(text: str, preset: str) -> str:
 
 def _with_note(text: str, preset: str) -> str:
     """Say on top, below the front matter, what this copy of the report is made from."""
-    records = [record.read(preset, file.parent.name) for file in paths.figures_dir(preset).glob(f"*/{record.FILE}")]
+    records = [record.read(preset, file.parent.name) for file in paths.figures_dir(preset).glob(f"[!.]*/{record.FILE}")]
     images = sorted({found["data"]["description"] for found in records if found and found["data"]})
     note = (
         f"> **Preset `{preset}`.** The pictures and numbers of this copy come from "

@@ -6,8 +6,8 @@
     page.value("dann_mean", 72.4)
     page.finish()
 
-Everything is written to a hidden folder beside the final one, and `Page.finish` swaps it in: a run that fails never
-touches what an earlier run left.
+Everything is written to a hidden folder of this page beside the final one, and `Page.finish` swaps it in: a run that
+fails never touches what an earlier run left, and of two runs at a time the last to finish stays, whole.
 """
 
 import datetime
@@ -15,7 +15,6 @@ import json
 import math
 import os
 import re
-import shutil
 import time
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, markdown, record
+from hw2lib.report.staging import Staging
 
 
 class Page:
@@ -42,9 +42,7 @@ class Page:
         paths.check_preset(preset)
         self._clock = time.monotonic()
         self._data = data
-        self._final = paths.figures_dir(preset) / notebook
-        self._staging = self._final.with_name(f".{notebook}.partial")
-        self._old = self._final.with_name(f".{notebook}.old")
+        self._name = notebook
         parameters = {"preset": preset, **(parameters or {})}
         run = json.loads(os.environ.get("HW2_RUN", "{}"))
         # Taken now and not at the end: what is edited while the notebook runs has not been part of this run. And from
@@ -64,9 +62,7 @@ class Page:
             "values": {},
             "inputs": inputs,
         }
-        self._heal()
-        shutil.rmtree(self._staging, ignore_errors=True)
-        self._staging.mkdir(parents=True)
+        self._staging = Staging(paths.figures_dir(preset) / notebook)
 
     def figure(self, fig, name: str, caption: str, provenance: str = "") -> None:
         """Save a matplotlib figure as ``NAME.png``, close it, and show it with its caption.
@@ -129,19 +125,8 @@ class Page:
         self._require_open()
         seconds = round(time.monotonic() - self._clock, 1)
         self._record |= {"hardware": record.hardware(), "seconds": seconds, "completed": True}
-        record.write(self._staging / record.FILE, self._record)
-        if self._final.exists():
-            self._final.rename(self._old)
-        self._staging.rename(self._final)
-        shutil.rmtree(self._old, ignore_errors=True)
-
-    def _heal(self) -> None:
-        """Undo a swap that was killed half-way: the earlier result goes back to its place."""
-        if self._old.exists():
-            if self._final.exists():
-                shutil.rmtree(self._old)
-            else:
-                self._old.rename(self._final)
+        record.write(self._staging.folder / record.FILE, self._record)
+        self._staging.swap_in()
 
     def _describe_data(self, inputs: dict[str, str]) -> dict | None:
         if self._data is None:
@@ -157,17 +142,17 @@ class Page:
     def _file(self, name: str):
         self._require_open()
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise UserError(f"{self._final.name}: {name!r} is no good name; use letters, digits, _ and -")
-        return self._staging / name
+            raise UserError(f"{self._name}: {name!r} is no good name; use letters, digits, _ and -")
+        return self._staging.folder / name
 
     def _require_open(self) -> None:
-        if not self._staging.is_dir():
-            raise UserError(f"{self._final.name}: this page is finished; make a new one with report.Page")
+        if not self._staging.folder.is_dir():
+            raise UserError(f"{self._name}: this page is finished; make a new one with report.Page")
 
     def _scalar(self, value, where: str):
         value = value.item() if isinstance(value, np.generic) else value
         if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{self._final.name}: {where} is {value}; a result that is missing is None or a word")
+            raise UserError(f"{self._name}: {where} is {value}; a result that is missing is None or a word")
         if value is not None and not isinstance(value, str | bool | int | float):
-            raise UserError(f"{self._final.name}: {where} is a {type(value).__name__}; give a number or a word")
+            raise UserError(f"{self._name}: {where} is a {type(value).__name__}; give a number or a word")
         return value

@@ -12,6 +12,7 @@ from pathlib import Path
 from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.report import markdown, parameters, record
+from hw2lib.report.staging import Staging
 
 
 def names() -> list[str]:
@@ -46,8 +47,8 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
         The folder of its figures and its record.
 
     Raises:
-        UserError: a parameter is wrong (nothing has run), a cell failed, the kernel died, or the notebook came to its
-            end without finishing its page. Earlier figures are then as they were.
+        UserError: a parameter is wrong (nothing has run), a cell failed, the kernel died, the notebook came to its end
+            without finishing its page (earlier figures are then as they were), or another run put its own there.
     """
     notebook = find(name)
     source = paths.NOTEBOOKS / f"{notebook}.ipynb"
@@ -57,22 +58,30 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     _check_choices(values)
 
     executed = paths.executed_dir(preset) / f"{notebook}.ipynb"
-    executed.parent.mkdir(parents=True, exist_ok=True)
-    partial, failed = executed.with_name(f".{notebook}.partial.ipynb"), executed.with_suffix(".failed.ipynb")
-    partial.unlink(missing_ok=True)
+    failed, staging = executed.with_suffix(".failed.ipynb"), Staging(executed)
+    partial = staging.folder / executed.name
+    before = _run_of_record(preset, notebook)
     try:
         with _announced(values) as run:
             _execute(notebook, source, partial, checked)
-        found = record.read(preset, notebook)
-        if found is None or found["run"] != run:
-            raise UserError(f"{notebook}: it ran to its end without page.finish(), so there is no new record")
+        if (now := _run_of_record(preset, notebook)) != run:
+            if now == before:
+                raise UserError(f"{notebook}: it ran to its end without page.finish(), so there is no new record")
+            raise UserError(f"{notebook}: another run of it has just put its own figures there; run one at a time")
+        os.replace(partial, executed)
+        failed.unlink(missing_ok=True)
     except BaseException:
         if partial.exists():
             os.replace(partial, failed)
         raise
-    os.replace(partial, executed)
-    failed.unlink(missing_ok=True)
+    finally:
+        staging.discard()
     return record.path(preset, notebook).parent
+
+
+def _run_of_record(preset: str, notebook: str) -> str | None:
+    found = record.read(preset, notebook)
+    return found and found["run"]
 
 
 def _check_choices(values: dict) -> None:

@@ -1,6 +1,7 @@
 """A page: what it keeps, what it refuses, and that a result which is there is never lost."""
 
 import json
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -117,10 +118,22 @@ def test_a_page_that_is_not_finished_leaves_the_earlier_one_alone(page, final):
     second.figure(a_figure(), "line", caption="C")
     assert [file.name for file in final.iterdir()] == ["record.json"]
     assert (final / "record.json").read_bytes() == before
+    del second
     third = page()
     third.finish()
     assert [file.name for file in final.iterdir()] == ["record.json"]  # nothing of the second
-    assert [folder.name for folder in final.parent.iterdir()] == ["10_page"]
+    assert sorted(os.listdir(final.parent)) == [".lock", "10_page"]
+
+
+def test_two_pages_of_one_notebook_do_not_mix(page, final):
+    first, second = page(), page()
+    for value, opened in enumerate([first, second], start=1):
+        opened.figure(a_figure(), f"line{value}", caption="C")
+        opened.value("x", value)
+    for value, opened in enumerate([first, second], start=1):
+        opened.finish()
+        assert json.loads((final / "record.json").read_text())["values"] == {"x": value}
+        assert sorted(os.listdir(final)) == [f"line{value}.png", "record.json"]
 
 
 def test_killed_between_the_two_renames_the_next_page_heals(page, final, monkeypatch):
@@ -144,7 +157,7 @@ def test_killed_between_the_two_renames_the_next_page_heals(page, final, monkeyp
     third = page()
     assert (final / "record.json").read_bytes() == before
     third.finish()
-    assert [folder.name for folder in final.parent.iterdir()] == ["10_page"]
+    assert sorted(os.listdir(final.parent)) == [".lock", "10_page"]
 
 
 def test_a_finished_page_takes_no_more(page):

@@ -1,6 +1,8 @@
 """Real kernels: what a run leaves behind when it is good, and when it is not."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,6 +59,41 @@ def test_a_failed_run_is_one_line_and_leaves_the_earlier_result_alone(good, cell
     assert executed.with_name("10_good.failed.ipynb").exists()
 
 
+def wait_for(condition):
+    end = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_two_runs_of_one_notebook_at_a_time_do_not_mix(good):
+    wait = "import time\nfrom pathlib import Path\nwhile not Path(f'go{seed}').exists(): time.sleep(0.05)"
+    good.notebook("10_good", wait, FIGURE.replace('"line"', 'f"line{seed}"'))
+    with ThreadPoolExecutor() as pool:
+        runs = {s: pool.submit(good.hw2, "run", "10", "-p", "preset=smoke", "-p", f"seed={s}") for s in (7, 8)}
+        wait_for(lambda: len(list(good.figures("10_good").parent.glob(".10_good.*"))) == 2)
+        for seed, run in runs.items():
+            (good.root / f"notebooks/go{seed}").touch()
+            assert run.result().returncode == 0, run.result().stderr
+            assert good.record("10_good")["values"] == {"seed": seed}
+            assert sorted(good.contents("10_good")) == [f"line{seed}.png", "record.json"]
+            assert f"seed = {seed}" in (good.root / "build/smoke/executed/10_good.ipynb").read_text()
+    assert not list((good.root / "build/smoke/executed").glob("*.partial*"))
+
+
+def test_a_result_that_another_run_has_replaced_is_not_taken_for_ones_own(good):
+    file = good.figures("12_replaced") / "record.json"
+    good.notebook(
+        "12_replaced",
+        f"from pathlib import Path\nfile, finish = Path({str(file)!r}), page.finish",
+        "def replace(): file.write_text(file.read_text().replace(page._record['run'], 'another'))",
+        "page.finish = lambda: (finish(), replace())",
+    )
+    done = good.hw2("run", "12", "-p", "preset=smoke")
+    assert done.returncode == 2
+    assert "another run of it has just put its own figures there" in done.stderr
+
+
 def test_a_notebook_that_finishes_no_page_has_failed(good):
     good.bare_notebook("11_pageless", "1 + 1")
     done = good.hw2("run", "11", "-p", "preset=smoke")
@@ -69,13 +106,14 @@ def test_a_notebook_that_finishes_no_page_has_failed(good):
     [
         ("sed=1", "did you mean seed?"),
         ("seed=banana", "must be an integer, not 'banana'"),
+        ("seeds=banana", "seeds must be integers (list[int]) such as 1,2 or [1, 2], not 'banana'"),
         ("seed", "NAME=VALUE"),
         ("preset=huge", "unknown preset 'huge'; there are smoke, quick, paper"),
         ("device=tpu", "choose auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_a_wrong_parameter_stops_before_anything_runs(home, write_notebook, setting, told):
-    write_notebook("12_some")
+    write_notebook("12_some", parameters="preset = 'smoke'\nseed = 0\ndevice = 'auto'\nseeds: list[int] = []")
     with pytest.raises(UserError, match=re.escape(told)):
         running.run_notebook("12", parameters.split([setting]))
     assert not (home / "build").exists()
