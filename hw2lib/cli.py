@@ -32,9 +32,9 @@ _data_dir = click.option(
 @_data_dir
 def status(data_dir: str) -> None:
     """Show which images are there, how many, and whether they are verified."""
+    from hw2lib.data.folders import images_dir
     from hw2lib.data.status import statuses, table
 
-    from hw2lib.data.folders import images_dir
     found = list(statuses(data_dir))
     click.echo(f"images in {images_dir(data_dir)}\n{table(found)}")
     if any(domain.error for domain in found):
