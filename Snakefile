@@ -11,7 +11,7 @@ import sys
 from hw2lib.report import build
 
 PRESET = config.get("preset", "quick")
-PLAN = build.plan(PRESET, list(config.get("parameters", [])))
+PLAN = build.plan(PRESET, dict(config.get("parameters", {})))
 if workflow.is_main_process:  # a job on a cluster reads this file again while others are at work
     build.mark(PRESET, PLAN)
 
@@ -39,4 +39,4 @@ rule notebook:
         "{wildcards.notebook}"
     threads: THREADS
     shell:
-        "{sys.executable} -m hw2lib run {wildcards.notebook} {params.settings}"
+        "{sys.executable:q} -m hw2lib run {wildcards.notebook} {params.settings}"

@@ -3,6 +3,7 @@
 Imports stand inside the commands, so that ``hw2 --help`` and a report that is up to date do not wait for torch.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import click
 
 from hw2lib.errors import UserError
-from hw2lib.paths import build_dir
+from hw2lib.paths import build_dir, make_environment_absolute
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Notebooks, networks and results of the report."""
+    make_environment_absolute()
 
 
 @cli.group()
@@ -110,14 +112,18 @@ def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snak
 
     What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
     """
-    from hw2lib.report import build, document
+    from hw2lib.report import build, document, parameters
 
     if check:
         if difference := document.difference():
             click.echo(difference, err=True)
             sys.exit(1)
         return
-    click.echo(build.make_report(preset, list(settings), cores, list(snakemake)))
+    click.echo(build.make_report(preset, parameters.split(settings), cores, list(snakemake)))
+
+
+# A folder that cannot be written, or a disk that is full.
+_OF_THE_MACHINE = {getattr(errno, name) for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "ENOSPC", "EDQUOT")}
 
 
 def main() -> None:
@@ -125,9 +131,14 @@ def main() -> None:
     try:
         cli()
     except UserError as error:
-        sys.exit(_fail(error))
+        sys.exit(_fail(str(error)))
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_fail(f"{where}{error.strerror}; runs write to {build_dir()}, and HW2_BUILD can name another folder"))
 
 
-def _fail(error: UserError) -> int:
-    click.echo(f"hw2: error: {error}", err=True)
+def _fail(message: str) -> int:
+    click.echo(f"hw2: error: {message}", err=True)
     return 2

@@ -26,6 +26,18 @@ def check_preset(name: str) -> None:
         raise UserError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
 
 
+def make_environment_absolute() -> None:
+    """Take HW2_BUILD and HW2_DATA as seen from here, because kernels and jobs work in other folders."""
+    for name in ("HW2_BUILD", "HW2_DATA"):
+        if folder := os.environ.get(name):
+            os.environ[name] = absolute(folder)
+
+
+def absolute(folder: str) -> str:
+    """A folder as seen from here, and from the home folder where it begins with ``~``."""
+    return os.path.abspath(os.path.expanduser(folder))
+
+
 def build_dir() -> Path:
     """The git-ignored folder of caches, run folders and whatever else a local run makes."""
     return Path(os.environ.get("HW2_BUILD") or ROOT / "build").resolve()

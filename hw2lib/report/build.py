@@ -1,18 +1,17 @@
 """Making the report: run what is out of date (Snakemake), fill ``report.md``, export the PDF."""
 
-import contextlib
-import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, document, parameters, record, running
+from hw2lib.report.staging import lock
 
 
 @dataclass(frozen=True)
@@ -30,18 +29,18 @@ class Task:
     reasons: list[str]
 
 
-def plan(preset: str, settings: list[str]) -> dict[str, Task]:
+def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
     """What there is to do, by notebook.
 
     Args:
         preset: one of ``paths.PRESETS``.
-        settings: parameters as ``NAME=VALUE``; a notebook gets those that it has.
+        overrides: parameters as text, see `hw2lib.report.parameters.split`; a notebook gets those that it has.
 
     Raises:
         UserError: a notebook or a setting is wrong.
     """
     paths.check_preset(preset)
-    overrides = parameters.split([*settings, f"preset={preset}"])
+    overrides = overrides | {"preset": preset}
     known = {name: parameters.read(dependencies.notebook_file(name)) for name in running.names()}
     everywhere = set().union(*known.values())
     if unknown := [name for name in overrides if name not in everywhere and name != "preset"]:
@@ -69,12 +68,12 @@ def mark(preset: str, tasks: dict[str, Task]) -> None:
             os.utime(file, (0, 0))
 
 
-def make_report(preset: str, settings: list[str], cores: int, snakemake: list[str]) -> Path:
+def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: list[str]) -> Path:
     """Bring a report up to date.
 
     Args:
         preset: one of ``paths.PRESETS``.
-        settings: see `plan`.
+        overrides: see `plan`.
         cores: how many run at a time.
         snakemake: further arguments for Snakemake.
 
@@ -87,18 +86,18 @@ def make_report(preset: str, settings: list[str], cores: int, snakemake: list[st
     from hw2lib.report.pdf import write_report_pdf
 
     with _alone(preset):
-        tasks = plan(preset, settings)
+        tasks = plan(preset, overrides)
         failed = False
         for notebook, task in tasks.items():
             if task.reasons:
                 print(f"{notebook} is out of date: {', '.join(task.reasons[:3])}", file=sys.stderr)
         if snakemake or any(task.reasons for task in tasks.values()):
-            failed = _run_snakemake(preset, settings, cores, snakemake) != 0
+            failed = _run_snakemake(preset, overrides, cores, snakemake) != 0
         report = document.write(preset)
         pdf = report.with_suffix(".pdf")
         write_report_pdf(report, pdf)
         if failed:
-            left = [name for name, task in plan(preset, settings).items() if task.reasons]
+            left = [name for name, task in plan(preset, overrides).items() if task.reasons]
             raise UserError(f"not up to date: {', '.join(left) or 'see Snakemake above'}; {pdf} shows what there is")
     return pdf
 
@@ -120,23 +119,20 @@ def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:
     return Task([f"{name}={text}" for name, text in overrides.items()], after, reasons)
 
 
-def _run_snakemake(preset: str, settings: list[str], cores: int, more: list[str]) -> int:
+def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: list[str]) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
     command += ["--directory", str(paths.build_dir() / preset), "--cores", str(cores)]
     command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--quiet", "all"]
-    command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(settings)}"]
+    command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(overrides)}"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(command, env=environment).returncode
 
 
-@contextlib.contextmanager
-def _alone(preset: str) -> Iterator[None]:
+def _alone(preset: str) -> IO:
     """One report of a preset at a time; unlike Snakemake's lock, this one does not outlive a process that is killed."""
     folder = paths.build_dir() / preset
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another hw2 report is at work on the preset {preset}; wait for it") from None
-        yield
+    held = lock(folder / ".lock", wait=False)
+    if held is None:
+        raise UserError(f"another hw2 report is at work on the preset {preset}; wait for it")
+    return held

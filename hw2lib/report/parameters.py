@@ -14,28 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw2lib.errors import UserError
+from hw2lib.paths import absolute
 
-TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 WANTED = {
-    int: "an integer",
-    float: "a finite number",
-    str: "text",
-    bool: "true or false",
-    list: "a list such as 1,2,3 or [1, 2, 3], of the same kind as the default",
+    "int": "an integer",
+    "float": "a finite number",
+    "str": "text",
+    "bool": "true or false",
+    "list[int]": "integers (list[int]) such as 1,2 or [1, 2]",
+    "list[float]": "finite numbers (list[float]) such as 0.1,1 or [0.1, 1]",
+    "list[str]": 'words (list[str]) such as a,b or ["a", "b"]',
 }
+SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line ``name = default  # help``, or ``name: float = 1  # help``."""
+    """One line ``name = default  # help``, or ``name: float = 1  # help``; its type is one of `WANTED`."""
 
     name: str
     default: int | float | str | bool | list
-    type: type
+    type: str
     help: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.type.__name__}, default {self.default!r})"
+        return f"{self.name} ({self.type}, default {self.default!r})"
 
 
 def read(notebook: Path) -> dict[str, Parameter]:
@@ -74,12 +77,12 @@ def load(notebook: Path) -> dict:
 
 
 def split(assignments: Iterable[str]) -> dict[str, str]:
-    """``["seed=3"]`` as ``{"seed": "3"}``."""
+    """``["seed=3"]`` as ``{"seed": "3"}``; the folder ``data_dir`` absolute, because a kernel works in another one."""
     pairs = [assignment.partition("=") for assignment in assignments]
     for name, equals, text in pairs:
         if not (name and equals):
             raise UserError(f"-p {name}{equals}{text}: write -p NAME=VALUE")
-    return {name: text for name, _, text in pairs}
+    return {name: absolute(text) if name == "data_dir" and text else text for name, _, text in pairs}
 
 
 def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:
@@ -102,17 +105,32 @@ def _parameter(statement: ast.stmt, helps: dict[int, str], notebook: Path) -> Pa
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             annotation = None
-        case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id=annotation), value=ast.expr() as value):
-            pass
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value):
+            annotation = ast.unparse(annotation)
         case _:
             raise UserError(f"{notebook.name}: parameters cell, line {statement.lineno}: write NAME = VALUE")
     try:
         default = ast.literal_eval(value)
-        kind = TYPES[annotation or type(default).__name__]
-    except (ValueError, KeyError):
-        allowed = ", ".join(TYPES)
-        raise UserError(f"{notebook.name}: parameter {name!r} must be a literal of type {allowed}") from None
+    except ValueError:
+        default = None
+    kind = annotation or type(default).__name__
+    if kind == "list" and isinstance(default, list) and default:
+        kind = f"list[{type(default[0]).__name__}]"
+    if kind not in WANTED or not _fits(default, kind):
+        allowed = ", ".join(WANTED)
+        raise UserError(f"{notebook.name}: {name!r} must be a literal of type {allowed} (an empty list says which)")
     return Parameter(name, default, kind, helps.get(statement.end_lineno, ""))
+
+
+def _item(kind: str) -> str:
+    """``int`` for ``list[int]``."""
+    return kind.removeprefix("list[").removesuffix("]")
+
+
+def _fits(value, kind: str) -> bool:
+    if kind not in SCALARS:
+        return isinstance(value, list) and all(_fits(item, _item(kind)) for item in value)
+    return type(value) is SCALARS[kind] or (kind == "float" and type(value) is int)
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -122,17 +140,16 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def _convert(parameter: Parameter, text: str, notebook: Path):
+    kind = SCALARS[_item(parameter.type)]
     try:
-        if parameter.type is list:
-            return _to_list(text, type(parameter.default[0]) if parameter.default else str)
-        return _to_scalar(text, parameter.type)
+        return (_to_scalar if parameter.type in SCALARS else _to_list)(text, kind)
     except (ValueError, KeyError):
         wanted = WANTED[parameter.type]
         raise UserError(f"{notebook.stem}: parameter {parameter.name} must be {wanted}, not {text!r}") from None
 
 
 def _to_list(text: str, kind: type) -> list:
-    """JSON, or elements between commas; each of them like the first element of the default."""
+    """JSON, or elements between commas."""
     if not text.strip().startswith("["):
         return [_to_scalar(part.strip(), kind) for part in text.split(",") if part.strip()]
     items = json.loads(text)

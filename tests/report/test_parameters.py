@@ -16,6 +16,9 @@ mirror = False
 pairs = ["mnistm-svhn"]
 shift = -2
 sizes = [1, 2]
+seeds: list[int] = []  # empty: all
+scales: list[float] = [1]
+names: list = ["a"]
 """
 
 
@@ -27,13 +30,16 @@ def notebook(home, write_notebook):
 def test_the_cell_is_read(notebook):
     found = parameters.read(notebook)
     assert [(p.name, p.default, p.type) for p in found.values()] == [
-        ("preset", "quick", str),
-        ("seed", 0, int),
-        ("rate", 1, float),
-        ("mirror", False, bool),
-        ("pairs", ["mnistm-svhn"], list),
-        ("shift", -2, int),
-        ("sizes", [1, 2], list),
+        ("preset", "quick", "str"),
+        ("seed", 0, "int"),
+        ("rate", 1, "float"),
+        ("mirror", False, "bool"),
+        ("pairs", ["mnistm-svhn"], "list[str]"),
+        ("shift", -2, "int"),
+        ("sizes", [1, 2], "list[int]"),
+        ("seeds", [], "list[int]"),
+        ("scales", [1], "list[float]"),
+        ("names", ["a"], "list[str]"),
     ]
     assert found["rate"].help == "per step = small"
     assert found["seed"].help == ""
@@ -54,12 +60,16 @@ def test_the_cell_is_read(notebook):
         ("pairs=", []),
         ("sizes=3, 4", [3, 4]),
         ("sizes=[3, 4]", [3, 4]),
+        ("seeds=3", [3]),
+        ("seeds=", []),
+        ("scales=1,0.5", [1.0, 0.5]),
+        ("names=1", ["1"]),
     ],
 )
 def test_text_takes_the_type_of_the_parameter(notebook, text, value):
     (found,) = parameters.check(notebook, parameters.split([text])).values()
     assert found == value
-    assert type(found) is type(value)
+    assert repr(found) == repr(value)  # 1 is no 1.0
 
 
 @pytest.mark.parametrize(
@@ -69,9 +79,13 @@ def test_text_takes_the_type_of_the_parameter(notebook, text, value):
         ("seed=", "seed must be an integer, not ''"),
         ("rate=nan", "rate must be a finite number, not 'nan'"),
         ("mirror=1", "mirror must be true or false, not '1'"),
-        ("sizes=a", "sizes must be a list such as"),
-        ("sizes=[1.5]", "sizes must be a list such as"),
-        ("sizes=[1", "sizes must be a list such as"),
+        ("sizes=a", "sizes must be integers (list[int]) such as"),
+        ("sizes=[1.5]", "sizes must be integers (list[int]) such as"),
+        ("sizes=[1", "sizes must be integers (list[int]) such as"),
+        ("seeds=banana", "seeds must be integers (list[int]) such as 1,2 or [1, 2], not 'banana'"),
+        ("seeds=1,,b", "seeds must be integers"),
+        ("scales=[0.1, NaN]", "scales must be finite numbers (list[float]) such as"),
+        ("names=[a]", "names must be words (list[str]) such as"),
         ("Seed=1", "unknown parameter 'Seed'; did you mean seed?"),
         ("zzz=1", "unknown parameter 'zzz'; it has preset (str, default 'quick'), seed (int, default 0)"),
         ("=1", "write -p NAME=VALUE"),
@@ -89,7 +103,14 @@ def test_what_does_not_fit_is_one_clear_line(notebook, text, told):
     [
         ("seed = 1 + 1", "'seed' must be a literal of type"),
         ("seed = None", "'seed' must be a literal of type"),
-        ("seed: 'int | None' = 1", "line 1: write NAME = VALUE"),
+        ("seed: 'int | None' = 1", "'seed' must be a literal of type int, float"),
+        ("seed: int = 1.5", "'seed' must be a literal of type int, float"),
+        ("seeds = []", "'seeds' must be a literal of type .*an empty list says which"),
+        ("seeds: list = []", "an empty list says which"),
+        ("seeds: list[int] = ['a']", "'seeds' must be a literal"),
+        ("seeds: list[int] = 1", "'seeds' must be a literal"),
+        ("seeds: list = 1", "'seeds' must be a literal"),
+        ("seeds = [[1]]", "'seeds' must be a literal"),
         ("seed = 1\nimport os", "line 2: write NAME = VALUE"),
         ("seed = (", "is not Python"),
     ],
