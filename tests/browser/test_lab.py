@@ -112,14 +112,15 @@ def errors(page):
 
 def test_every_cell_runs_without_an_error(lab):
     assert errors(lab).all_inner_texts() == []
-    prompts = lab.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    assert prompts == [f"[{i + 1}]:" for i in range(len(prompts))]
+    prompts = lab.locator(".jp-CodeCell .jp-InputPrompt")
+    api.expect(prompts).to_have_text([f"[{i + 1}]:" for i in range(prompts.count())])  # the last follows its output
 
 
 def test_the_figure_is_shown_and_has_its_caption_below_it_once(lab):
     output = lab.locator(".jp-Cell", has_text="figures.idea()").locator(".jp-OutputArea")
     image = output.locator("img")
     image.scroll_into_view_if_needed()
+    image.evaluate("image => image.decode()")  # raises for what is no picture
     assert image.evaluate("image => image.complete && image.naturalWidth > 300 && image.clientWidth > 300")
     caption = "The three parts of a domain-adversarial network, and how the strength of the gradient reversal rises"
     assert output.inner_text().count(caption) == 1
@@ -128,11 +129,12 @@ def test_the_figure_is_shown_and_has_its_caption_below_it_once(lab):
 
 def test_tables_are_tables_with_captions(lab):
     parameters = lab.locator(".jp-OutputArea-output", has_text="Table: Trainable parameters of each network by part.")
-    assert parameters.locator("tbody tr").count() == 5
-    assert parameters.locator("th").first.inner_text() == "network"
-    assert parameters.locator("td[align=right]", has_text="41,040").count() == 1
-    layers = lab.locator(".jp-OutputArea-output", has_text="Layers of dann-")
-    assert layers.locator("table").count() == layers.count() == 5
+    api.expect(parameters.locator("tbody tr")).to_have_count(5)
+    api.expect(parameters.locator("th").first).to_have_text("network")
+    api.expect(parameters.locator("td[align=right]", has_text="41,040")).to_have_count(1)
+    layers = lab.locator(".jp-OutputArea-output", has_text="Table: Layers of dann-")
+    api.expect(layers).to_have_count(5)
+    api.expect(layers.locator("table")).to_have_count(5)
     assert "---" not in "".join(lab.locator(".jp-OutputArea-output").all_inner_texts())
 
 
