@@ -132,10 +132,12 @@ class Page:
         if self._data is None:
             return None
         fingerprints = dependencies.data_fingerprints(inputs)
-        return {"origin": self._data.origin, "description": self._data.describe(), "fingerprints": fingerprints}
+        description = self._data.describe(list(fingerprints))
+        return {"origin": self._data.origin, "description": description, "fingerprints": fingerprints}
 
     def _caption(self, caption: str, provenance: str) -> str:
-        source = "; ".join(filter(None, [self._data.describe() if self._data else "", provenance.strip(" .")]))
+        data = self._record["data"]
+        source = "; ".join(filter(None, [data["description"] if data else "", provenance.strip(" .")]))
         sentence = markdown.one_line(caption).rstrip(".") + "."
         return f"{sentence} Source: {source}." if source else sentence
 

@@ -227,7 +227,7 @@ def _train(recipe: Recipe, images, folder: RunFolder, device: str, on_step: Call
         "accuracy": accuracies,
         "oracle": max((accuracy for _, accuracy in curve), default=None),
         "curve": curve,
-        "images": images.describe(),
+        "images": images.describe((recipe.source, recipe.target)),
         "origin": images.origin,
         "precision": "bf16-mixed" if bf16_is_fast(fabric.device) else "32-true",
         "threads": torch.get_num_threads(),

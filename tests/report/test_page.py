@@ -19,7 +19,7 @@ class Images:
 
     origin = "stand-in"
 
-    def describe(self):
+    def describe(self, domains):
         return "drawn digits"
 
 

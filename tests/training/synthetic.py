@@ -38,7 +38,7 @@ class Synthetic:
     def fingerprint(self, domain: str) -> str:
         return hashlib.sha256(f"{domain} {self.counts}".encode()).hexdigest()
 
-    def describe(self) -> str:
+    def describe(self, domains=()) -> str:
         return "patterns"
 
 
