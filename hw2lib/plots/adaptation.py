@@ -99,13 +99,13 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
     return figure
 
 
-def by_class(points: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
-    """Embedded points (N, 2), a panel each, in the colours of their digits (N,); the digit stands at its median."""
+def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
+    """Embedded points (N, 2), a panel each, in the colours of their digits (N,); a digit stands among those of the source."""
     figure, panels = _panels(points)
     for axes, xy in zip(panels, points.values(), strict=True):
         axes.scatter(*xy.T, c=np.array(DIGIT_COLOURS)[labels], s=4, lw=0, rasterized=True)
-        for digit in np.unique(labels):
-            x, y = np.median(xy[labels == digit], axis=0)
+        for digit in np.unique(labels[~is_target]):
+            x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
             axes.text(x, y, str(digit), ha="center", va="center", fontsize=8, bbox=box)
     return figure
