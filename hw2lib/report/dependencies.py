@@ -19,14 +19,16 @@ from hw2lib.report import parameters, record
 DATA = "data: "
 # Where the images lie and which processor computes is no other question; the record names both all the same.
 PLACES = ("data_dir", "device")
+# Parameters whose values name domains, also such that hw2lib does not know: a domain is a folder of images.
+DOMAINS = ("domains", "source", "target", "pairs")
 
 
 def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
     """Everything that the results of a notebook depend on.
 
-    That is its cells, the modules of hw2lib that it imports directly or not, the recipes and the images' domains that
-    it names, its parameters, and the records of the notebooks that it declares in its metadata
-    (``{"hw2lib": {"after": ["51_dann_accuracy"]}}``).
+    That is its cells, its parameters, the modules of hw2lib that it imports directly or not, and the recipes, domains
+    of images and networks with finished runs that cells or parameters name. And the records of the notebooks that it
+    declares in its metadata (``{"hw2lib": {"after": ["51_dann_accuracy"]}}``).
 
     Args:
         notebook: its name without suffix.
@@ -34,8 +36,8 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         values: the value of each of its parameters; others are ignored.
 
     Returns:
-        Path below the repository, or ``parameters``, to SHA-256, and ``data: DOMAIN`` to the fingerprint of its images.
-        Images that cannot be found are left out.
+        Path below the repository (of a folder of finished runs: their cards), or ``parameters``, to SHA-256, and
+        ``data: DOMAIN`` to the fingerprint of its images. Images that cannot be found are left out.
 
     Raises:
         UserError: no such notebook, or a parameter without a value.
@@ -58,7 +60,8 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         _name(file): _sha256(json.dumps([[cell["cell_type"], cell["source"]] for cell in cells]).encode()),
         "parameters": _sha256(settings.encode()),
         **{_name(path): _sha256(path.read_bytes()) for path in files},
-        **_fingerprints(preset, values.get("data_dir", ""), text),
+        **_shipped_runs(preset, text, library),
+        **_fingerprints(preset, values.get("data_dir", ""), _domains(text, values)),
     }
 
 
@@ -126,13 +129,37 @@ def _recipes(text: str, library: list[Path]) -> list[Path]:
     return [
         file
         for file in sorted((paths.ROOT / "hw2lib" / "recipes").glob("*.toml"))
-        if f'"{file.stem}"' in quoted or re.search(rf"(?<![\w-]){re.escape(file.stem)}(?![\w-])", text)
+        if f'"{file.stem}"' in quoted or _names(text, file.stem)
     ]
 
 
-def _fingerprints(preset: str, data_dir: str, text: str) -> dict[str, str]:
+def _names(text: str, word: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
+
+
+def _shipped_runs(preset: str, text: str, library: list[Path]) -> dict[str, str]:
+    """Finished runs that ship with the repository, for a notebook that can read them; all are of the preset paper."""
+    if preset != "paper" or paths.ROOT / "hw2lib" / "training" / "runs.py" not in library:
+        return {}
+    found = {}
+    for folder in sorted(paths.TRAINED.iterdir()) if paths.TRAINED.is_dir() else []:
+        if _names(text, folder.name):
+            cards = {_name(card): _sha256(card.read_bytes()) for card in folder.rglob("card.json")}
+            found[_name(folder)] = _sha256(json.dumps(cards, sort_keys=True).encode())
+    return found
+
+
+def _domains(text: str, values: dict) -> list[str]:
     data = importlib.import_module("hw2lib.data")  # as a statement it would make every notebook depend on hw2lib.data
-    domains = [domain for domain in data.TITLES if re.search(rf"(?<![a-z]){domain}(?![a-z])", text)]
+    named = {domain for domain in data.TITLES if re.search(rf"(?<![a-z]){domain}(?![a-z])", text)}
+    for value in filter(None, map(values.get, DOMAINS)):
+        for word in [value] if isinstance(value, str) else value:
+            named.update(filter(None, word.split("-")))
+    return sorted(named)
+
+
+def _fingerprints(preset: str, data_dir: str, domains: list[str]) -> dict[str, str]:
+    data = importlib.import_module("hw2lib.data")
     found = {}
     for domain in domains:
         try:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hw2lib import data
+from hw2lib import data, paths
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, record
 
@@ -112,6 +112,44 @@ def test_what_changes_is_named(library, images, write_notebook):
     assert dependencies.changes(before, of()) == ["hw2lib/recipes/adaptation.toml", "hw2lib/training/uda.py"]
     write("usps, once more")
     assert "notebooks/10_some.ipynb" in dependencies.changes(before, of())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pairs", ["usps-mnist"]), ("domains", ["usps", "mnist"]), ("source", "mnist"), ("target", "mnist"), ("seed", 0)],
+)
+def test_a_domain_that_only_the_parameters_name_counts(library, images, write_notebook, name, value):
+    images.contents |= {"mnist": "1", "other": "2"}
+    write_notebook("10_some", parameters=f"preset = 'smoke'\n{name} = {value!r}")
+    found = dependencies.data_fingerprints(dependencies.inputs("10_some", "smoke", {"preset": "smoke", name: value}))
+    assert ("mnist" in found) == (name != "seed")
+    assert "other" not in found
+
+
+def test_finished_runs_that_ship_count_for_who_reads_them(library, home, write_notebook, monkeypatch):
+    monkeypatch.setattr(paths, "TRAINED", home / "data/trained")
+    (library / "training/runs.py").write_text("")
+    cards = {name: home / f"data/trained/{name}/ours/pair/card.json" for name in ("dann-wide", "dann-grey")}
+    for card in cards.values():
+        card.parent.mkdir(parents=True)
+        card.write_text("1")
+
+    def found(network="dann-wide", preset="paper"):
+        values = {"preset": preset, "network": network}
+        return dependencies.inputs("10_some", preset, values)
+
+    parameters = "preset = 'paper'\nnetwork = ''"
+    write_notebook("10_some", "from hw2lib.training import runs", parameters=parameters)
+    before = found()
+    cards["dann-grey"].write_text("2")
+    assert dependencies.changes(before, found()) == []
+    cards["dann-wide"].with_name("weights.safetensors").write_text("2")
+    assert dependencies.changes(before, found()) == []
+    cards["dann-wide"].write_text("2")
+    assert dependencies.changes(before, found()) == ["data/trained/dann-wide"]
+    assert "data/trained/dann-wide" not in found(preset="smoke")  # none of its runs ships
+    write_notebook("10_some", "from hw2lib.training import uda", parameters=parameters)
+    assert "data/trained/dann-wide" not in found()
 
 
 def test_results_of_another_notebook_count_where_they_are_declared(library, write_notebook):
