@@ -31,8 +31,8 @@ def save_notebook(file: Path, *cells: str, parameters: str = PARAMETERS, after: 
 class Project:
     """A folder with ``hw2lib``, ``notebooks`` and ``Snakefile``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, python: str | Path = sys.executable) -> None:
+        self.root, self.python = root, str(python)
         for part in ("hw2lib", "Snakefile"):
             copy = shutil.copytree if (paths.ROOT / part).is_dir() else shutil.copy
             copy(paths.ROOT / part, root / part)
@@ -50,7 +50,7 @@ class Project:
         """``hw2`` in this project."""
         variables = {k: v for k, v in os.environ.items() if not k.startswith("HW2_")}
         variables |= {"PYTHONPATH": str(self.root), **environment}
-        command = [sys.executable, "-m", "hw2lib", *arguments]
+        command = [self.python, "-m", "hw2lib", *arguments]
         return subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True, timeout=120)
 
     def figures(self, name: str, preset: str = "smoke") -> Path:
@@ -67,6 +67,14 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def project_with_spaces(tmp_path) -> Project:
+    """A project in a folder with a space in its name, and Python too."""
+    (tmp_path / "the python").symlink_to(sys.prefix)
+    (tmp_path / "a project").mkdir()
+    return Project(tmp_path / "a project", tmp_path / "the python" / "bin" / "python")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What ``hw2 report`` runs again, and what it leaves alone. Snakemake and the kernels are real."""
 
+import json
 import os
 import time
 
@@ -82,3 +83,28 @@ def test_wrong_settings_are_one_line(report):
         assert done.returncode == 2
         assert told in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_folders_are_as_seen_by_the_user_and_may_have_spaces(project_with_spaces):
+    project = project_with_spaces
+    places = "import os\npage.value('given', data_dir)\npage.value('HW2_DATA', os.environ['HW2_DATA'])"
+    project.notebook("10_places", places, parameters="preset = 'smoke'\nseed = 0\ndevice = 'auto'\ndata_dir = ''")
+    arguments = ["--preset", "smoke", "--cores", "1", "-p", "data_dir=some images"]
+    done = project.hw2("report", *arguments, HW2_BUILD="the build", HW2_DATA="images")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((project.root / "the build/smoke/figures/10_places/record.json").read_text())
+    assert record["values"] == {"given": str(project.root / "some images"), "HW2_DATA": str(project.root / "images")}
+    assert (project.root / "the build/smoke/report.pdf").exists()
+    assert not list(project.root.glob("notebooks/*build*"))
+    again = project.hw2("run", "10", "-p", "preset=smoke", "-p", "data_dir=", HW2_BUILD="the build", HW2_DATA="images")
+    assert again.stdout.strip() == str(project.root / "the build/smoke/figures/10_places")
+
+
+@pytest.mark.parametrize("command", [["run", "10"], ["report"]])
+def test_a_build_folder_that_cannot_be_is_one_line(project, command):
+    project.notebook("10_module")
+    done = project.hw2(*command, HW2_BUILD="Snakefile")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"hw2: error: {project.root}/Snakefile/" in done.stderr
+    assert "Not a directory; runs write to" in done.stderr
