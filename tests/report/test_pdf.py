@@ -180,6 +180,46 @@ def test_without_front_matter_the_first_heading_is_the_title(folder):
     assert words(pdf) == "Only title Part one Text. Figure 1. A tall one. After. 1"
 
 
+TITLE = "---\ntitle: Pages\n---\n\n# First\n\n"
+
+
+def lines(count: int) -> str:
+    return "\n\n".join(["A line."] * count)
+
+
+def pages(text: str, folder: Path) -> list[str]:
+    """The text of each page after the title page."""
+    return [words_of(page) for page in PdfReader(io.BytesIO(markdown_to_pdf(TITLE + text, folder, "t.md"))).pages[1:]]
+
+
+def words_of(page) -> str:
+    return " ".join(page.extract_text().split())
+
+
+def test_a_figure_stays_between_its_neighbours_and_leaves_no_large_gap(folder):
+    fitting = pages(lines(60), folder)[0].count("A line.")
+    for count in range(fitting // 3, fitting):
+        found = pages(f"{lines(count)}\n\n![A tall one.](tall.png)\n\nBehind it.\n\n# Next\n\nThe end.", folder)
+        text = " ".join(found)
+        assert text.index("A tall one.") < text.index("Behind it.") < text.index("Next") < text.index("The end.")
+        assert "A tall one." in found[0] or count > 0.6 * fitting  # else more than a third of the sheet is white
+    assert "A tall one." not in found[0]
+
+
+@pytest.mark.parametrize("count", [22, 24, 26, 28, 30])
+def test_a_table_does_not_break_before_it_has_begun(folder, count):
+    def table(rows):
+        return "\n".join(["| head | word |", "|---|---|", *(f"| row{n}x | w |" for n in range(rows)), "", ": A table."])
+
+    for rows in (4, 60):
+        found = pages(f"{lines(count)}\n\n## Its heading\n\n{table(rows)}", folder)
+        first = next(page for page in found if "row0x" in page)
+        assert "Its heading" in first
+        assert "Table 1" in first
+        assert "row3x" in first
+        assert rows == 4 or "row9x" in first
+
+
 def test_a_long_word_of_code_is_broken_inside_the_margins(folder):
     word = "x" * 300
     lines = PdfReader(io.BytesIO(markdown_to_pdf(f"```\n{word}\n```", folder, "t.md"))).pages[0].extract_text()
