@@ -29,7 +29,7 @@ def hw2(monkeypatch, capsys, tmp_path):
     [
         (["dann"], "network = 'dann': Value error, choose one of dann-wide, dann-deep"),
         (["dann-compact", "--recipe", "theirs"], "unknown recipe 'theirs': dann.toml has as-reported, ours"),
-        (["dann-compact", "--preset", "fast"], "unknown preset 'fast': choose one of smoke, quick, paper"),
+        (["dann-compact", "--preset", "fast"], "unknown preset 'fast'; there are smoke, quick, paper"),
         (["dann-compact", "--pair", "mnistm-mnist"], "unknown domain 'mnist': choose two of mnistm, svhn, usps"),
         (["dann-compact", "--pair", "mnistm"], "a pair is SOURCE-TARGET, such as mnistm-svhn, not 'mnistm'"),
         (["dann-compact", "--pair", "usps-svhn"], "[ours] of usps-svhn, dann-compact, source-only, quick: the key"),
@@ -46,7 +46,7 @@ def hw2(monkeypatch, capsys, tmp_path):
         (["dann-compact", "--set", "steps"], "a setting is KEY=VALUE, such as steps=100, not 'steps'"),
         (["dann-compact", "--set", "network=dann-wide"], "'network' is not a key of the recipe's file"),
         (["dann-compact", "--set", "folder=/tmp"], "unknown key 'folder'"),
-        (["dann-compact", "--preset", "paper"], "the preset 'paper' needs real images and HW2_DATA is not set"),
+        (["dann-compact", "--preset", "paper"], "run `hw2 data fetch mnistm svhn usps`"),
         (["dann-compact", "--data-dir", "/nowhere"], "/nowhere: no such folder of images"),
     ],
 )

@@ -77,7 +77,7 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
 def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
     """Target test accuracy over training: mean of the seeds and the range between them."""
     figure, panels = plt.subplots(
-        len(recipes), len(pairs), figsize=(WIDTH, 0.6 + 1.9 * len(recipes)), sharey="col", squeeze=False,
+        len(recipes), len(pairs), figsize=(WIDTH, 0.4 + 1.45 * len(recipes)), sharey="col", squeeze=False,
         layout="constrained",
     )  # fmt: skip
     for row, recipe in enumerate(recipes):
@@ -124,7 +124,7 @@ def by_domain(points: dict[str, np.ndarray], is_target: np.ndarray, source: str,
 
 
 def _panels(points: dict[str, np.ndarray]) -> tuple[Figure, np.ndarray]:
-    figure, panels = plt.subplots(1, len(points), figsize=(WIDTH, 3.4), squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(1, len(points), figsize=(WIDTH, 3.2), squeeze=False, layout="constrained")
     for axes, title in zip(panels[0], points, strict=True):
         axes.set(title=title, xticks=[], yticks=[])
         axes.grid(False)
