@@ -155,14 +155,15 @@ def train_into(path: Path, recipe: dann.Recipe, preset: str, data_dir: str = "",
 
 def _train_side_by_side(runs: list[tuple], common: tuple, workers: int, bar: tqdm) -> None:
     context = multiprocessing.get_context("spawn")
-    steps = context.Value("q", 0)
+    # A number for each run and no lock: a worker that is killed would keep it for ever.
+    steps = context.RawArray("q", len(runs))
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(record.cores() // workers, steps))
     try:
-        futures = [pool.submit(_train_one, *run, *common) for run in runs]
+        futures = [pool.submit(_train_one, i, *run, *common) for i, run in enumerate(runs)]
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=1, return_when="FIRST_EXCEPTION")
-            bar.update(steps.value - bar.n)
+            bar.update(sum(steps) - bar.n)
             for future in done:
                 future.result()
     except BrokenProcessPool:
@@ -188,12 +189,11 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _train_one(recipe: dann.Recipe, folder: RunFolder, preset: str, data_dir: str, device: str) -> None:
+def _train_one(i: int, recipe: dann.Recipe, folder: RunFolder, preset: str, data_dir: str, device: str) -> None:
     images = data.source(preset, data_dir)
 
     def count(n: int) -> None:
-        with _steps.get_lock():
-            _steps.value += n
+        _steps[i] += n
 
     dann.train(recipe, images, folder, device, count)
 

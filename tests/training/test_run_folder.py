@@ -76,7 +76,10 @@ def test_an_error_inside_lets_go(folder):
 
 def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    refused("cannot write the run folder .Not a directory.", lambda: opened(RunFolder(tmp_path / "file/run", {})))
+    refused(
+        "file/run: Not a directory; mend that, and the same command goes on",
+        lambda: opened(RunFolder(tmp_path / "file/run", {})),
+    )
 
 
 def test_a_folder_without_permission_is_refused(tmp_path):
@@ -86,8 +89,10 @@ def test_a_folder_without_permission_is_refused(tmp_path):
     if root:
         os.seteuid(65534)  # root may write anywhere
     try:
-        refused("cannot write the run folder .Permission denied.", lambda: opened(RunFolder(locked / "run", {})))
-        refused("cannot write the run folder .Permission denied.", lambda: opened(RunFolder(locked, {})))
+        refused(
+            "Permission denied; mend that, and the same command goes on", lambda: opened(RunFolder(locked / "run", {}))
+        )
+        refused("Permission denied; mend that, and the same command goes on", lambda: opened(RunFolder(locked, {})))
     finally:
         if root:
             os.seteuid(0)
@@ -98,7 +103,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 def test_a_torn_file_is_named(folder, name):
     opened(folder)
     (folder.path / name).write_text('{"steps": 1')
-    refused(f"{name}: not valid JSON; remove the folder", lambda: folder.card or opened(folder))
+    refused(f"{name}: damaged; remove the folder to begin anew", lambda: folder.card or opened(folder))
 
 
 # State and log
@@ -160,7 +165,7 @@ def test_a_state_that_is_a_pickle_with_code_is_refused_and_not_run(folder, tmp_p
     opened(folder)
     marker = tmp_path / "marker"
     how({"step": Evil(marker)}, folder.path / "state.pt")
-    refused("state.pt: not a training state of this project .*remove it to begin anew", folder.load_state)
+    refused("state.pt: damaged, or no training state of this project; remove it to begin anew", folder.load_state)
     assert not marker.exists()
     torch.load(folder.path / "state.pt", weights_only=False) if how is torch.save else pickle.loads(
         (folder.path / "state.pt").read_bytes()
@@ -172,7 +177,7 @@ def test_a_state_that_is_a_pickle_with_code_is_refused_and_not_run(folder, tmp_p
 def test_a_broken_state_is_refused(folder, content):
     opened(folder)
     (folder.path / "state.pt").write_bytes(content)
-    refused("state.pt: not a training state of this project", folder.load_state)
+    refused("state.pt: damaged, or no training state of this project", folder.load_state)
 
 
 def test_a_truncated_state_is_refused(folder):
@@ -180,7 +185,7 @@ def test_a_truncated_state_is_refused(folder):
     folder.save_state({"step": 1, "network": {"weight": torch.randn(1000)}})
     whole = (folder.path / "state.pt").read_bytes()
     (folder.path / "state.pt").write_bytes(whole[: len(whole) // 2])
-    refused("state.pt: not a training state of this project", folder.load_state)
+    refused("state.pt: damaged, or no training state of this project", folder.load_state)
 
 
 def test_a_finished_run_has_a_card_and_no_state(folder):

@@ -4,7 +4,6 @@ import fcntl
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -136,10 +135,10 @@ def test_a_card_alone_does_not_do_where_weights_are_needed():
 
 
 def test_only_finished_runs_of_the_preset_paper_ship(tmp_path):
-    with pytest.raises(UserError, match="no finished run; only finished runs ship"):
+    with pytest.raises(UserError, match=r"no finished run below .*; only such runs ship"):
         runs.ship(tmp_path, weights=False)
     elsewhere = trained(recipe(**SHORT), "smoke")
-    with pytest.raises(UserError, match=r"not below .*paper/runs; only runs of the preset paper ship"):
+    with pytest.raises(UserError, match=r"no finished run below .*; only such runs ship"):
         runs.ship(elsewhere.path, weights=False)
 
 
@@ -197,15 +196,11 @@ def held(folder: RunFolder) -> bool:
     return False
 
 
-def wait_until(condition, seconds: float = 60) -> bool:
+def wait_until(condition, seconds: float = 120) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
     return condition()
-
-
-def children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def endless(images: str) -> tuple[list[dann.Recipe], list[RunFolder]]:
@@ -213,7 +208,6 @@ def endless(images: str) -> tuple[list[dann.Recipe], list[RunFolder]]:
     return recipes, [runs.run_folder(settings, "smoke", runs.data.source("smoke", images)) for settings in recipes]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_killed_it_leaves_no_worker_behind_who_holds_a_run(images):
     _, folders = endless(images)
     code = (
@@ -224,10 +218,9 @@ def test_killed_it_leaves_no_worker_behind_who_holds_a_run(images):
     arguments += ["--preset", "smoke", "--data-dir", images, "--device", "cpu", "--set", "steps=100000"]
     arguments += ["--set", "evaluations=1000", "--set", "batch=8"]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL) as parent:
-        assert wait_until(lambda: all(map(held, folders)))
-        workers = [pid for pid in children(parent.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        assert len(workers) == 2
-        parent.kill()
+        both = wait_until(lambda: all(map(held, folders)))
+        parent.kill()  # before any assertion: it would be waited for
+    assert both
     assert wait_until(lambda: not any(map(held, folders)), 20)
 
 
@@ -236,8 +229,8 @@ def test_a_worker_that_is_killed_ends_all_in_one_line(images, monkeypatch):
     recipes, folders = endless(images)
 
     def kill_one() -> None:
-        if wait_until(lambda: all(map(held, folders))):
-            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        wait_until(lambda: all(map(held, folders)))
+        multiprocessing.active_children()[0].kill()
 
     killer = threading.Thread(target=kill_one)
     killer.start()
