@@ -15,8 +15,8 @@ PLAN = build.plan(PRESET, dict(config.get("parameters", {})))
 if workflow.is_main_process:  # a job on a cluster reads this file again while others are at work
     build.mark(PRESET, PLAN)
 
-# Training fills every core and the GPU, so these notebooks run one by one; the others mostly draw.
-THREADS = workflow.cores or 1 if PRESET == "paper" else 1
+# One notebook at a time: training fills every core and the GPU, and two together need twice the memory.
+THREADS = workflow.cores or 1
 
 
 def done(notebook):
