@@ -204,7 +204,7 @@ def wait_until(condition, seconds: float = 120) -> bool:
 
 
 def endless(images: str) -> tuple[list[dann.Recipe], list[RunFolder]]:
-    recipes = [recipe("dann", seed=seed, steps=100_000, evaluations=1000, batch=8) for seed in (0, 1)]
+    recipes = [recipe("dann", seed=seed, steps=20_000, evaluations=1000, batch=8) for seed in (0, 1)]
     return recipes, [runs.run_folder(settings, "smoke", runs.data.source("smoke", images)) for settings in recipes]
 
 
@@ -215,7 +215,7 @@ def test_killed_it_leaves_no_worker_behind_who_holds_a_run(images):
         "sys.argv = ['hw2', *sys.argv[1:]]; main()"
     )
     arguments = ["train", "dann-compact", "--pair", "mnistm-usps", "--method", "dann", "--seed", "0", "--seed", "1"]
-    arguments += ["--preset", "smoke", "--data-dir", images, "--device", "cpu", "--set", "steps=100000"]
+    arguments += ["--preset", "smoke", "--data-dir", images, "--device", "cpu", "--set", "steps=20000"]
     arguments += ["--set", "evaluations=1000", "--set", "batch=8"]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL) as parent:
         both = wait_until(lambda: all(map(held, folders)))
