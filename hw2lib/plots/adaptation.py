@@ -100,7 +100,7 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
 
 
 def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
-    """Embedded points (N, 2), a panel each, in the colours of their digits (N,); a digit stands among those of the source."""
+    """Embedded points (N, 2), a panel each, coloured by digit (N,); the digit stands at the median of the source's."""
     figure, panels = _panels(points)
     for axes, xy in zip(panels, points.values(), strict=True):
         axes.scatter(*xy.T, c=np.array(DIGIT_COLOURS)[labels], s=4, lw=0, rasterized=True)
