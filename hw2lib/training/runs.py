@@ -160,7 +160,7 @@ def _train_side_by_side(runs: list[tuple], common: tuple, workers: int, bar: tqd
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(record.cores() // workers, steps))
     try:
         futures = [pool.submit(_train_one, i, *run, *common) for i, run in enumerate(runs)]
-        # The pool watches the workers that it had when it was last woken, and it is woken before it starts the worker of
+        # The pool watches the workers that it had when it was last woken, and it is woken before it starts that of
         # a new task: with one more task it knows them all, and one that is killed does not go unnoticed.
         pool.submit(int)
         waiting = set(futures)
