@@ -77,7 +77,7 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
 def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
     """Target test accuracy over training: mean of the seeds and the range between them."""
     figure, panels = plt.subplots(
-        len(recipes), len(pairs), figsize=(WIDTH, 0.4 + 1.45 * len(recipes)), sharey="col", squeeze=False,
+        len(recipes), len(pairs), figsize=(WIDTH, 0.4 + 1.6 * len(recipes)), sharey="col", squeeze=False,
         layout="constrained",
     )  # fmt: skip
     for row, recipe in enumerate(recipes):
@@ -93,7 +93,7 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
                 axes.plot(steps, values.mean(0), color=colour, marker=METHOD_MARKERS[method], ms=3, label=title)
                 axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
             axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
