@@ -1,5 +1,23 @@
 """One thread for every test and its subprocesses: results do not depend on the machine, and others can work on it."""
 
 import os
+import sys
+
+import pytest
+
+from hw2lib.cli import main
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture
+def hw2(monkeypatch, capsys):
+    """Runs ``hw2 …`` and returns exit status, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hw2", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code or 0, *capsys.readouterr()
+
+    return run

@@ -1,27 +1,15 @@
 """``hw2 train`` meets bad input with one line and exit status 2, before anything is made."""
 
-import sys
-
 import pytest
 import torch
 
-from hw2lib.cli import main
 
-
-@pytest.fixture
-def hw2(monkeypatch, capsys, tmp_path):
-    """Runs ``hw2 …`` and returns exit status, standard output, standard error."""
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """No images, no GPU, and a build folder of its own."""
     monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
     monkeypatch.delenv("HW2_DATA", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hw2", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.mark.parametrize(

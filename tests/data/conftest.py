@@ -4,13 +4,10 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from image_folders import noise, write_2022
-
-from hw2lib.cli import main
 
 
 @pytest.fixture
@@ -61,16 +58,3 @@ def small_disk(tmp_path):
     disk = SmallDisk(tmp_path / "disk")
     yield disk
     disk.close()
-
-
-@pytest.fixture
-def hw2(monkeypatch, capsys):
-    """Runs ``hw2 …`` and returns exit status, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hw2", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
