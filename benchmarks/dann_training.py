@@ -23,12 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 from tqdm import tqdm
 
-from hw2lib import paths
+from hw2lib import environment, paths
 from hw2lib.adaptation.losses import domain_loss
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data import SPLITS, source
 from hw2lib.models import build
-from hw2lib.report import record
 from hw2lib.training import dann
 from hw2lib.training.devices import bf16_is_fast
 from hw2lib.training.run_folder import RunFolder
@@ -135,9 +134,10 @@ def main() -> None:
 
     best = max(value for name, value in measured.items() if name.startswith("plain"))
     ratio = measured["hw2lib, no augmentation"] / best
-    where = record.hardware()
+    where = environment.hardware()
     result = {
-        "network": NETWORK, "batch": f"{BATCH} + {BATCH}", "images": images.describe(), **where, **record.versions(),
+        "network": NETWORK, "batch": f"{BATCH} + {BATCH}", "images": images.describe(),
+        **where, **environment.versions(),
         "precision": "bf16" if bf16_is_fast(torch.device("cpu")) else "fp32", "load": os.getloadavg()[0],
         "images a second": {name: round(value) for name, value in measured.items()}, "ratio": round(ratio, 2),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line ``hw2``: data, train, run, report. Each command is a thin call into the library.
+"""The command line ``hw2``: data, train, ship, sample, score, run, report. Each is a thin call into the library.
 
 Imports stand inside the commands, so that ``hw2 --help`` and a report that is up to date do not wait for torch.
 """
@@ -57,8 +57,8 @@ def fetch(domains: tuple[str, ...], data_dir: str) -> None:
 @cli.command()
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--recipe", "recipe_names", multiple=True, default=["ours"], show_default=True)
-@click.option("--pair", "pairs", multiple=True, default=["mnistm-svhn", "mnistm-usps"], show_default=True)
-@click.option("--method", "methods", multiple=True, default=["source-only", "dann", "target-only"], show_default=True)
+@click.option("--pair", "pairs", multiple=True, help="Of a DANN: SOURCE-TARGET; without it two pairs.")
+@click.option("--method", "methods", multiple=True, help="Of a DANN: source-only, dann, target-only; else all three.")
 @click.option("--seed", "seeds", type=int, multiple=True, default=[0], show_default=True)
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("--data-dir", default="", help="A folder of real images, whatever the preset.")
@@ -69,7 +69,7 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
     """Train NETWORKS by each combination of the options; the same line again goes on where it was stopped."""
     from hw2lib.training import runs
 
-    chosen = runs.recipes_for(networks, recipe_names, pairs, methods, seeds, preset, settings)
+    chosen = runs.recipes_for(networks, recipe_names, seeds, preset, pairs, methods, settings)
     if folder and len(chosen) > 1:
         raise UserError(f"--folder is for one run, and these are {len(chosen)}: choose one --pair and one --method")
     if folder:
@@ -77,7 +77,24 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
     else:
         folders = runs.train_all(chosen, preset, data_dir, device)
     for folder in folders:
-        click.echo(f"{folder.card['accuracy']['target test']} % of target test  {folder.path}")
+        click.echo(f"{runs.result_of(folder)}  {folder.path}")
+
+
+@cli.command()
+@click.argument("network")
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option("--count", type=int, help="Images in all.  [default: 1000, or 100 of each digit]")
+@click.option("--seed", default=0, show_default=True, help="Of the noise, which is the same for each digit.")
+@click.option("--digit", "digits", type=int, multiple=True, help="Of acgan: this digit, once or more; else all ten.")
+@click.option("--weights", type=click.Path(path_type=Path), help="A generator's weights; else those that ship.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
+def sample(network, folder, count, seed, digits, weights, device, overwrite) -> None:
+    """Draw images with NETWORK, such as dcgan or acgan, into a folder; interrupted, the same line completes them."""
+    from hw2lib.gan import image_files
+
+    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite)
+    click.echo(f"{drawn} images in {folder}")
 
 
 @cli.command()
@@ -89,6 +106,22 @@ def ship(folders: tuple[Path, ...], weights: bool) -> None:
 
     for folder in folders:
         click.echo(runs.ship(folder, weights))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--kind", type=click.Choice(["faces", "digits"]), required=True, help="64x64 faces or 28x28 digits.")
+@click.option(
+    "--classifier", type=click.Path(path_type=Path), help="Of digits: the course's Classifier.pth; else ours."
+)
+def score(folder: Path, kind: str, classifier: Path | None) -> None:
+    """Score the PNG images in FOLDER beside real ones. The name of a digit begins with it, such as 7_001.png."""
+    from hw2lib.metrics import scorecard
+
+    if kind == "faces" and classifier:
+        raise UserError("--classifier grades digits; leave it out, or score --kind digits")
+    for part in scorecard.of_faces(folder) if kind == "faces" else scorecard.of_digits(folder, classifier):
+        click.echo(part)
 
 
 @cli.command()

@@ -15,7 +15,7 @@ def nowhere(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["dann"], "network = 'dann': Value error, choose one of dann-wide, dann-deep"),
+        (["dann"], "unknown network 'dann': choose one of dann-compact, dann-deep"),
         (["dann-compact", "--recipe", "theirs"], "unknown recipe 'theirs': dann.toml has as-reported, ours"),
         (["dann-compact", "--preset", "fast"], "unknown preset 'fast'; there are smoke, quick, paper"),
         (["dann-compact", "--pair", "mnistm-mnist"], "unknown domain 'mnist': choose two of mnistm, svhn, usps"),

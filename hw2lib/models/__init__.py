@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from hw2lib.errors import UserError
-from hw2lib.models import dann
+from hw2lib.models import classifier, dann, gan
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "dann-wide": dann.wide,
@@ -16,6 +16,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "dann-compact": dann.compact,
     "dann-grey": dann.grey,
     "dann-grey-plus": dann.grey_plus,
+    "gan-plain": gan.plain,
+    "dcgan": gan.dcgan,
+    "dcgan-wide": gan.dcgan_wide,
+    "wgan-gp-sn": gan.wgan_gp_sn,
+    "sagan": gan.sagan,
+    "acgan": gan.acgan,
+    "digit-classifier": classifier.DigitClassifier,
 }
 
 

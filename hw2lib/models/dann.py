@@ -4,26 +4,10 @@ The five networks differ in width, depth and input: `wide`, `deep` and `compact`
 1x32x32, because five halvings need 32 pixels.
 """
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from hw2lib.adaptation.reversal import reverse_gradient
-
-
-class Sigmoid(nn.Sigmoid):
-    """In float32 whatever the precision: bfloat16 rounds to exactly 1, without a gradient, from a logit of 6 on."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float())
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a network reads: (N, channels, size, size)."""
-
-    channels: int
-    size: int
+from hw2lib.models.layers import Inputs, Sigmoid
 
 
 class DANN(nn.Module):

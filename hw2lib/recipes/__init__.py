@@ -1,7 +1,8 @@
 """Recipes: one TOML file a task, checked key by key.
 
 A file holds one table for each recipe (``as-reported``, ``ours``). Its plain keys hold for every run; the tables
-``pair``, ``network``, ``method`` and ``preset`` inside it override them, in that order.
+``pair``, ``network``, ``method`` and ``preset`` inside it override them, in that order. A recipe with ``extends``
+begins with all that another has, but for the presets, which go above both.
 """
 
 import tomllib
@@ -46,14 +47,31 @@ def resolve(
     tables = _read(file)
     if recipe not in tables:
         raise UserError(f"unknown recipe '{recipe}': {file.name} has {', '.join(tables)}")
-    table = tables[recipe]
-    _check_layers(table, model, names or {}, f"{file.name}, [{recipe}]")
-    merged = {key: value for key, value in table.items() if key not in LAYERS}
-    for layer in LAYERS:
-        merged |= table.get(layer, {}).get(choice.get(layer), {})
+    lineage = _lineage(tables, recipe, file.name)
+    for name in lineage:
+        _check_layers(tables[name], model, names or {}, f"{file.name}, [{name}]")
+    merged: dict[str, Any] = {}
+    for name in lineage:
+        merged |= {key: value for key, value in tables[name].items() if key not in (*LAYERS, "extends")}
+        for layer in LAYERS[:-1]:
+            merged |= tables[name].get(layer, {}).get(choice.get(layer), {})
+    # Last, since a preset such as smoke is short whatever the recipe.
+    for name in lineage:
+        merged |= tables[name].get("preset", {}).get(choice.get("preset"), {})
     fields = {key: value for key, value in choice.items() if key in model.model_fields}
     where = f"{file.name}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
     return validate(model, merged | (override or {}) | {"recipe": recipe} | fields, where)
+
+
+def _lineage(tables: dict[str, Any], recipe: str, file: str) -> list[str]:
+    """A recipe behind the one that it extends, and so on."""
+    lineage = [recipe]
+    while (base := _table(tables[lineage[0]], f"{file}, [{lineage[0]}]").get("extends")) is not None:
+        if base not in tables or base in lineage:
+            others = ", ".join(name for name in tables if name not in lineage)
+            raise UserError(f"{file}, [{lineage[0]}]: extends = {base!r}: choose one of {others}")
+        lineage.insert(0, base)
+    return lineage
 
 
 def _check_layers(table: Any, model: type[BaseModel], names: dict[str, Collection[str]], where: str) -> None:

@@ -4,8 +4,6 @@ A record keeps these inputs, so whether it is out of date is a comparison of has
 fresh clone has any.
 """
 
-import ast
-import functools
 import hashlib
 import importlib
 import json
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from hw2lib import paths
 from hw2lib.errors import UserError
+from hw2lib.imports import modules
 from hw2lib.report import parameters, record
 
 DATA = "data: "
@@ -55,7 +54,9 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
     except SyntaxError as error:
         raise UserError(f"{notebook}: it, or a module that it imports, is not Python: {error}") from None
     records = [record.path(preset, name) for name in after(notebook)]
-    files = [path for path in (*library, *_recipes(text, library), *records) if path.is_file()]
+    scored = paths.ROOT / "hw2lib" / "metrics" / "reference.py" in library
+    references = sorted((paths.ROOT / "data" / "reference").glob("*.safetensors")) if scored else []
+    files = [path for path in (*library, *_recipes(text, library), *references, *records) if path.is_file()]
     return {
         _name(file): _sha256(json.dumps([[cell["cell_type"], cell["source"]] for cell in cells]).encode()),
         "parameters": _sha256(settings.encode()),
@@ -86,43 +87,6 @@ def notebook_file(notebook: str) -> Path:
     return paths.NOTEBOOKS / f"{notebook}.ipynb"
 
 
-def modules(code: str) -> list[Path]:
-    """The files of hw2lib that ``code`` imports, and those that they import in turn; imports inside functions count."""
-    found: set[Path] = set()
-    waiting = set(_imports(_without_magics(code), package=""))
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            package = ".".join(file.parent.relative_to(paths.ROOT).parts)
-            waiting |= _imports(file.read_text(encoding="utf-8"), package)
-    return sorted(found)
-
-
-@functools.cache
-def _imports(source: str, package: str) -> frozenset[Path]:
-    """The files of hw2lib that one source imports itself, with the packages around them."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            names.update(f"{base}.{alias.name}" for alias in node.names)  # a submodule, or a name inside the module
-    files: set[Path] = set()
-    for parts in (name.split(".") for name in names if name.partition(".")[0] == "hw2lib"):
-        for depth in range(1, len(parts) + 1):
-            place = paths.ROOT.joinpath(*parts[:depth])
-            files.update(file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
-    return frozenset(files)
-
-
-def _without_magics(source: str) -> str:
-    """IPython's ``%magic``, ``!command`` and ``help?`` lines are no Python, and import nothing."""
-    return re.sub(r"^(\s*)([%!].*|[\w.]+\?+\s*)$", r"\1pass", source, flags=re.MULTILINE)
-
-
 def _recipes(text: str, library: list[Path]) -> list[Path]:
     """The recipes that the notebook names, or that a module which it uses names in quotes."""
     quoted = "\n".join(file.read_text(encoding="utf-8") for file in library)
@@ -138,8 +102,8 @@ def _names(text: str, word: str) -> bool:
 
 
 def _shipped_runs(preset: str, text: str, library: list[Path]) -> dict[str, str]:
-    """Finished runs that ship with the repository, for a notebook that can read them; all are of the preset paper."""
-    if preset != "paper" or paths.ROOT / "hw2lib" / "training" / "runs.py" not in library:
+    """Finished runs that ship with the repository, for a notebook that can read them."""
+    if preset == "smoke" or paths.ROOT / "hw2lib" / "training" / "runs.py" not in library:
         return {}
     found = {}
     for folder in sorted(paths.TRAINED.iterdir()) if paths.TRAINED.is_dir() else []:

@@ -57,9 +57,12 @@ class Document:
         caption = html.escape(figures[file.name]["caption"])
         self._write(f'<figure>\n<img src="{source}" alt="{caption}">\n<figcaption>{caption}</figcaption>\n</figure>')
 
-    def table(self, notebook: str, name: str) -> None:
-        """A table with its caption."""
-        table = self._read(notebook)["tables"].get(name)
+    def table(self, notebook: str, name: str, optional: bool = False) -> None:
+        """A table with its caption; an optional one is left out where its notebook has run without it."""
+        found = self._read(notebook)
+        table = found["tables"].get(name)
+        if optional and not table and found["completed"]:
+            return
         self._write(markdown.pipe_table(**table) if table else f"{MISSING}: table {name} of {notebook}")
 
     def text(self, template: str) -> None:

@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from hw2lib import paths
+from hw2lib import environment, paths
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, markdown, record
 from hw2lib.report.staging import Staging
@@ -53,8 +53,8 @@ class Page:
             "preset": preset,
             "parameters": parameters,
             "data": self._describe_data(inputs),
-            **record.code_version(),
-            **record.versions(),
+            **environment.code_version(),
+            **environment.versions(),
             "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "run": run.get("id"),
             "figures": [],
@@ -124,7 +124,7 @@ class Page:
         """Write the record and put the folder into its place."""
         self._require_open()
         seconds = round(time.monotonic() - self._clock, 1)
-        self._record |= {"hardware": record.hardware(), "seconds": seconds, "completed": True}
+        self._record |= {"hardware": environment.hardware(), "seconds": seconds, "completed": True}
         record.write(self._staging.folder / record.FILE, self._record)
         self._staging.swap_in()
 

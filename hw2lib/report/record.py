@@ -1,11 +1,6 @@
 """``record.json``: what a notebook found, from what, and on which machine. The report quotes nothing else."""
 
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 from hw2lib import paths
@@ -30,51 +25,3 @@ def read(preset: str, notebook: str) -> dict | None:
 def write(file: Path, record: dict) -> None:
     """Write strict JSON: a NaN is an error, because no other reader would take it."""
     file.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def code_version() -> dict:
-    """The commit, and whether the code differs from it; both None outside a git repository."""
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "hw2lib", "notebooks")
-    return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
-
-
-def versions() -> dict[str, str]:
-    """Python and torch."""
-    return {"python": platform.python_version(), "torch": importlib.metadata.version("torch")}
-
-
-def hardware() -> dict:
-    """The processor, the cores this process may use, and the GPUs that it has used so far."""
-    return {"cpu": _cpu_model(), "cores": cores(), "gpu": _gpus_used()}
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _gpus_used() -> str | None:
-    torch = sys.modules.get("torch")  # a notebook without torch has used none, and need not wait for its import
-    if torch is None or not torch.cuda.is_initialized():
-        return None
-    used = [i for i in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(i) > 0]
-    return ", ".join(torch.cuda.get_device_name(i) for i in used) or None

@@ -2,13 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from hw2lib.errors import UserError
 
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for each run
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def check_device(name: str) -> torch.device:
@@ -38,8 +39,11 @@ def bf16_is_fast(device: torch.device) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def fabric_for(device: str) -> Fabric:
+def fabric_for(device: str) -> "Fabric":
     """A Lightning Fabric on that device, in mixed bfloat16 where it pays and in float32 elsewhere."""
+    from lightning_fabric import Fabric  # takes seconds, which who only draws images need not wait for
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for each run
     where = check_device(device)
     return Fabric(
         accelerator=where.type,

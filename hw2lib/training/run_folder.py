@@ -172,12 +172,28 @@ def load_weights(network: nn.Module, file: Path) -> None:
     Raises:
         UserError: a missing or truncated file, a pickle, or the weights of another network; nothing is changed then.
     """
-    weights = read_weights(file)
+    fill(network, read_weights(file), file)
+
+
+def fill(network: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
+    """Fill `network` with tensors read from `file`.
+
+    Raises:
+        UserError: they are those of another network; nothing is changed then.
+    """
     expected = network.state_dict()
-    wrong = sorted(
-        name for name in weights.keys() | expected.keys()
-        if name not in weights or name not in expected or weights[name].shape != expected[name].shape
-    )  # fmt: skip
+    wrong = {}
+    for name in sorted(weights.keys() | expected.keys()):
+        there, here = (tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, expected))
+        if there is None:
+            wrong[name] = "is missing"
+        elif here is None:
+            wrong[name] = "is not expected"
+        elif there != here:
+            wrong[name] = f"has the shape {there}, not {here}"
     if wrong:
-        raise UserError(f"{file}: weights of another network ({len(wrong)} tensors differ, the first is '{wrong[0]}')")
+        name, what = next(iter(wrong.items()))
+        raise UserError(
+            f"{file}: weights of another network ({len(wrong)} tensors differ, the first is '{name}', which {what})"
+        )
     network.load_state_dict(weights)

@@ -5,54 +5,81 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-from hw2lib import data, paths
+from hw2lib import data, imports, paths
+from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.models.dann import DANN
-from hw2lib.report import dependencies, record
-from hw2lib.training import dann
+from hw2lib.training import classifier, dann, gan
 from hw2lib.training.devices import check_device
+from hw2lib.training.recipe import BaseRecipe
 from hw2lib.training.run_folder import RunFolder, load_weights, read_weights, save_weights, write_atomically
+from hw2lib.training.shipped import find
 
-# What a preset trains if it is not told otherwise.
+FAMILIES = (dann, gan, classifier)  # each has NETWORKS, Recipe and train
+
+# What a preset trains of the DANN if it is not told otherwise.
 NETWORKS = {
     "smoke": ["dann-compact"],
     "quick": ["dann-compact"],
     "paper": ["dann-compact", "dann-deep", "dann-wide"],
 }
 SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
+PAIRS = ("mnistm-svhn", "mnistm-usps")
+
+
+def family_of(network: str) -> ModuleType:
+    """The module that trains a network; `UserError` for a name that none trains."""
+    for family in FAMILIES:
+        if network in family.NETWORKS:
+            return family
+    known = ", ".join(name for family in FAMILIES for name in family.NETWORKS)
+    raise UserError(f"unknown network '{network}': choose one of {known}")
 
 
 def recipes_for(
     networks: Iterable[str],
     recipe_names: Iterable[str],
-    pairs: Iterable[str],
-    methods: Iterable[str],
     seeds: Iterable[int],
     preset: str,
+    pairs: Iterable[str] = (),
+    methods: Iterable[str] = (),
     settings: Iterable[str] = (),
-) -> list[dann.Recipe]:
+) -> list[BaseRecipe]:
     """The recipe of each combination; a pair is written ``mnistm-svhn``, a replaced key ``steps=100``.
 
-    Seeds vary slowest, so that an interrupted sweep has whole tables of fewer seeds.
+    Only a DANN has pairs and methods; empty, they are `PAIRS` and all methods. Seeds vary slowest, so that an
+    interrupted sweep has whole tables of fewer seeds.
     """
     override = dict(_setting(text) for text in settings)
-    choices = dict.fromkeys(product(seeds, networks, recipe_names, pairs, methods))  # each once
-    return [
-        dann.recipe_for(network, name, *_domains(pair), method, seed, preset, override)
-        for seed, network, name, pair, method in choices
-    ]
+    pairs, methods = tuple(dict.fromkeys(pairs)), tuple(dict.fromkeys(methods))
+    chosen: list[BaseRecipe] = []
+    for seed, network, name in dict.fromkeys(product(seeds, networks, recipe_names)):  # each once
+        family = family_of(network)
+        if family is dann:
+            combinations = product(pairs or PAIRS, methods or dann.METHODS)
+            chosen += [
+                dann.recipe_for(network, name, *_domains(pair), method, seed, preset, override)
+                for pair, method in combinations
+            ]
+        elif pairs or methods:
+            raise UserError(f"{network}: pairs and methods are for domain adaptation; leave --pair and --method out")
+        else:
+            chosen.append(family.recipe_for(network, name, seed, preset, override))
+    return chosen
 
 
 def _domains(pair: str) -> tuple[str, str]:
@@ -72,27 +99,26 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def settings_of(recipe: dann.Recipe, preset: str, images) -> dict[str, Any]:
+def settings_of(recipe: BaseRecipe, preset: str, images) -> dict[str, Any]:
     """What a run's result depends on: the recipe, the images, and, where training is cheap, the code.
 
     A run of the preset ``paper`` outlives a change of the code; its card names the commit that made it.
     """
-    domains = sorted({recipe.source, recipe.target})
     # Without defaults: a key that the recipes get later does not make the runs from before it other runs.
     settings = recipe.model_dump(mode="json", exclude_defaults=True) | {
-        "data": {name: images.fingerprint(name) for name in domains}
+        "data": {name: images.fingerprint(name) for name in recipe.domains}
     }
     if preset != "paper":
-        settings["code"] = _code_digest()
+        settings["code"] = _code_digest(family_of(recipe.network).__name__)
     return settings
 
 
 @functools.cache  # what a process has imported does not change when a file does
-def _code_digest() -> str:
-    return _digest(*(file.read_bytes() for file in dependencies.modules("import hw2lib.training.dann")))
+def _code_digest(module: str) -> str:
+    return _digest(*(file.read_bytes() for file in imports.modules(f"import {module}")))
 
 
-def run_folder(recipe: dann.Recipe, preset: str, images, weights: bool = False) -> RunFolder:
+def run_folder(recipe: BaseRecipe, preset: str, images, weights: bool = False) -> RunFolder:
     """The folder of a run: the shipped one if it holds this very run, finished, else one below ``build/``.
 
     Its name ends in a hash of the settings, so that a changed recipe begins a run of its own. With `weights` a run that
@@ -106,7 +132,10 @@ def run_folder(recipe: dann.Recipe, preset: str, images, weights: bool = False) 
 
 
 def ship(path: Path, weights: bool) -> Path:
-    """Copy a finished run into the repository: its card, and, with `weights`, its weights in half precision."""
+    """Copy a finished run into the repository: its card, and, with `weights`, its weights in half precision.
+
+    With the weights goes what else is to be seen of them, the images drawn in training.
+    """
     home, path = paths.runs_dir("paper"), path.resolve()
     if not path.is_relative_to(home) or not (path / "card.json").exists():
         raise UserError(f"{path}: no finished run below {home}; only such runs ship")
@@ -116,12 +145,14 @@ def ship(path: Path, weights: bool) -> Path:
         tensors = read_weights(path / "weights.safetensors")
         halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         save_weights(halved, target / "weights.safetensors")
+        if (path / "strip").is_dir():
+            shutil.copytree(path / "strip", target / "strip", dirs_exist_ok=True)
     write_atomically(target / "card.json", (path / "card.json").read_text())
     return target
 
 
 def train_all(
-    recipes: list[dann.Recipe], preset: str, data_dir: str = "", device: str = "auto", weights: bool = False
+    recipes: list[BaseRecipe], preset: str, data_dir: str = "", device: str = "auto", weights: bool = False
 ) -> list[RunFolder]:
     """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order.
 
@@ -133,23 +164,49 @@ def train_all(
     waiting = [(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
     # By how many there are and not by how many are left: another number of threads rounds sums differently, and a run
     # that was stopped has to go on bit for bit.
-    side_by_side = min(len(recipes), record.cores()) if check_device(device).type == "cpu" else 1
+    side_by_side = min(len(recipes), cores()) if check_device(device).type == "cpu" else 1
     if not waiting:
         return folders
     with tqdm(total=sum(recipe.steps for recipe, _ in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
         if side_by_side == 1:
             for recipe, folder in waiting:
-                dann.train(recipe, images, folder, device, bar.update)
+                family_of(recipe.network).train(recipe, images, folder, device, bar.update)
         else:
             _train_side_by_side(waiting, (preset, data_dir, device), side_by_side, bar)
     return folders
 
 
-def train_into(path: Path, recipe: dann.Recipe, preset: str, data_dir: str = "", device: str = "auto") -> RunFolder:
+def ready(
+    networks: Iterable[str],
+    recipe: str,
+    seeds: Iterable[int],
+    preset: str,
+    data_dir: str = "",
+    device: str = "auto",
+    weights: bool = True,
+    train: bool = True,
+) -> list[RunFolder]:
+    """The finished runs of generators or classifiers that a notebook shows.
+
+    In ``quick`` they are those that ship, trained for real. Otherwise they are those of the preset, and `train` trains
+    what is missing; without it, runs that are not finished are left out, as are in ``quick`` those that do not ship.
+    """
+    chosen = recipes_for(networks, [recipe], seeds, preset)
+    if preset == "quick":
+        found = (find(one.title, weights) for one in chosen)
+        return [folder for folder in found if folder]
+    if train:
+        return train_all(chosen, preset, data_dir, device, weights)
+    images = data.source(preset, data_dir)
+    folders = [run_folder(recipe, preset, images, weights) for recipe in chosen]
+    return [folder for folder in folders if folder.card]
+
+
+def train_into(path: Path, recipe: BaseRecipe, preset: str, data_dir: str = "", device: str = "auto") -> RunFolder:
     """Train one run in a folder of the caller's choice, which refuses to go on under other settings."""
     images = data.source(preset, data_dir)
     folder = RunFolder(path, settings_of(recipe, preset, images))
-    dann.train(recipe, images, folder, device)
+    family_of(recipe.network).train(recipe, images, folder, device)
     return folder
 
 
@@ -157,7 +214,7 @@ def _train_side_by_side(runs: list[tuple], common: tuple, workers: int, bar: tqd
     context = multiprocessing.get_context("spawn")
     # A number for each run and no lock: a worker that is killed would keep it for ever.
     steps = context.RawArray("q", len(runs))
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(record.cores() // workers, steps))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(cores() // workers, steps))
     try:
         futures = [pool.submit(_train_one, i, *run, *common) for i, run in enumerate(runs)]
         # The pool watches the workers that it had when it was last woken, and it is woken before it starts that of
@@ -192,13 +249,13 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _train_one(i: int, recipe: dann.Recipe, folder: RunFolder, preset: str, data_dir: str, device: str) -> None:
+def _train_one(i: int, recipe: BaseRecipe, folder: RunFolder, preset: str, data_dir: str, device: str) -> None:
     images = data.source(preset, data_dir)
 
     def count(n: int) -> None:
         _steps[i] += n
 
-    dann.train(recipe, images, folder, device, count)
+    family_of(recipe.network).train(recipe, images, folder, device, count)
 
 
 def _digest(*parts: bytes) -> str:
@@ -206,6 +263,11 @@ def _digest(*parts: bytes) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+def result_of(folder: RunFolder) -> str:
+    """What a finished run has reached, in a few words."""
+    return family_of(folder.settings["network"]).result_of(folder.card)
 
 
 def load_network(folder: RunFolder) -> tuple[DANN, tuple[int, int, str]]:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hw2lib.errors import UserError
-from hw2lib.models import NETWORKS, build, count_parameters
+from hw2lib.models import build, count_parameters
 from hw2lib.models.describe import layer_table, parameter_table
+from hw2lib.training.dann import NETWORKS
 
 # features, label predictor, domain classifier, all; input; width of the features; of the domain output
 SHEET = {

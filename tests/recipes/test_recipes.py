@@ -8,8 +8,7 @@ import pytest
 from hw2lib import paths, recipes
 from hw2lib.data import DIGIT_DOMAINS
 from hw2lib.errors import UserError
-from hw2lib.models import NETWORKS
-from hw2lib.training.dann import METHODS, Recipe, recipe_for
+from hw2lib.training.dann import METHODS, NETWORKS, Recipe, recipe_for
 from hw2lib.training.runs import recipes_for
 
 PAIRS = {
@@ -91,6 +90,22 @@ def test_layers_override_in_the_order_pair_network_method_preset(resolve):
     assert resolve(text, steps=99).steps == 99
     others = "".join(f"[mine.{layer}.another]\nsteps = 1\n" for layer in list(layers)[:-1])
     assert resolve(GOOD + others).steps == 10
+
+
+def test_a_recipe_extends_another(resolve):
+    text = GOOD + "[mine.preset.quick]\nsteps = 3\n[mine.method.dann]\nbatch = 9\n"
+    text += '[yours]\nextends = "mine"\nsteps = 20\nbatch = 5\nevaluations = 4\n'
+    found = resolve(text, recipe="yours")
+    assert (found.recipe, found.evaluations, found.optimiser) == ("yours", 4, "adam")
+    assert found.steps == 3, "the preset's steps go above the recipe's own"
+    assert found.batch == 5, "its own keys go above all of the other but the presets"
+    assert resolve(text + "[yours.preset.quick]\nsteps = 4\n", recipe="yours").steps == 4
+
+
+@pytest.mark.parametrize("base", ["theirs", "yours"])
+def test_what_cannot_be_extended(resolve, base):
+    with pytest.raises(UserError, match=rf"dann.toml, \[yours\]: extends = '{base}': choose one of mine"):
+        resolve(GOOD + f'[yours]\nextends = "{base}"\n', recipe="yours")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +208,7 @@ def test_a_file_that_is_no_toml_or_not_there(resolve, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
-        ({"network": "dann"}, "network = 'dann': .*choose one of dann-wide, dann-deep"),
+        ({"network": "dann"}, "network = 'dann': Input should be 'dann-compact', 'dann-deep'"),
         ({"target": "mnist"}, "unknown domain 'mnist': choose two of mnistm, svhn, usps"),
         ({"source": "face"}, "unknown domain 'face'"),
         ({"target": "mnistm"}, "both 'mnistm'"),
@@ -215,23 +230,23 @@ def test_a_choice_that_there_is_not(changed, what):
 
 def test_settings_of_the_command_line():
     (found,) = recipes_for(
-        ["dann-compact"], ["ours"], ["mnistm-usps"], ["dann"], [0], "paper",
+        ["dann-compact"], ["ours"], [0], "paper", ["mnistm-usps"], ["dann"],
         ["steps=7", "optimiser=adam", "learning_rate=1e-2", 'augment_source={"noise": 0.5}'],
     )  # fmt: skip
     assert (found.steps, found.optimiser, found.learning_rate, found.augment_source.noise) == (7, "adam", 0.01, 0.5)
     for bad, what in (("steps", "KEY=VALUE"), ("stepz=3", "unknown key 'stepz'"), ("steps=", "steps = ''")):
         with pytest.raises(UserError, match=what):
-            recipes_for(["dann-compact"], ["ours"], ["mnistm-usps"], ["dann"], [0], "paper", [bad])
+            recipes_for(["dann-compact"], ["ours"], [0], "paper", ["mnistm-usps"], ["dann"], [bad])
 
 
 @pytest.mark.parametrize("pair", ["mnistm", "mnistm-", "-usps", ""])
 def test_a_pair_is_source_and_target(pair):
     with pytest.raises(UserError, match="a pair is SOURCE-TARGET, such as mnistm-svhn"):
-        recipes_for(["dann-compact"], ["ours"], [pair], ["dann"], [0], "paper")
+        recipes_for(["dann-compact"], ["ours"], [0], "paper", [pair], ["dann"])
 
 
 def test_what_is_asked_for_twice_is_trained_once():
-    found = recipes_for(["dann-compact"] * 2, ["ours"], ["mnistm-usps"], ["dann"], [0, 1, 0], "paper")
+    found = recipes_for(["dann-compact"] * 2, ["ours"], [0, 1, 0], "paper", ["mnistm-usps"], ["dann"])
     assert [recipe.seed for recipe in found] == [0, 1]
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hw2lib import data, paths
+from hw2lib import data, imports, paths
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, record
 
@@ -52,7 +52,7 @@ def library(home, images):
         file = home / "hw2lib" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source)
-    dependencies._imports.cache_clear()
+    imports._imports.cache_clear()
     return home / "hw2lib"
 
 
@@ -77,7 +77,7 @@ def after_change(before, change):
 def test_modules_are_followed(library, code, modules):
     layers = ["layers/__init__", "layers/reversal", "layers/sibling", "paths"]
     expected = {name for name in modules if len(name) > 1} | (set(layers) if "L" in modules else set())
-    assert {file.relative_to(library).with_suffix("").as_posix() for file in dependencies.modules(code)} == expected
+    assert {file.relative_to(library).with_suffix("").as_posix() for file in imports.modules(code)} == expected
 
 
 def test_everything_that_a_notebook_depends_on_and_nothing_else(library, write_notebook):

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hw2lib.data import DIGIT_DOMAINS, SPLITS, ImageSet
+from hw2lib.data import DIGIT_DOMAINS, FACES, SPLITS, ImageSet
 from hw2lib.training.dann import Recipe, recipe_for
 
 COUNTS = {"train": 200, "val": 30, "test": 100}
 
 
 class Synthetic:
-    """A source like `hw2lib.data.source` returns: MNIST-M is clear, USPS pale and grey, SVHN like MNIST-M.
+    """A source like `hw2lib.data.source` returns: MNIST-M is clear, USPS pale and grey, SVHN like MNIST-M, and faces
+    are patterns of 64x64 without labels.
 
     `counts` are the images of each split that exists.
     """
@@ -28,6 +29,9 @@ class Synthetic:
         return tuple(self.counts)
 
     def load(self, domain: str, split: str) -> ImageSet:
+        if domain == FACES:
+            faces = np.random.default_rng(SPLITS.index(split)).integers(0, 256, (self.counts[split], 3, 4, 4), np.uint8)
+            return ImageSet(faces.repeat(16, 2).repeat(16, 3), None, domain, split, self.origin)
         patterns = np.random.default_rng(0).uniform(0, 1, (10, 1, 7, 7)).round().repeat(4, 2).repeat(4, 3)
         rng = np.random.default_rng([DIGIT_DOMAINS.index(domain), SPLITS.index(split)])
         labels = rng.permutation(np.arange(self.counts[split]) % 10)

@@ -321,7 +321,7 @@ def killed(arguments: list[str], log: Path, step: int) -> None:
 def test_killed_at_random_moments_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
     images = write_folder(Synthetic(), tmp_path / "images")
     settings = ["steps=200", "evaluations=20", "batch=16"]
-    recipes = runs.recipes_for(["dann-compact"], ["ours"], ["mnistm-usps"], ["dann"], [0], "smoke", settings)
+    recipes = runs.recipes_for(["dann-compact"], ["ours"], [0], "smoke", ["mnistm-usps"], ["dann"], settings)
 
     def folder_below(build: str) -> RunFolder:
         monkeypatch.setenv("HW2_BUILD", str(tmp_path / build))

@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.training import dann, runs
 from hw2lib.training.run_folder import RunFolder, load_weights
+from hw2lib.training.shipped import shipped
 
 SHORT = {"steps": 4, "evaluations": 2, "batch": 8}
 
@@ -71,7 +73,7 @@ def test_changed_code_has_another_folder_but_for_paper(monkeypatch):
         return {preset: runs.run_folder(settings, preset, Synthetic()).path for preset in paths.PRESETS}
 
     before = places()
-    monkeypatch.setattr(runs, "_code_digest", lambda: "another")
+    monkeypatch.setattr(runs, "_code_digest", lambda module: "another")
     after = places()
     assert after["paper"] == before["paper"]
     assert after["quick"] != before["quick"]
@@ -238,3 +240,26 @@ def test_a_worker_that_is_killed_ends_all_in_one_line(images, monkeypatch):
         runs.train_all(recipes, "smoke", images, "cpu")
     killer.join()
     assert wait_until(lambda: not any(map(held, folders)), 20)
+
+
+# A run that ships
+
+
+def test_a_run_that_ships_is_found_whatever_images_are_at_hand():
+    with pytest.raises(UserError, match="seed-0: no run ships with weights; train one, hw2 train dann-compact"):
+        shipped("dann-compact", "ours/mnistm-usps/dann")
+    folder = trained(recipe(**SHORT))
+    runs.ship(folder.path, weights=False)  # a card alone does not count
+    with pytest.raises(UserError, match="no run ships with weights"):
+        shipped("dann-compact", "ours/mnistm-usps/dann")
+    target = runs.ship(folder.path, weights=True)
+    found = shipped("dann-compact", "ours/mnistm-usps/dann")
+    assert found.path == target
+    assert found.card["settings"] == folder.settings
+    assert found.weights.exists()
+    with pytest.raises(UserError, match="seed-1: no run"):
+        shipped("dann-compact", "ours/mnistm-usps/dann", seed=1)
+
+    shutil.copytree(target, target.with_name("seed-0-00000000"))
+    with pytest.raises(UserError, match=r"seed-0-00000000 and .* both ship; remove the one that is out of date"):
+        shipped("dann-compact", "ours/mnistm-usps/dann")

@@ -1,0 +1,114 @@
+"""A GAN's images as files, named as the homework asks: ``0000.png`` ... for faces, ``7_001.png`` ... for digits.
+
+An image depends on the weights, the seed, its number and its digit alone. Sums may be rounded otherwise in a batch of
+another size, so each image is always drawn in the same place of a full batch, whatever is asked for.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hw2lib.data.image_writer import Batch, write_images
+from hw2lib.errors import UserError
+from hw2lib.gan.sampling import BATCH, draw_noise, generate
+from hw2lib.models import build
+from hw2lib.models.gan import GAN
+from hw2lib.training.devices import check_device
+from hw2lib.training.gan import NETWORKS
+from hw2lib.training.run_folder import load_weights
+from hw2lib.training.shipped import shipped
+
+MOST = 1_000_000  # images, as `draw_noise` spaces seeds
+
+
+def write(
+    network: str,
+    folder: Path,
+    count: int | None = None,
+    seed: int = 0,
+    digits: Sequence[int] = (),
+    weights: Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> int:
+    """Draw images and write them; an interrupted set is completed.
+
+    Args:
+        network: a GAN's name.
+        folder: where to, see `write_images`.
+        count: how many images in all, by default 1,000, or 100 of each digit.
+        seed: of the noise. The i-th image of each digit has the same noise.
+        digits: which digits, by default all; for networks with classes only.
+        weights: a generator's safetensors file, by default that of the run that ships.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        overwrite: replace an earlier set.
+
+    Returns:
+        How many images the set has.
+
+    Raises:
+        UserError: bad input; nothing is written then.
+    """
+    if network not in NETWORKS:
+        raise UserError(f"'{network}' is no network that draws images: choose one of {', '.join(NETWORKS)}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
+    where = check_device(device)
+    gan = build(network)
+    chosen = _chosen_digits(network, gan, digits)
+    each = _count_of_each(count, chosen)
+    file = weights or shipped(network).weights
+    load_weights(gan.generator, file)
+    gan.to(where)
+    settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": each * len(chosen)}
+    if gan.classes:
+        settings["digits"] = chosen
+    batches = [
+        Batch([_name(digit, i, each) for i in range(first, min(first + BATCH, each))],
+              partial(_draw, gan, seed, digit, first))
+        for digit in chosen
+        for first in range(0, each, BATCH)
+    ]  # fmt: skip
+    write_images(folder, batches, settings, overwrite)
+    return each * len(chosen)
+
+
+def _chosen_digits(network: str, gan: GAN, digits: Sequence[int]) -> list[int | None]:
+    """The classes to draw in order; [None] for a network without."""
+    if not gan.classes:
+        if digits:
+            raise UserError(f"{network} has no digits to choose from; leave --digit out")
+        return [None]
+    if wrong := [digit for digit in digits if not 0 <= digit < gan.classes]:
+        raise UserError(f"--digit {wrong[0]}: give 0 to {gan.classes - 1}")
+    return sorted(set(digits)) or list(range(gan.classes))
+
+
+def _count_of_each(count: int | None, chosen: list[int | None]) -> int:
+    if count is None:
+        return 1000 if chosen == [None] else 100
+    if not 0 < count <= MOST:
+        raise UserError(f"--count {count}: give 1 to {MOST} images")
+    if count % len(chosen):
+        raise UserError(f"--count {count}: in all, of {len(chosen)} digits alike; give a multiple of {len(chosen)}")
+    return count // len(chosen)
+
+
+def _name(digit: int | None, i: int, each: int) -> str:
+    if digit is None:
+        return f"{i:0{max(4, len(str(each - 1)))}d}.png"
+    return f"{digit}_{i + 1:0{max(3, len(str(each)))}d}.png"
+
+
+def _draw(gan: GAN, seed: int, digit: int | None, first: int) -> Tensor:
+    labels = None if digit is None else torch.full((BATCH,), digit)
+    return generate(gan.generator, draw_noise(gan.latent, seed, BATCH, first), labels)
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

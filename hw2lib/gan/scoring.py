@@ -1,0 +1,142 @@
+"""Scores of finished generators: sets of images drawn from them, beside real ones."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+
+from hw2lib import data
+from hw2lib.adaptation.results import value_name
+from hw2lib.data import FACES
+from hw2lib.errors import UserError
+from hw2lib.gan.results import draw, load
+from hw2lib.gan.sampling import sample
+from hw2lib.metrics import digit_reference, fidelity
+from hw2lib.metrics.digit_reference import DigitReference
+from hw2lib.metrics.digits import Grader, digit_scores
+from hw2lib.metrics.reference import Reference, face_scores, reference, shipped
+from hw2lib.training.run_folder import RunFolder
+
+Scores = dict[str, float]
+
+
+def real_faces(preset: str, data_dir: str = "") -> Reference:
+    """What generated faces are compared with: in ``quick`` the real faces whose statistics ship, else those at hand."""
+    return shipped(FACES) if preset == "quick" else reference(data.source(preset, data_dir), FACES)
+
+
+def of_faces(
+    folders: Sequence[RunFolder],
+    networks: Sequence[str],
+    seeds: Sequence[int],
+    count: int,
+    real: Reference,
+    device: torch.device | str,
+) -> dict[str, list[Scores]]:
+    """The scores of a set of `count` faces for each seed of the noise, by network; none where no run is finished."""
+    found: dict[str, list[Scores]] = {network: [] for network in networks}
+    for folder in folders:
+        sets = (draw(folder, seed, count, device) for seed in seeds)
+        found[folder.settings["network"]] += [face_scores(images, real) for images in sets]
+    return found
+
+
+def headline(scores: dict[str, list[Scores]], real: Reference, noise: Scores) -> Scores:
+    """Means over the sets for the text of the report, such as ``gan_plain_brightness``, and those of real and noise."""
+    names = ("sliced_wasserstein", "face_rate", "relative_face_rate", "brightness", "contrast", "diversity")
+    values = {
+        value_name(network, name): float(np.mean([found[name] for found in sets]))
+        for network, sets in scores.items() if sets
+        for name in names
+    }  # fmt: skip
+    real_ones = {f"real_{name}": getattr(real, name) for name in ("face_rate", "brightness", "contrast", "diversity")}
+    values |= {"noise_sliced_wasserstein": noise["sliced_wasserstein"]}
+    return values | real_ones | {"real_sliced_wasserstein": real.floor["sliced_wasserstein"]}
+
+
+def of_noise(count: int, real: Reference) -> Scores:
+    """The scores of images whose pixels are uniform noise: how bad it can get."""
+    rng = np.random.default_rng(0)
+    return face_scores(torch.tensor(rng.integers(0, 256, (count, 3, real.size, real.size), np.uint8)), real)
+
+
+def real_digits(grader: Grader) -> DigitReference | None:
+    """Real test digits as the grader sees them; None for a grader of the user's where no real digits are at hand."""
+    try:
+        return digit_reference.of_grader(grader)
+    except UserError:
+        return None
+
+
+def of_digits(
+    folders: Sequence[RunFolder],
+    seeds: Sequence[int],
+    count: int,
+    grader: Grader,
+    real: DigitReference | None,
+    device: torch.device | str,
+) -> list[Scores]:
+    """The scores of a set of `count` digits for each seed of the noise."""
+    found = []
+    for folder in folders:
+        gan = load(folder, device)
+        for seed in seeds:
+            images, labels = sample(gan, gan.generator, seed, count)
+            found.append(digit_scores(images.cpu(), labels, grader, real))
+    return found
+
+
+def inception_table(
+    folders: Sequence[RunFolder], seed: int, count: int, preset: str, data_dir: str, device: torch.device | str
+) -> pd.DataFrame | str:
+    """FID, IS and KID of `count` faces of each run against the real val faces; or, in a line, why there are none."""
+    if preset != "paper" and not data_dir:
+        return "No FID, IS and KID: they need the real faces themselves; set data_dir, or preset to paper."
+    try:
+        extractor = fidelity.inception(device=device)
+    except fidelity.Unavailable as error:
+        return f"No FID, IS and KID: {error}."
+    images = data.source(preset, data_dir)
+    real = fidelity.stored_features(images, FACES, "val", extractor)
+    rows = {
+        folder.settings["network"]: fidelity.extract(draw(folder, seed, count, device), extractor) for folder in folders
+    }
+    rows["real, train against val"] = fidelity.stored_features(images, FACES, "train", extractor, count)
+    scores = {name: fidelity.scores(features, real) for name, features in rows.items()}
+    return pd.DataFrame(
+        [
+            {
+                "images": name,
+                "FID": f"{found['fid']:.2f}",
+                "IS": f"{found['is']:.3f} ± {found['is_deviation']:.3f}",
+                "KID x 1000": f"{1000 * found['kid']:.2f}",
+            }
+            for name, found in scores.items()
+        ]
+    )
+
+
+def loss_against_quality(card: dict) -> Scores:
+    """What the losses say of the images, in numbers.
+
+    Returns:
+        ``generator_loss_first`` and ``_last``, means over the time before the first and before the last evaluation,
+        ``sliced_wasserstein_first`` and ``_last`` there, and ``loss_correlation``: Spearman's rank correlation of the
+        generator's loss with the sliced Wasserstein distance over all evaluations; 1 if a lower loss always came with
+        better images. It is left out where fewer than three evaluations differ.
+    """
+    losses, marks = np.array(card["losses"]), [mark["step"] for mark in card["curve"]]
+    before = [losses[(losses[:, 0] > low) & (losses[:, 0] <= high), 2].mean() for low, high in pairwise([0, *marks])]
+    quality = [mark["sliced_wasserstein"] for mark in card["curve"]]
+    found = {
+        "generator_loss_first": float(before[0]),
+        "generator_loss_last": float(before[-1]),
+        "sliced_wasserstein_first": quality[0],
+        "sliced_wasserstein_last": quality[-1],
+    }
+    if len(set(before)) > 2 and len(set(quality)) > 2:
+        found["loss_correlation"] = float(spearmanr(before, quality).statistic)
+    return found

@@ -1,0 +1,134 @@
+"""Scores of generated digits in the eyes of a classifier: whether they are what was asked for, and like real ones.
+
+The classifier, called the grader, is the project's own, trained on real MNIST-M, or a file of the user's. Beside an
+accuracy belongs the grader's own on real digits, and beside a Fréchet distance its floor. The distance is between
+features of the grader: it compares with no FID, and with no distance under another grader.
+
+Example::
+
+    digit_scores(images, labels, grader())      # {"accuracy": 97.1, "accuracy_0": 99.0, …, "frechet": 12.3}
+"""
+
+import hashlib
+import io
+import pickle
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hw2lib.data.prepare import prepare
+from hw2lib.errors import UserError
+from hw2lib.metrics.accuracy import accuracy
+from hw2lib.metrics.digit_reference import DigitReference, shipped
+from hw2lib.metrics.fidelity import Extractor, extract, gaussian, gaussian_distance
+from hw2lib.metrics.images import check_images
+from hw2lib.models import build
+from hw2lib.models.classifier import DigitClassifier
+from hw2lib.training.run_folder import fill, read_weights
+from hw2lib.training.shipped import shipped as shipped_run
+
+NETWORK = "digit-classifier"
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Grader(Extractor):
+    """A digit classifier that sees uint8 images (N, 3, 28, 28): 64 features and 10 logits each.
+
+    Attributes:
+        title: what a caption calls it.
+        accuracy: percentage of real MNIST-M test digits that it classifies rightly; None for a file of the user's.
+    """
+
+    title: str = ""
+    accuracy: float | None = None
+
+
+def grader(path: str = "") -> Grader:
+    """The classifier that ships, or that of a file.
+
+    Args:
+        path: a ``Classifier.pth``, which is what ``torch.save({"state_dict": network.state_dict()}, …)`` writes, or
+            a ``.safetensors``; the tensors have the names and shapes of `DigitClassifier`.
+
+    Raises:
+        UserError: the file is not there, damaged, holds code, which is never run, or the weights of another network.
+    """
+    network = build(NETWORK)
+    run = None if path else shipped_run(NETWORK)
+    file = Path(path).expanduser() if path else run.weights
+    fill(network, read_weights(file) if file.suffix == ".safetensors" else _read_state_dict(file), file)
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{file}: '{name}' is not finite; give the weights of a network that has learned")
+        digest.update(tensor.numpy().tobytes())
+    return Grader(
+        partial(_see, network.eval()),
+        f"{NETWORK}-{digest.hexdigest()[:16]}",
+        title=file.name if path else f"the project's {NETWORK}",
+        accuracy=run.card["accuracy"]["test"] if run else None,
+    )
+
+
+def _see(network: DigitClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    features = network.features(prepare(images, network.inputs.channels, network.inputs.size, "range"))
+    return features, network.fc3(features)
+
+
+def _read_state_dict(file: Path) -> dict[str, Tensor]:
+    try:
+        whole = io.BytesIO(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        content = torch.load(whole, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"holds code ({code[1]}), which is never run" if code else "damaged, or no file of torch.save"
+        raise UserError(f"{file}: {what}; give one of torch.save({{'state_dict': network.state_dict()}}, …)") from None
+    tensors = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
+    return dict(tensors)
+
+
+def digit_scores(
+    images: Tensor, labels: Tensor, grader: Grader, reference: DigitReference | None = None
+) -> dict[str, float]:
+    """All scores of generated digits.
+
+    Args:
+        images: uint8 (N, 3, 28, 28), N of at least 2; the floor of the Fréchet distance is that of 1,000.
+        labels: (N,) which digit, 0 to 9, each was to be.
+        grader: who judges.
+        reference: the real digits as the same grader sees them; None: that which ships, if it is of this grader.
+
+    Returns:
+        ``accuracy``, percentage of images that the grader takes for what they were to be; ``accuracy_0`` and so on,
+        that of each digit that was asked for; ``frechet``, the distance of the features from those of real digits,
+        smaller is better, left out where there is no reference.
+
+    Raises:
+        UserError: other images or labels, or the reference of another grader.
+    """
+    check_images(images, DigitClassifier.inputs.size)
+    labels = labels.cpu()
+    if labels.shape != (len(images),) or labels.is_floating_point() or not ((labels >= 0) & (labels < 10)).all():
+        raise UserError(f"labels of {len(images)} digits have to be as many integers from 0 to 9")
+    if reference is None:
+        standing = shipped()
+        reference = standing if standing.grader == grader.name else None
+    elif reference.grader != grader.name:
+        raise UserError(f"the reference is of {reference.grader}, not of {grader.name}; measure it anew")
+    seen = extract(images, grader, BATCH)
+    scores = {"accuracy": accuracy(seen.logits, labels)}
+    for digit in labels.unique().tolist():
+        scores[f"accuracy_{digit}"] = accuracy(seen.logits[labels == digit], labels[labels == digit])
+    if reference:
+        scores["frechet"] = gaussian_distance(gaussian(seen.features), reference.features)
+    return scores

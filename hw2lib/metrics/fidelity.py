@@ -1,0 +1,196 @@
+"""Fréchet Inception distance, Inception score and kernel Inception distance: torch-fidelity's network and formulas.
+
+Everything is computed in float64. A value depends on how many images there are: put the number beside it, and the
+floor, which is the score of as many real images that were set aside.
+
+`torch_fidelity.calculate_metrics` itself does not do: 0.4.0 computes in float32 when it is asked for float64, checks
+no hash of what it downloads, keeps its cache in pickles, and averages float32 features in float32. The package is
+imported where it is used: that takes seconds, which other scores need not wait for.
+
+Example::
+
+    extractor = inception()                                                # Unavailable says why there is no number
+    real = stored_features(source, "face", "val", extractor)
+    scores(extract(images, extractor), real)                               # {"fid": …, "is": …, …}
+    scores(stored_features(source, "face", "train", extractor, 1000), real)    # the floor
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hw2lib.errors import UserError
+from hw2lib.metrics.images import check_images, stored_images
+from hw2lib.metrics.tensor_file import save_tensors
+from hw2lib.paths import cache_dir
+
+if TYPE_CHECKING:
+    from hw2lib.data.folders import RealImages
+    from hw2lib.data.standins import StandIns
+
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # the file's name begins it
+
+
+class Unavailable(UserError):
+    """Inception's weights cannot be had here; the line says why, to stand in the place of a number."""
+
+
+class Features(NamedTuple):
+    """Float64 features (N, D) and class logits (N, C) of N images, on the CPU."""
+
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that sees images.
+
+    Attributes:
+        network: maps uint8 images (N, 3, H, W) to features (N, D) and logits (N, C).
+        name: tells it, its weights and its precision from every other: cached features are kept under it.
+        device: where its weights are.
+    """
+
+    network: Callable[[Tensor], tuple[Tensor, Tensor]]
+    name: str
+    device: torch.device | str = "cpu"
+
+
+def inception(weights: str = "", device: torch.device | str = "cpu") -> Extractor:
+    """The Inception v3 of the published scores (Heusel et al. 2017), in float64.
+
+    Args:
+        weights: torch-fidelity's file, else that of ``HW2_INCEPTION``, else the one in torch hub's cache, into which
+            it is downloaded.
+        device: where it computes; a thousand images take 13 minutes on one thread of a CPU.
+
+    Raises:
+        Unavailable: no file was named, and it cannot be downloaded.
+        UserError: the file named is not there, or the file is damaged.
+    """
+    # torch-fidelity unpickles the file, hence the whole hash is checked before.
+    file = _checked(_find(weights or os.environ.get("HW2_INCEPTION", "")))
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(file))
+    network.feature_extractor_internal_dtype = torch.float64  # asked for by name, 0.4.0 would take float32
+    return Extractor(network.double().to(device), "inception-v3-float64", device)
+
+
+def _find(named: str) -> Path:
+    if named:
+        return Path(named).expanduser()
+    file = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
+    if not file.exists():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(file), hash_prefix=INCEPTION_SHA256, progress=False)
+        except (URLError, OSError, RuntimeError) as error:
+            reason = getattr(error, "reason", error)
+            raise Unavailable(
+                f"Inception's weights cannot be downloaded ({reason}); set HW2_INCEPTION to a copy of {INCEPTION}"
+            ) from None
+    return file
+
+
+def _checked(file: Path) -> Path:
+    try:
+        with open(file, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}; name a copy of {INCEPTION}") from error
+    if digest != INCEPTION_SHA256:
+        raise UserError(f"{file}: damaged, or not {INCEPTION} (SHA-256 {digest[:8]}…); get it again")
+    return file
+
+
+@torch.inference_mode()
+def extract(images: Tensor, extractor: Extractor, batch: int = 32) -> Features:
+    """What a network sees in uint8 images (N, 3, H, W), N of at least 2, batch by batch.
+
+    Raises:
+        UserError: other images, or fewer.
+    """
+    check_images(images)
+    parts = [extractor.network(part.to(extractor.device)) for part in images.split(batch)]
+    return Features(*(torch.cat(kind).double().cpu() for kind in zip(*parts, strict=True)))
+
+
+def stored_features(
+    source: "RealImages | StandIns", domain: str, split: str, extractor: Extractor, count: int = 0
+) -> Features:
+    """What a network sees in a split, or in `count` images spread over it; computed once, then read from the cache."""
+    images = stored_images(source, domain, split, count)
+    name = f"{domain}-{split}-{len(images)}-{images.shape[-1]}-{extractor.name}-{source.fingerprint(domain)[:16]}"
+    file = cache_dir() / "features" / f"{name}.safetensors"
+    try:
+        return Features(**load_file(file))
+    except (OSError, SafetensorError, TypeError):  # never computed, or a damaged copy
+        found = extract(images, extractor)
+    save_tensors(found._asdict(), file)
+    return found
+
+
+class Gaussian(NamedTuple):
+    """What the Fréchet distance needs to know of features (N, D): their mean (D,) and covariance (D, D), float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def gaussian(features: Tensor) -> Gaussian:
+    """The Gaussian fitted to features (N, D), N of at least 2."""
+    from torch_fidelity.metric_fid import fid_features_to_statistics
+
+    fitted = fid_features_to_statistics(features.double().cpu())
+    return Gaussian(torch.tensor(fitted["mu"]), torch.tensor(fitted["sigma"]))
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """Fréchet distance between Gaussians fitted to features (N, D) and (M, D): FID, where they are Inception's."""
+    return gaussian_distance(gaussian(a), gaussian(b))
+
+
+def gaussian_distance(a: Gaussian, b: Gaussian) -> float:
+    """|mean_a - mean_b|² + tr(cov_a + cov_b - 2 (cov_a cov_b)^½), Heusel et al. 2017, equation 6; 0 for equal ones."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    statistics = ({"mu": one.mean.numpy(), "sigma": one.covariance.numpy()} for one in (a, b))
+    return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+
+
+def scores(generated: Features, real: Features) -> dict[str, float]:
+    """All scores of generated images.
+
+    Returns:
+        ``fid``: Fréchet distance between the features.
+        ``is``, ``is_deviation``: Inception score of the generated images, mean and deviation over ten parts of them
+        (Salimans et al. 2016).
+        ``kid``: squared maximum mean discrepancy between the features under a cubic kernel (Bińkowski et al. 2018),
+        the mean over 100 draws of 1,000 images of each set, or of as many as both have.
+    """
+    draw = min(1000, len(generated.features), len(real.features))
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    inception_score = isc_features_to_metric(generated.logits, splits=min(10, len(generated.logits)))
+    kid = kid_features_to_metric(generated.features, real.features, kid_subset_size=draw, verbose=False)
+    return {
+        "fid": frechet_distance(generated.features, real.features),
+        "is": inception_score[KEY_METRIC_ISC_MEAN],
+        "is_deviation": inception_score[KEY_METRIC_ISC_STD],
+        "kid": kid[KEY_METRIC_KID_MEAN],
+    }

@@ -1,0 +1,166 @@
+"""What is known of a set of real images, so that generated ones are scored where the real ones are not at hand.
+
+A reference is one small file of numbers; no image can be made of it. That of the real validation faces ships with the
+repository. Beside each score of generated images belongs the reference's own, and for the distance the floor: the
+distance of as many real images that are not in the set.
+
+Example::
+
+    face_scores(images, shipped("face"))     # {"sliced_wasserstein": 9.1, "face_rate": 96.4, …}
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hw2lib import paths
+from hw2lib.errors import UserError
+from hw2lib.metrics import sliced_wasserstein
+from hw2lib.metrics.appearance import brightness, contrast, diversity
+from hw2lib.metrics.face_rate import face_rate
+from hw2lib.metrics.images import stored_images
+from hw2lib.metrics.tensor_file import save_tensors
+
+if TYPE_CHECKING:
+    from hw2lib.data.folders import RealImages
+    from hw2lib.data.standins import StandIns
+
+SHIPPED = paths.ROOT / "data" / "reference"
+VERSION = 1  # raise it whenever a score is computed in another way: no file of before counts then
+FLOOR_COUNT = 1000  # as many as the homework has generated
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A set of real images, as its scores.
+
+    Attributes:
+        statistics: for the sliced Wasserstein distance.
+        floor: the distances of `floor_count` training images from this set, named as in :func:`face_scores`.
+        face_rate: percentage with exactly one face found.
+        brightness, contrast, diversity: in [0, 1], see :mod:`hw2lib.metrics.appearance`.
+        domain, split, count, size: which images, how many, and their height and width.
+        fingerprint: the domain's, which changes with its images.
+        origin: ``"real"`` or ``"stand-in"``.
+    """
+
+    statistics: sliced_wasserstein.Statistics
+    floor: dict[str, float]
+    floor_count: int
+    face_rate: float
+    brightness: float
+    contrast: float
+    diversity: float
+    domain: str
+    split: str
+    count: int
+    size: int
+    fingerprint: str
+    origin: str
+    version: int = VERSION
+
+
+def reference(source: "RealImages | StandIns", domain: str = "face", split: str = "val") -> Reference:
+    """The reference of a split of 64x64 images; measured once, then read from the cache.
+
+    Raises:
+        UserError: the images are not there, are no 64x64 images, or show no face.
+    """
+    fingerprint = source.fingerprint(domain)
+    file = paths.cache_dir() / "reference" / f"{domain}-{split}-{fingerprint[:16]}-{VERSION}.safetensors"
+    try:
+        return read(file)
+    except UserError:  # never measured, or a damaged copy
+        found = _measure(source, domain, split, fingerprint)
+    write(found, file)
+    return found
+
+
+def _measure(source: "RealImages | StandIns", domain: str, split: str, fingerprint: str) -> Reference:
+    images = stored_images(source, domain, split)
+    others = stored_images(source, domain, "train", FLOOR_COUNT)
+    statistics = sliced_wasserstein.statistics(images)
+    rate = face_rate(images)
+    if not rate:
+        raise UserError(f"{domain} {split}: no face is found in any of {len(images)} images; give images of faces")
+    return Reference(
+        statistics=statistics,
+        floor=_distances(others, statistics),
+        floor_count=len(others),
+        face_rate=rate,
+        brightness=brightness(images),
+        contrast=contrast(images),
+        diversity=diversity(images),
+        domain=domain,
+        split=split,
+        count=len(images),
+        size=images.shape[-1],
+        fingerprint=fingerprint,
+        origin=source.origin,
+    )
+
+
+def shipped(domain: str) -> Reference:
+    """The reference of a domain's real validation images that ships with the repository."""
+    return read(SHIPPED / f"{domain}-val.safetensors")
+
+
+def write(found: Reference, file: Path) -> None:
+    """Write a reference as one safetensors file, its numbers as JSON in the metadata."""
+    numbers = {name: value for name, value in asdict(found).items() if name != "statistics"}
+    tensors = {str(level): quantiles for level, quantiles in found.statistics.items()}
+    save_tensors(tensors, file, {"reference": json.dumps(numbers)})
+
+
+def read(file: Path) -> Reference:
+    """The reference in a file.
+
+    Raises:
+        UserError: there is none, it is damaged, or it was measured in another way.
+    """
+    try:
+        with safe_open(file, "pt") as content:
+            numbers = json.loads((content.metadata() or {})["reference"])
+            statistics = {level: content.get_tensor(str(level)) for level in sliced_wasserstein.LEVELS}
+        found = Reference(statistics, **numbers)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such reference; measure it where the real images are") from None
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+        raise UserError(f"{file}: damaged, or no reference; get it again") from None
+    if found.version != VERSION:
+        raise UserError(f"{file}: measured in another way (version {found.version}, not {VERSION}); get it again")
+    return found
+
+
+def face_scores(images: Tensor, reference: Reference) -> dict[str, float]:
+    """All scores of generated faces that need no weights.
+
+    Args:
+        images: uint8 (N, 3, 64, 64), N of at least 2; the floor is that of 1,000.
+        reference: the real faces.
+
+    Returns:
+        ``sliced_wasserstein_64``, ``_32``, ``_16`` at each level of the pyramid, and their mean
+        ``sliced_wasserstein``, times 1,000, smaller is better; ``face_rate`` in percent, and
+        ``relative_face_rate``, in percent of the rate on the real faces; ``brightness``, ``contrast``, ``diversity``
+        in [0, 1], best where they are the reference's.
+    """
+    rate = face_rate(images)
+    return {
+        **_distances(images, reference.statistics),
+        "face_rate": rate,
+        "relative_face_rate": 100 * rate / reference.face_rate,
+        "brightness": brightness(images),
+        "contrast": contrast(images),
+        "diversity": diversity(images),
+    }
+
+
+def _distances(images: Tensor, statistics: sliced_wasserstein.Statistics) -> dict[str, float]:
+    levels = sliced_wasserstein.distance(sliced_wasserstein.statistics(images), statistics)
+    mean = levels.pop("mean")
+    return {"sliced_wasserstein": mean, **{f"sliced_wasserstein_{level}": value for level, value in levels.items()}}

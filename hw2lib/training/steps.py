@@ -1,0 +1,142 @@
+"""The steps of a training run: seeded one by one, counted, saved, and gone on with after a stop.
+
+Every step draws its batch, augmentation and dropout from a seed made of (run seed, step). So a run that was stopped
+goes on bit for bit as if it had not been, with no random state to save.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hw2lib import environment
+from hw2lib.errors import UserError
+from hw2lib.training.devices import bf16_is_fast
+from hw2lib.training.run_folder import RunFolder
+
+LOG_EVERY = 20  # steps
+
+
+def to_the_end(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """What the training of each family is to its callers: once, in one process, and going on where it was stopped.
+
+    The function that is made takes ``(recipe, images, folder, device="auto", on_step=None)``: what to do, where the
+    images come from (`hw2lib.data.source`), the run's files, ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, and who is told
+    how many steps are newly done, those of an earlier call included; without it a bar is shown. It returns the run's
+    card, that of a finished run at once, and raises a `UserError` for bad settings, images or folder, or a loss that
+    is not finite.
+    """
+
+    @functools.wraps(train)
+    def whole(recipe, images, folder: RunFolder, device: str = "auto", on_step: Callable[[int], None] | None = None):
+        if folder.card:
+            return folder.card
+        with folder.open():
+            return folder.card or train(recipe, images, folder, device, on_step)
+
+    return whole
+
+
+class Stateful(Protocol):
+    """A network, an optimiser, a moving average."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Steps:
+    """Iterates over the steps that are left, and saves the state of `parts` behind each mark.
+
+    Example::
+
+        steps = Steps(recipe, folder, {"network": network, "optimiser": optimiser}, on_step)
+        for step in steps:
+            ...
+            steps.require_finite(loss, "the loss")
+            steps.log(loss=loss)
+
+    Args:
+        recipe: has `title`, `seed`, `steps`, and `evaluations`, the number of marks.
+        folder: the run's files, open.
+        parts: everything that the next step depends on; restored from the last state of `folder`.
+        on_step: told how many steps are newly done, those of an earlier call included; without it a bar is shown.
+    """
+
+    def __init__(
+        self, recipe, folder: RunFolder, parts: dict[str, Stateful], on_step: Callable[[int], None] | None
+    ) -> None:
+        self._recipe, self._folder, self._parts, self._on_step = recipe, folder, parts, on_step
+        state = folder.load_state() or {"step": 0, "seconds": 0.0}
+        if state["step"]:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        self._done = self._saved = state["step"]
+        self._began = time.monotonic() - state["seconds"]
+        marks = recipe.evaluations
+        self._marks = {round(recipe.steps * (i + 1) / marks) for i in range(marks)}
+
+    def __iter__(self) -> Iterator[int]:
+        bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=self._on_step is not None)
+        on_step = self._on_step or bar.update
+        on_step(self._done)
+        for step in range(self._done, self._recipe.steps):
+            torch.manual_seed(self._recipe.seed * 1_000_003 + step + 1)
+            yield step
+            self._done = step + 1
+            if self.at_mark(step):
+                state = {name: part.state_dict() for name, part in self._parts.items()}
+                self._folder.save_state({"step": self._done, "seconds": self.seconds, **state})
+                self._saved = self._done
+            on_step(1)
+        bar.close()
+
+    def at_mark(self, step: int) -> bool:
+        """Whether the network is evaluated and the state saved behind this step."""
+        return step + 1 in self._marks
+
+    def at_log(self, step: int) -> bool:
+        """Whether this step's losses are logged."""
+        return (step + 1) % LOG_EVERY == 0 or self.at_mark(step)
+
+    def log(self, step: int, **values: float) -> None:
+        """Append a line to the log."""
+        self._folder.log(step=step + 1, **{key: round(value, 4) for key, value in values.items()})
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, earlier calls included."""
+        return time.monotonic() - self._began
+
+    def require_finite(self, loss: Tensor, step: int, *networks: nn.Module) -> None:
+        """Stop a run that has diverged; the last state is kept. The weights of `networks` are looked at on marks."""
+        if not loss.isfinite():
+            raise self._diverged(f"the loss is {loss.item()} at step {step + 1}")
+        if self.at_mark(step):
+            tensors = (tensor for network in networks for tensor in network.state_dict().values())
+            if not all(tensor.isfinite().all() for tensor in tensors):
+                raise self._diverged(f"a weight is not finite at step {step + 1}")
+
+    def _diverged(self, what: str) -> UserError:
+        file = self._folder.path / "state.pt"
+        kept = (
+            f"the last good state, of step {self._saved}, is in {file}" if self._saved else "no state was saved before"
+        )
+        return UserError(f"{self._folder.path}: {what}; {kept}; lower the learning rate")
+
+
+def circumstances(images, domains: tuple[str, ...], device: torch.device, seconds: float) -> dict[str, Any]:
+    """The part of a card that says from which images, on what, by which code and for how long."""
+    return {
+        "images": images.describe(domains),
+        "origin": images.origin,
+        "precision": "bf16-mixed" if bf16_is_fast(device) else "32-true",
+        "threads": torch.get_num_threads(),
+        "seconds": round(seconds, 1),
+        "hardware": environment.hardware(),
+        **environment.code_version(),
+        **environment.versions(),
+    }

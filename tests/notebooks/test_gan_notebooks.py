@@ -1,0 +1,82 @@
+"""Notebooks 10 to 13, 20 and 21."""
+
+import pytest
+
+FEW = ("-p", "count=40", "-p", "seeds=0,1")
+
+
+def numbers(text: str) -> int:
+    return int(text.replace(",", "") or 0)
+
+
+def test_architectures(run):
+    record = run("10", "10_gan_architectures")
+    rows = record["tables"]["parameters"]["rows"]
+    assert [row[0] for row in rows] == ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"]
+    assert rows[4][1:] == [128, "3,832,885", "3,175,299", "7,008,184"]
+    for row in rows:
+        layers = record["tables"][f"layers-{row[0]}"]["rows"]
+        assert sum(numbers(layer[-1]) for layer in layers) == numbers(row[-1])
+    assert [figure["file"] for figure in record["figures"]] == [f"drawing-{row[0]}.png" for row in rows]
+
+
+def test_acgan_architecture(run):
+    record = run("20", "20_acgan_architecture")
+    assert record["tables"]["parameters"]["rows"][0][2:4] == ["1,496,168", "399,595"]
+
+
+@pytest.fixture(scope="module")
+def samples(run):
+    return run("11", "11_gan_samples")
+
+
+def test_samples_are_of_the_runs_that_are_named(samples):
+    assert [figure["file"] for figure in samples["figures"]] == ["gan-plain.png", "dcgan.png"]
+    for figure, network in zip(samples["figures"], ["gan-plain", "dcgan"], strict=True):
+        assert f"{network}, recipe ours, 4 steps of 8, seed 0" in figure["caption"]
+        assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
+
+
+def test_scores(run, samples, build):
+    before = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
+    record = run("12", "12_gan_scores", *FEW)
+    assert {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")} == before
+    table = record["tables"]["scores"]
+    assert [row[0] for row in table["rows"]] == ["gan-plain", "dcgan", "stand-in faces", "uniform noise"]
+    distances = {row[0]: float(row[1].split(" ± ")[0]) for row in table["rows"]}
+    assert distances["stand-in faces"] < 20 < 100 < distances["dcgan"]
+    assert record["values"]["dcgan_sliced_wasserstein"] == pytest.approx(distances["dcgan"], abs=0.05)
+    assert record["values"]["fidelity_missing"].startswith("No FID, IS and KID: they need the real faces")
+
+
+def test_training(run, samples):
+    record = run("13", "13_gan_training", "-p", "seeds=0")
+    assert [figure["file"] for figure in record["figures"]] == ["strip.png", "losses.png", "study.png"]
+    variants = [row[0] for row in record["tables"]["study"]["rows"]]
+    assert variants == ["B: dcgan", "B, SGD for D", "A: gan-plain"]
+    assert [row[1] for row in record["tables"]["study"]["rows"]] == ["0", "0", "0"]
+    assert record["values"]["sliced_wasserstein_last"] > 50
+
+
+def test_runs_that_are_not_finished_are_missing(run, samples):
+    record = run("13", "13_gan_training", "-p", "seeds=7", "-p", "train=false")
+    assert {row[2] for row in record["tables"]["study"]["rows"]} == {"missing"}
+    record = run("12", "12_gan_scores", *FEW, "-p", "networks=dcgan,sagan", "-p", "train=false")
+    rows = {row[0]: row[1] for row in record["tables"]["scores"]["rows"]}
+    assert rows["sagan"] == "missing"
+    assert rows["dcgan"] != "missing"
+
+
+def test_digits(run):
+    record = run("21", "21_acgan_samples", *FEW)
+    assert [figure["file"] for figure in record["figures"]] == ["digits.png", "accuracy.png"]
+    generated, real = record["tables"]["scores"]["rows"]
+    assert float(generated[1].split(" ± ")[0]) < 60 < 95 < float(real[1])
+    assert float(generated[2].split(" ± ")[0]) > float(real[2])
+
+
+def test_quick_shows_what_ships(run):
+    record = run("11", "11_gan_samples", preset="quick")
+    assert "dcgan.png" in [figure["file"] for figure in record["figures"]]
+    for figure in record["figures"]:
+        assert "real images: Faces" in figure["caption"]
