@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 from sklearn.manifold import TSNE
 
-from hw2lib.adaptation.results import METHOD_TITLES, pair_title, value_name
+from hw2lib.adaptation.results import METHOD_TITLES, pair_title
 from hw2lib.data.image_set import TITLES
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.domains import proxy_a_distance
+from hw2lib.training.cards import value_name
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.runs import load_network
 

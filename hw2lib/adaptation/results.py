@@ -1,19 +1,16 @@
 """Tables of finished runs. A run counts when its card is there; a cell without runs says so."""
 
-import re
 from collections.abc import Sequence
 from itertools import product
-from statistics import mean, stdev
 from typing import Any
 
 import pandas as pd
 
 from hw2lib.data.image_set import TITLES
+from hw2lib.training.cards import commit, hardware, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
 METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}
-MISSING = "missing"
-
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
@@ -36,8 +33,8 @@ def _row(card: dict[str, Any]) -> dict[str, Any]:
         "oracle": card["oracle"],
         "curve": card["curve"],
         "minutes": card["seconds"] / 60,
-        "commit": f"{(card['commit'] or 'unknown')[:7]}{'+' if card['dirty'] else ''}",
-        "hardware": card["hardware"]["gpu"] or card["hardware"]["cpu"],
+        "commit": commit(card),
+        "hardware": hardware(card),
         "precision": card["precision"],
     }
 
@@ -46,15 +43,6 @@ def pair_title(pair: str) -> str:
     """``mnistm-svhn`` as ``MNIST-M to SVHN``."""
     source, target = pair.split("-")
     return f"{TITLES.get(source, source)} to {TITLES.get(target, target)}"
-
-
-def spread(values: Sequence[float | None], seeds: int) -> str:
-    """``72.4 ± 0.3``: mean and sample standard deviation; fewer values than `seeds` are said so."""
-    there = [value for value in values if value is not None and value == value]
-    if not there:
-        return MISSING
-    text = f"{mean(there):.1f} ± {stdev(there):.1f}" if len(there) > 1 else f"{there[0]:.1f}"
-    return text if len(there) == seeds else f"{text} ({len(there)} of {seeds} seeds)"
 
 
 def accuracy_table(
@@ -70,9 +58,9 @@ def accuracy_table(
         row = {"network": network, "recipe": recipe}
         for method, title in METHOD_TITLES.items():
             runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
-            row[title] = spread(runs.get(split, []), seeds)
+            row[title] = spread(runs.get(split, []), expected=seeds)
             if method == "dann":
-                oracle = spread(runs.get("oracle", []), seeds)
+                oracle = spread(runs.get("oracle", []), expected=seeds)
         rows.append(row | ({"DANN, oracle": oracle} if split == "test" else {}))
     return pd.DataFrame(rows)
 
@@ -102,15 +90,10 @@ def provenance(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "No run is finished"
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
-    hardware = " and ".join(
+    machines = " and ".join(
         f"{name}, {kind}" for name, kind in frame[["hardware", "precision"]].drop_duplicates().values
     )
-    return f"{len(frame)} runs of our own training, seeds {seeds}, on {hardware}"
-
-
-def value_name(*parts: str) -> str:
-    """Words joined to a name that the report's text can use."""
-    return re.sub(r"[^a-z0-9]+", "_", " ".join(parts).lower())
+    return f"{len(frame)} runs of our own training, seeds {seeds}, on {machines}"
 
 
 def headline(frame: pd.DataFrame) -> dict[str, float]:

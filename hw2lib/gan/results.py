@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +14,13 @@ from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.reference import Reference
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
+from hw2lib.training.cards import MISSING, commit, hardware, spread
 from hw2lib.training.run_folder import RunFolder, load_weights
 
-MISSING = "missing"
 UNKNOWN = "–"
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
-NETWORKS = {
+FACE_NETWORKS = {
     "smoke": ["gan-plain", "dcgan"],
     "quick": ["gan-plain", "dcgan", "sagan"],
     "paper": ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"],
@@ -66,11 +65,6 @@ def provenance(folders: Sequence[RunFolder]) -> str:
     return f"weights of our own training on {images}: {lengths}; on {machines}"
 
 
-def hardware(card: dict[str, Any]) -> str:
-    """The GPU, else the processor."""
-    return card["hardware"]["gpu"] or card["hardware"]["cpu"]
-
-
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """How each run was trained, for how long, and by which code; + marks changes that were not committed."""
     rows = []
@@ -86,7 +80,7 @@ def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
                 "batch": settings["batch"],
                 "images seen": f"{settings['steps'] * settings['batch'] * settings['critic_steps']:,}",
                 "minutes": f"{card['seconds'] / 60:.0f}",
-                "commit": f"{(card['commit'] or 'unknown')[:7]}{'+' if card['dirty'] else ''}",
+                "commit": commit(card),
             }
         )
     return pd.DataFrame(rows)
@@ -142,14 +136,6 @@ def digit_table(sets: Sequence[dict[str, float]], real: DigitReference | None) -
             },
         ]
     )
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """``72.4 ± 0.3``: mean and, of more than one, the sample standard deviation."""
-    if not values:
-        return MISSING
-    text = f"{np.mean(values):.{digits}f}"
-    return f"{text} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else text
 
 
 def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import torch
 from scipy.stats import spearmanr
 
 from hw2lib import data
-from hw2lib.adaptation.results import value_name
 from hw2lib.data import FACES
 from hw2lib.errors import UserError
 from hw2lib.gan.results import draw, load
@@ -18,6 +17,7 @@ from hw2lib.metrics import digit_reference, fidelity
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.digits import Grader, digit_scores
 from hw2lib.metrics.reference import Reference, face_scores, reference, shipped
+from hw2lib.training.cards import value_name
 from hw2lib.training.run_folder import RunFolder
 
 Scores = dict[str, float]

@@ -6,20 +6,18 @@ grader that ships lies in the repository. It was made by::
     write(reference(data.source("paper"), grader()), SHIPPED / "mnistm-test.safetensors")
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from hw2lib import data
-from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy
 from hw2lib.metrics.fidelity import Extractor, Gaussian, gaussian, gaussian_distance, stored_features
 from hw2lib.metrics.reference import FLOOR_COUNT, SHIPPED
-from hw2lib.metrics.tensor_file import save_tensors
+from hw2lib.metrics.reference_file import read_reference, write_reference
 
 if TYPE_CHECKING:
     from hw2lib.data.folders import RealImages
@@ -93,9 +91,9 @@ def of_grader(grader: Extractor) -> DigitReference:
 
 
 def write(found: DigitReference, file: Path) -> None:
-    """Write a reference as one safetensors file, its numbers as JSON in the metadata."""
+    """Write a reference as one safetensors file."""
     numbers = {name: value for name, value in asdict(found).items() if name != "features"}
-    save_tensors(found.features._asdict(), file, {"reference": json.dumps(numbers)})
+    write_reference(file, found.features._asdict(), numbers)
 
 
 def read(file: Path) -> DigitReference:
@@ -104,15 +102,8 @@ def read(file: Path) -> DigitReference:
     Raises:
         UserError: there is none, it is damaged, or it was measured in another way.
     """
-    try:
-        with safe_open(file, "pt") as content:
-            numbers = json.loads((content.metadata() or {})["reference"])
-            features = Gaussian(*(content.get_tensor(name) for name in Gaussian._fields))
-        found = DigitReference(features, **numbers)
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such reference; measure it where the real images are") from None
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
-        raise UserError(f"{file}: damaged, or no reference of digits; get it again") from None
-    if found.version != VERSION:
-        raise UserError(f"{file}: measured in another way (version {found.version}, not {VERSION}); get it again")
-    return found
+
+    def make(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> DigitReference:
+        return DigitReference(Gaussian(**tensors), **numbers)
+
+    return read_reference(file, make, VERSION, "reference of digits")

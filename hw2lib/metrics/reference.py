@@ -9,12 +9,10 @@ Example::
     face_scores(images, shipped("face"))     # {"sliced_wasserstein": 9.1, "face_rate": 96.4, …}
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hw2lib import paths
@@ -23,7 +21,7 @@ from hw2lib.metrics import sliced_wasserstein
 from hw2lib.metrics.appearance import brightness, contrast, diversity
 from hw2lib.metrics.face_rate import face_rate
 from hw2lib.metrics.images import stored_images
-from hw2lib.metrics.tensor_file import save_tensors
+from hw2lib.metrics.reference_file import read_reference, write_reference
 
 if TYPE_CHECKING:
     from hw2lib.data.folders import RealImages
@@ -110,10 +108,9 @@ def shipped(domain: str) -> Reference:
 
 
 def write(found: Reference, file: Path) -> None:
-    """Write a reference as one safetensors file, its numbers as JSON in the metadata."""
+    """Write a reference as one safetensors file."""
     numbers = {name: value for name, value in asdict(found).items() if name != "statistics"}
-    tensors = {str(level): quantiles for level, quantiles in found.statistics.items()}
-    save_tensors(tensors, file, {"reference": json.dumps(numbers)})
+    write_reference(file, {str(level): quantiles for level, quantiles in found.statistics.items()}, numbers)
 
 
 def read(file: Path) -> Reference:
@@ -122,18 +119,11 @@ def read(file: Path) -> Reference:
     Raises:
         UserError: there is none, it is damaged, or it was measured in another way.
     """
-    try:
-        with safe_open(file, "pt") as content:
-            numbers = json.loads((content.metadata() or {})["reference"])
-            statistics = {level: content.get_tensor(str(level)) for level in sliced_wasserstein.LEVELS}
-        found = Reference(statistics, **numbers)
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such reference; measure it where the real images are") from None
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
-        raise UserError(f"{file}: damaged, or no reference; get it again") from None
-    if found.version != VERSION:
-        raise UserError(f"{file}: measured in another way (version {found.version}, not {VERSION}); get it again")
-    return found
+
+    def make(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> Reference:
+        return Reference({level: tensors[str(level)] for level in sliced_wasserstein.LEVELS}, **numbers)
+
+    return read_reference(file, make, VERSION, "reference")
 
 
 def face_scores(images: Tensor, reference: Reference) -> dict[str, float]:

@@ -48,11 +48,6 @@ class GAN(nn.Module):
         self.inputs = inputs
         self.classes = classes
 
-    @property
-    def gives_probability(self) -> bool:
-        """Whether the discriminator ends in a sigmoid."""
-        return any(isinstance(layer, Sigmoid) for layer in self.discriminator.modules())
-
 
 def _initialised(gan: GAN) -> GAN:
     for layer in gan.modules():

@@ -1,5 +1,6 @@
 """What the recipes of all families have in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +10,7 @@ from hw2lib.errors import UserError
 from hw2lib.paths import PRESETS, check_preset
 
 
-class BaseRecipe(BaseModel):
+class BaseRecipe(BaseModel, ABC):
     """Everything that defines a run but its images. Lengths are in optimiser steps; rates are per step."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -29,9 +30,9 @@ class BaseRecipe(BaseModel):
         return f"{self.network}/{self.recipe}/seed-{self.seed}"
 
     @property
+    @abstractmethod
     def domains(self) -> tuple[str, ...]:
         """The domains of images that the run reads."""
-        raise NotImplementedError
 
 
 def resolve(

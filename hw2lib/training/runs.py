@@ -32,7 +32,7 @@ from hw2lib.training.shipped import find
 FAMILIES = (dann, gan, classifier)  # each has NETWORKS, Recipe and train
 
 # What a preset trains of the DANN if it is not told otherwise.
-NETWORKS = {
+DANN_NETWORKS = {
     "smoke": ["dann-compact"],
     "quick": ["dann-compact"],
     "paper": ["dann-compact", "dann-deep", "dann-wide"],

@@ -1,8 +1,6 @@
 """Figures of the images: what they show is what the arrays hold."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from hw2lib.data import ImageSet
 from hw2lib.data.overview import splits_table
@@ -14,12 +12,6 @@ def digits(domain="usps", split="train", labels=None):
     labels = np.repeat(np.arange(10), 4) if labels is None else np.asarray(labels)
     images = np.broadcast_to((labels * 10).astype(np.uint8)[:, None, None, None], (len(labels), 1, 28, 28))
     return ImageSet(images, labels, domain, split, "stand-in")
-
-
-@pytest.fixture(autouse=True)
-def _tidy():
-    yield
-    plt.close("all")
 
 
 def shown(figure):

@@ -3,27 +3,18 @@
 import io
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
 from hw2lib.plots.grids import GAP, image_grid, mosaic
-from hw2lib.plots.style import PALETTE, WIDTH, use_style
+from hw2lib.plots.style import PALETTE, WIDTH
 
 RNG = np.random.default_rng(0)
 
 
 def pictures(columns, channels=3, size=28):
     return RNG.integers(0, 256, (columns, channels, size, size), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def _tidy():
-    with mpl.rc_context():
-        use_style()
-        yield
-        plt.close("all")
 
 
 def test_every_image_is_at_its_place():

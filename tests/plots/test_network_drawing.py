@@ -3,24 +3,15 @@
 import itertools
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.patches import FancyArrowPatch, Polygon
 
 from hw2lib.models import build
 from hw2lib.models.describe import parts
 from hw2lib.plots.networks import COLOURS, network_drawing
-from hw2lib.plots.style import WIDTH, use_style
+from hw2lib.plots.style import WIDTH
 
 NETWORKS = ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan", "acgan", "dann-wide", "dann-grey-plus"]
-
-
-@pytest.fixture(autouse=True)
-def _tidy():
-    with mpl.rc_context():
-        use_style()
-        yield
-        plt.close("all")
 
 
 def texts(figure):

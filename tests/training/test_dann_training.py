@@ -2,15 +2,13 @@
 
 import json
 import random
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupted import killed
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from synthetic import Synthetic, recipe, write_folder
@@ -300,22 +298,6 @@ def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, st
     train(broken, settings)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
     assert broken.history() == whole.history()
-
-
-def killed(arguments: list[str], log: Path, step: int) -> None:
-    """Run ``hw2 train`` and kill it soon after its log has reached `step`."""
-
-    def reached() -> int:
-        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-        return max((json.loads(line)["step"] for line in lines if line.endswith("\n")), default=0)
-
-    with subprocess.Popen([sys.executable, "-m", "hw2lib", *arguments], stderr=subprocess.DEVNULL) as run:
-        while reached() < step:
-            assert run.poll() is None, "it ended before it was killed"
-            time.sleep(0.01)
-        time.sleep(random.random() * 0.1)
-        run.kill()
-    assert run.returncode == -signal.SIGKILL
 
 
 def test_killed_at_random_moments_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupted import killed
 from lightning_fabric import Fabric
 from PIL import Image
 from safetensors.torch import load_file
 from synthetic import Synthetic, write_folder
-from test_dann_training import killed
 
 from hw2lib.data import SPLITS, ImageSet
 from hw2lib.data.prepare import prepare

@@ -1,0 +1,34 @@
+"""Words for what the cards of finished runs say, in all tables alike."""
+
+import re
+from collections.abc import Sequence
+from statistics import mean, stdev
+from typing import Any
+
+MISSING = "missing"
+
+
+def spread(values: Sequence[float | None], digits: int = 1, expected: int | None = None) -> str:
+    """``72.4 ± 0.3``: mean and sample standard deviation; fewer values than `expected` seeds are said so."""
+    there = [value for value in values if value is not None and value == value]
+    if not there:
+        return MISSING
+    text = f"{mean(there):.{digits}f}"
+    if len(there) > 1:
+        text += f" ± {stdev(there):.{digits}f}"
+    return text if expected in (None, len(there)) else f"{text} ({len(there)} of {expected} seeds)"
+
+
+def hardware(card: dict[str, Any]) -> str:
+    """The GPU, else the processor."""
+    return card["hardware"]["gpu"] or card["hardware"]["cpu"]
+
+
+def commit(card: dict[str, Any]) -> str:
+    """The code that made a run; + marks a tree with changes that were not committed."""
+    return f"{(card['commit'] or 'unknown')[:7]}{'+' if card['dirty'] else ''}"
+
+
+def value_name(*parts: str) -> str:
+    """Words joined to a name that the report's text can use."""
+    return re.sub(r"[^a-z0-9]+", "_", " ".join(parts).lower())
