@@ -10,7 +10,10 @@ OF_FACES = ("sliced_wasserstein", "face_rate", "brightness", "contrast", "divers
 
 
 def of(gan: GAN, images, domain: str, count: int) -> dict[str, float]:
-    """Scores of the first images of seed 0: of faces against the real val split, of digits by the classifier."""
+    """Scores of the first images of seed 0: of faces against the val split, of digits by the classifier.
+
+    The classifier, and the digits of the Fréchet distance, are the real ones, whatever the generator learned from.
+    """
     drawn, labels = sample(gan, gan.generator, seed=0, count=count)
     if domain == FACES:
         scores = face_scores(drawn, reference(images, FACES, "val"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
                 "loss": settings["loss"] + (" + penalty" if settings["gradient_penalty"] else ""),
                 "steps": settings["steps"],
                 "batch": settings["batch"],
-                "images seen": f"{settings['steps'] * settings['batch'] * settings['critic_steps']:,}",
+                "images seen": images_seen(settings),
                 "minutes": f"{card['seconds'] / 60:.0f}",
                 "commit": commit(card),
             }
@@ -86,17 +87,27 @@ def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def images_seen(settings: dict[str, Any]) -> str:
+    """How many real images the discriminator saw in a training, the same ones again counted again."""
+    return f"{settings['steps'] * settings['batch'] * settings['critic_steps']:,}"
+
+
 def face_table(
-    scores: dict[str, list[dict[str, float]]], reference: Reference, noise: dict[str, float]
+    folders: Sequence[RunFolder],
+    scores: dict[str, list[dict[str, float]]],
+    reference: Reference,
+    noise: dict[str, float],
 ) -> pd.DataFrame:
     """Scores of generated faces beside those of real faces and of noise.
 
     Args:
+        folders: the finished runs.
         scores: network to the scores of each set of images (`hw2lib.metrics.reference.face_scores`); none: missing.
         reference: the real faces.
         noise: the scores of uniform noise.
     """
     real = {**vars(reference), **reference.floor, "relative_face_rate": 100.0}
+    seen = {folder.settings["network"]: images_seen(folder.settings) for folder in folders}
     rows = {**scores, f"{reference.origin} faces": [real], "uniform noise": [noise]}
     columns = {
         "sliced Wasserstein x 1000": ("sliced_wasserstein", 1),
@@ -108,7 +119,7 @@ def face_table(
     }
     return pd.DataFrame(
         [
-            {"images": name}
+            {"images": name, "images seen in training": seen.get(name, UNKNOWN)}
             | {title: spread([found[key] for found in sets], digits) for title, (key, digits) in columns.items()}
             for name, sets in rows.items()
         ]

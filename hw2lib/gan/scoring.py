@@ -24,8 +24,8 @@ Scores = dict[str, float]
 
 
 def real_faces(preset: str, data_dir: str = "") -> Reference:
-    """What generated faces are compared with: in ``quick`` the real faces whose statistics ship, else those at hand."""
-    return shipped(FACES) if preset == "quick" else reference(data.source(preset, data_dir), FACES)
+    """The faces that generated ones are compared with: those at hand; in ``quick`` else the numbers that ship."""
+    return reference(data.source(preset, data_dir), FACES) if data_dir or preset != "quick" else shipped(FACES)
 
 
 def of_faces(
@@ -123,10 +123,11 @@ def loss_against_quality(card: dict) -> Scores:
     """What the losses say of the images, in numbers.
 
     Returns:
-        ``generator_loss_first`` and ``_last``, means over the time before the first and before the last evaluation,
-        ``sliced_wasserstein_first`` and ``_last`` there, and ``loss_correlation``: Spearman's rank correlation of the
-        generator's loss with the sliced Wasserstein distance over all evaluations; 1 if a lower loss always came with
-        better images. It is left out where fewer than three evaluations differ.
+        Each behind the network's name, such as ``gan_plain_loss_correlation``: ``generator_loss_first`` and ``_last``,
+        means over the time before the first and before the last evaluation; ``sliced_wasserstein_first`` and ``_last``
+        there; and ``loss_correlation``, Spearman's rank correlation of the generator's loss with the sliced Wasserstein
+        distance over all evaluations: 1 if a lower loss always came with better images. It is left out where fewer than
+        three evaluations differ.
     """
     losses, marks = np.array(card["losses"]), [mark["step"] for mark in card["curve"]]
     before = [losses[(losses[:, 0] > low) & (losses[:, 0] <= high), 2].mean() for low, high in pairwise([0, *marks])]
@@ -139,4 +140,22 @@ def loss_against_quality(card: dict) -> Scores:
     }
     if len(set(before)) > 2 and len(set(quality)) > 2:
         found["loss_correlation"] = float(spearmanr(before, quality).statistic)
+    return {value_name(card["settings"]["network"], name): value for name, value in found.items()}
+
+
+def at_the_same_step(cards: Sequence[dict]) -> Scores:
+    """The quality of trainings of unequal length at the last step that all of them were evaluated at.
+
+    Returns:
+        ``same_step``, and for each network its scores there, such as ``gan_plain_sliced_wasserstein_then``; nothing
+        where there is no such step.
+    """
+    curves = {card["settings"]["network"]: {mark["step"]: mark for mark in card["curve"]} for card in cards}
+    common = set.intersection(*(set(curve) for curve in curves.values())) if curves else set()
+    if not common:
+        return {}
+    found = {"same_step": float(max(common))}
+    for network, curve in curves.items():
+        scores = {name: value for name, value in curve[max(common)].items() if name != "step"}
+        found |= {value_name(network, name, "then"): value for name, value in scores.items()}
     return found

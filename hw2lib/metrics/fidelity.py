@@ -27,6 +27,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from hw2lib.errors import UserError
 from hw2lib.metrics.images import check_images, stored_images
@@ -125,7 +126,8 @@ def extract(images: Tensor, extractor: Extractor, batch: int = 32) -> Features:
         UserError: other images, or fewer.
     """
     check_images(images)
-    parts = [extractor.network(part.to(extractor.device)) for part in images.split(batch)]
+    batches = tqdm(images.split(batch), desc=f"features of {len(images):,} images", unit="batch", delay=2, leave=False)
+    parts = [extractor.network(part.to(extractor.device)) for part in batches]
     return Features(*(torch.cat(kind).double().cpu() for kind in zip(*parts, strict=True)))
 
 

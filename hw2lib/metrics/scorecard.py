@@ -64,7 +64,8 @@ def _inception_scores(images: Tensor) -> str:
     real = fidelity.stored_features(source, FACES, "val", extractor)
     others = fidelity.stored_features(source, FACES, "train", extractor, FLOOR_COUNT)
     scores, floor = (fidelity.scores(seen, real) for seen in (fidelity.extract(images, extractor), others))
-    return _lines(
+    few = "From as few images as these, FID is biased upward by tens: compare it with the real one beside it alone.\n\n"
+    return few + _lines(
         [
             ("Fréchet Inception distance (FID)", scores["fid"], floor["fid"], 2, LESS),
             ("Inception score (IS)", scores["is"], floor["is"], 2, MORE),

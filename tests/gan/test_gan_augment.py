@@ -72,3 +72,17 @@ def test_colour_keeps_the_pattern_of_grey_images(images):
         assert torch.corrcoef(torch.stack([before, after]))[0, 1] > 0.9999
         assert 0.49 < after.std() / before.std() < 1.51
         assert (after.mean() - before.mean()).abs() < 0.51
+
+
+def test_colour_stretches_all_chroma_of_an_image_by_one_factor(images):
+    changed = augment(images, ("colour",))
+    found = []
+    for before, after in zip(images, changed, strict=True):
+        chroma, grey = before - before.mean(0), before.mean(0)
+        stretch = (after - after.mean(0)).norm() / chroma.norm()
+        assert torch.allclose(after - after.mean(0), stretch * chroma, atol=1e-5)
+        contrast = after.mean(0).std() / grey.std()
+        found.append(float(stretch / contrast))  # contrast stretches grey and chroma alike
+    assert min(found) < 0.4
+    assert max(found) > 1.6
+    assert max(found) < 2.001

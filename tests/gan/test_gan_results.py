@@ -1,0 +1,99 @@
+"""Tables and numbers of finished generators: what they say of given runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hw2lib.gan import results, scoring
+from hw2lib.metrics.reference import shipped
+from hw2lib.training.run_folder import RunFolder, write_atomically
+
+SCORES = ("sliced_wasserstein", "face_rate", "relative_face_rate", "brightness", "contrast", "diversity")
+REAL = shipped("face")
+
+
+def card(seed=0, **settings):
+    """Four evaluations; the generator's loss falls as the images get better."""
+    losses = [[10 * i, 1.0 + 0.5 * (i % 2), 50.0 - i, 0.7, 0.3] for i in range(1, 41)]
+    curve = [{"step": step, "sliced_wasserstein": 500 - step, "face_rate": 90.0, "brightness": 0.4} for step in
+             (100, 200, 300, 400)]  # fmt: skip
+    return {
+        "settings": {"network": "dcgan", "recipe": "study", "seed": seed, "loss": "bce", "gradient_penalty": 0.0,
+                     "steps": 400, "batch": 64, "critic_steps": 2} | settings,
+        "losses": losses, "curve": curve, "seconds": 120.0, "commit": "0123456789", "dirty": False,
+        "hardware": {"gpu": None, "cpu": "a processor"}, "precision": "bf16", "images": "real images: Faces",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def finished(tmp_path):
+    def make(**settings) -> RunFolder:
+        one = card(**settings)
+        path = tmp_path / str(len(list(tmp_path.iterdir())))
+        path.mkdir()
+        write_atomically(path / "card.json", json.dumps(one))
+        return RunFolder(path, one["settings"])
+
+    return make
+
+
+def test_the_training_table(finished):
+    (row,) = results.training_table([finished()]).to_dict("records")
+    assert row["images seen"] == "51,200", "each of two critic steps sees a batch"
+    assert (row["minutes"], row["commit"], row["loss"]) == ("2", "0123456", "bce")
+
+
+def test_scores_stand_beside_those_of_real_faces_and_of_noise(finished):
+    one, other, noise = (dict.fromkeys(SCORES, value) for value in (1.0, 2.0, 9.0))
+    table = results.face_table([finished()], {"gan-plain": [], "dcgan": [one, other]}, REAL, noise)
+    table = table.set_index("images")
+    assert list(table.index) == ["gan-plain", "dcgan", "real faces", "uniform noise"]
+    assert table.loc["dcgan", "face rate, %"] == "1.5 ± 0.7"
+    assert (table.loc["gan-plain"].drop("images seen in training") == "missing").all()
+    assert table.loc["uniform noise", "contrast"] == "9.000"
+    assert table.loc["real faces", "sliced Wasserstein x 1000"] == f"{REAL.floor['sliced_wasserstein']:.1f}"
+    assert list(table["images seen in training"]) == ["–", "51,200", "–", "–"]
+
+
+def test_means_for_the_text():
+    one, other, noise = (dict.fromkeys(SCORES, value) for value in (1.0, 2.0, 9.0))
+    values = scoring.headline({"gan-plain": [one, other], "dcgan": []}, REAL, noise)
+    assert values["gan_plain_brightness"] == 1.5
+    assert not [name for name in values if name.startswith("dcgan")]
+    assert values["noise_sliced_wasserstein"] == 9
+    assert values["real_face_rate"] == REAL.face_rate
+
+
+def test_a_loss_that_tells_and_one_that_lies():
+    found = scoring.loss_against_quality(card())
+    assert found["dcgan_loss_correlation"] == pytest.approx(1)
+    assert found["dcgan_generator_loss_first"] == pytest.approx(np.mean([50 - i for i in range(1, 11)]))
+    assert found["dcgan_sliced_wasserstein_last"] == 100
+    lying = card()
+    for row in lying["losses"]:
+        row[2] = 100 - row[2]
+    assert scoring.loss_against_quality(lying)["dcgan_loss_correlation"] == pytest.approx(-1)
+
+
+def test_the_study(finished):
+    runs = [finished(seed=seed) for seed in (0, 1)] + [finished(network="gan-plain")]
+    frame = results.study_frame(runs)
+    assert frame["roughness"].iloc[0] == pytest.approx(0.5 / 1.25), "the loss goes up and down between 1 and 1.5"
+    titles = {("dcgan", "study"): "B", ("dcgan", "study-sgd"): "B, SGD", ("gan-plain", "study"): "A"}
+    table = results.study_table(frame, titles).set_index("variant")
+    assert list(table["seeds"]) == ["0, 1", "missing", "0"]
+    assert table.loc["B", "sliced Wasserstein x 1000"] == "100.0 ± 0.0"
+    assert table.loc["A", "sliced Wasserstein x 1000"] == "100.0"
+
+
+def test_trainings_of_unequal_length_are_compared_where_both_were_evaluated():
+    longer, shorter = card(), card(network="gan-plain")
+    shorter["curve"] = [{"step": step, "sliced_wasserstein": step, "face_rate": 1.0} for step in (50, 200, 250)]
+    found = scoring.at_the_same_step([longer, shorter])
+    assert found["same_step"] == 200
+    assert found["dcgan_sliced_wasserstein_then"] == 300
+    assert found["gan_plain_sliced_wasserstein_then"] == 200
+    shorter["curve"] = [{"step": 50, "sliced_wasserstein": 1.0}]
+    assert scoring.at_the_same_step([longer, shorter]) == {}
+    assert scoring.at_the_same_step([]) == {}
