@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from hw2lib.errors import UserError
-from hw2lib.models import classifier, dann, gan
+from hw2lib.models import classifier, context_unet, dann, gan, unet
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "dann-wide": dann.wide,
@@ -23,6 +23,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "sagan": gan.sagan,
     "acgan": gan.acgan,
     "digit-classifier": classifier.DigitClassifier,
+    "unet-two-level": unet.two_level,
+    "unet-three-level": unet.three_level,
+    "unet-wide-bottleneck": unet.wide_bottleneck,
+    "context-unet": context_unet.wide,
+    "context-unet-128": context_unet.narrow,
 }
 
 

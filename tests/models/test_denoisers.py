@@ -1,0 +1,110 @@
+"""The denoisers against the architecture sheet, and what they have in common."""
+
+import math
+
+import pytest
+import torch
+
+from hw2lib.errors import UserError
+from hw2lib.models import build, count_parameters
+from hw2lib.models.unet import Block, MapAttention, sinusoids
+
+SHEET = {
+    "unet-two-level": 5_885_123,
+    "unet-three-level": 15_664_515,
+    "unet-wide-bottleneck": 23_335_299,
+    "context-unet": 18_743_187,
+    "context-unet-128": 6_590_211,
+}
+# Of ConvBlock(i, m, o) and of attention over C channels.
+BLOCKS = {(3, 64, 64): 38_848, (64, 128, 128): 221_696, (256, 512, 512): 3_540_992, (256, 128, 64): 369_024}
+ATTENTION = {64: 25_216, 128: 99_584, 256: 395_776}
+
+
+@pytest.fixture(scope="module", params=SHEET)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def network(name):
+    torch.manual_seed(0)
+    return build(name).eval()
+
+
+def inputs(size=28, count=2):
+    torch.manual_seed(1)
+    return torch.randn(count, 3, size, size), torch.linspace(0.2, 0.9, count), torch.arange(count)
+
+
+def test_parameters(name, network):
+    assert count_parameters(network) == SHEET[name]
+
+
+@pytest.mark.parametrize("widths", BLOCKS)
+def test_parameters_of_a_block(widths):
+    assert count_parameters(Block(*widths)) == BLOCKS[widths]
+
+
+@pytest.mark.parametrize("channels", ATTENTION)
+def test_parameters_of_attention(channels):
+    assert count_parameters(MapAttention(channels)) == ATTENTION[channels]
+
+
+@pytest.mark.parametrize("size", [28, 32])
+@torch.no_grad()
+def test_noise_has_the_shape_of_the_image(network, size):
+    x, time, labels = inputs(size)
+    assert network(x, time, labels).shape == x.shape
+
+
+@torch.no_grad()
+def test_time_and_label_matter_and_images_of_a_batch_do_not_mix(network):
+    x, time, labels = inputs()
+    both = network(x, time, labels)
+    assert torch.allclose(both[1:], network(x[1:], time[1:], labels[1:]), atol=1e-4)
+    for other in ((x, time / 2, labels), (x, time, labels + 3), (x, time, torch.full_like(labels, -1))):
+        assert (network(*other) - both).abs().amax((1, 2, 3)).min() > 0
+
+
+@torch.no_grad()
+def test_without_a_label_none_of_the_label_weights_counts(network):
+    x, time, labels = inputs()
+    before = network(x, time, torch.full_like(labels, -1))
+    table = network.labels if hasattr(network, "labels") else network.label[0][0]
+    kept = table.weight.clone()
+    table.weight.normal_()
+    assert torch.equal(network(x, time, torch.full_like(labels, -1)), before)
+    assert not torch.equal(network(x, time, labels), before)
+    table.weight.copy_(kept)
+
+
+@pytest.mark.parametrize("name", ["unet-two-level", "context-unet-128"])
+def test_a_size_that_cannot_be_doubled_back_is_refused(name):
+    with pytest.raises(UserError, match=r"images of 30x30.*multiples of 4"):
+        build(name)(*inputs(30))
+
+
+def test_an_image_that_is_too_small_is_refused():
+    with pytest.raises(UserError, match="at least 8x8"):
+        build("unet-three-level")(*inputs(4))
+
+
+def test_sinusoids():
+    found = sinusoids(torch.tensor([0.0, 7.0]), 256)
+    assert found.shape == (2, 256)
+    assert torch.equal(found[0], torch.cat([torch.zeros(128), torch.ones(128)]))
+    k = 50
+    assert found[1, k] == pytest.approx(math.sin(7 * 10000 ** (-2 * k / 256)), abs=1e-6)
+    assert found[1, 128 + k] == pytest.approx(math.cos(7 * 10000 ** (-2 * k / 256)), abs=1e-6)
+
+
+@torch.no_grad()
+def test_attention_treats_positions_alike():
+    """Positions carry no mark: attention of a shuffled map is the shuffled attention."""
+    torch.manual_seed(0)
+    attention, x = MapAttention(64).eval(), torch.randn(2, 64, 4, 4)
+    order = torch.randperm(16)
+    shuffled = x.flatten(2)[:, :, order].reshape(x.shape)
+    expected = attention(x).flatten(2)[:, :, order].reshape(x.shape)
+    assert torch.allclose(attention(shuffled), expected, atol=1e-5)
