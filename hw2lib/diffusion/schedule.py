@@ -1,0 +1,102 @@
+"""How much of an image is left at each step of the forward process, and which steps a sampler visits.
+
+Steps t count from 1, the least noise, to T; at 0 there is the image itself. Step t of code that counts from 0 is t + 1
+here. Tables are float64.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hw2lib.errors import UserError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A noise schedule.
+
+    Attributes:
+        alpha_bar: (T + 1,) float64, the share of the image's variance that is left at steps 0 to T, from 1 down.
+
+    Raises:
+        UserError: it rises or stands still, leaves (0, 1], or does not begin at 1.
+    """
+
+    alpha_bar: Tensor
+
+    def __post_init__(self) -> None:
+        table = self.alpha_bar
+        if table.ndim != 1 or len(table) < 2 or table.dtype != torch.float64 or table[0] != 1:
+            raise UserError("a schedule is float64 and has alpha-bar of steps 0 to T, 1 at step 0")
+        rising = (table[1:] >= table[:-1]) | ~table[1:].isfinite()
+        if rising.any():
+            step = int(rising.nonzero()[0]) + 1
+            before, behind = (float(table[i]) for i in (step - 1, step))
+            raise UserError(
+                f"alpha-bar goes from {before:.6g} to {behind:.6g} at step {step}: it has to fall; give betas above 0"
+            )
+        if table[-1] <= 0:
+            raise UserError(f"alpha-bar is {float(table[-1]):.6g} at step {len(table) - 1}: it has to stay above 0")
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.alpha_bar) - 1
+
+    @property
+    def beta(self) -> Tensor:
+        """(T,) float64: the share of noise that each of the steps 1 to T adds."""
+        return 1 - self.alpha_bar[1:] / self.alpha_bar[:-1]
+
+
+def linear(steps: int, first: float = 1e-4, last: float = 2e-2) -> Schedule:
+    """Betas evenly from `first` to `last` (Ho et al. 2020, section 4)."""
+    _check_steps(steps)
+    alphas = 1 - torch.linspace(first, last, steps, dtype=torch.float64)
+    return Schedule(torch.cat([torch.ones(1, dtype=torch.float64), alphas.cumprod(0)]))
+
+
+def cosine(steps: int, offset: float = 0.008) -> Schedule:
+    """A squared cosine (Nichol and Dhariwal 2021, equation 17), T + 1 in place of T, so that no beta needs clipping."""
+    _check_steps(steps)
+    t = torch.arange(steps + 1, dtype=torch.float64)
+    f = (math.pi / 2 * (t / (steps + 1) + offset) / (1 + offset)).cos().square()
+    return Schedule(f / f[0])
+
+
+SCHEDULES = {"linear": linear, "cosine": cosine}
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise UserError(f"a schedule of {steps} steps: give at least 1")
+
+
+# Where the steps lie, and at which the last of them ends.
+SPACINGS = ("trailing", "leading", "leading-offset")
+
+
+def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
+    """The steps that a sampler visits, from noise to image: `count` steps, and where the last one ends.
+
+    With T = 1,000 and 50 steps, ``trailing`` is 1000, 980, ..., 20, 0, which begins at T itself. The other two are of
+    public DDIM code: ``leading``, 981, 961, ..., 1, 0, and ``leading-offset``, 982, 962, ..., 2, 1, whose last step
+    leaves a trace of noise.
+
+    Raises:
+        UserError: no steps, more than T, or an unknown spacing.
+    """
+    if not 1 <= count <= total:
+        raise UserError(f"{count} steps: give 1 to {total}, the number of steps that the network was trained for")
+    if spacing == "trailing":
+        return [round(total * (count - i) / count) for i in range(count + 1)]
+    stride = total // count
+    if spacing == "leading":
+        return [stride * i + 1 for i in reversed(range(count))] + [0]
+    if spacing == "leading-offset":
+        if count == total:
+            raise UserError(f"{count} steps: the spacing leading-offset has room for {total - 1} at most")
+        return [stride * i + 2 for i in reversed(range(count))] + [1]
+    raise UserError(f"unknown spacing '{spacing}': choose one of {', '.join(SPACINGS)}")
