@@ -52,9 +52,6 @@ class Recipe(BaseRecipe):
     fake_class_weight: float = Field(
         default=1.0, ge=0, description="of the class of generated images for the discriminator"
     )
-    decay_from: float = Field(
-        default=1.0, ge=0, le=1, description="fraction of training from which on both rates fall linearly to 0"
-    )
     scored: int = Field(default=1000, gt=1, description="images that are scored for each evaluation")
 
     @model_validator(mode="before")
@@ -83,11 +80,6 @@ class Recipe(BaseRecipe):
         if smoothing and info.data.get("loss") != "bce":
             raise ValueError("only the loss bce has labels that can be smoothed")
         return smoothing
-
-    def decay(self, step: int) -> float:
-        """What both learning rates are multiplied with."""
-        left = 1 - step / self.steps
-        return min(1.0, left / (1 - self.decay_from)) if self.decay_from < 1 else 1.0
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -123,7 +115,6 @@ def train(
         for_discriminator = torch.optim.Adam(weights, lr=rate, **adam)
     generator, for_generator = fabric.setup(gan.generator, for_generator)
     discriminator, for_discriminator = fabric.setup(gan.discriminator, for_discriminator)
-    rates = {for_generator: recipe.generator_rate, for_discriminator: recipe.discriminator_rate}
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
 
     def judge(x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -136,9 +127,6 @@ def train(
     parts = {"gan": gan, "for_generator": for_generator, "for_discriminator": for_discriminator}
     steps = Steps(recipe, folder, parts | ({"average": average} if average else {}), on_step)
     for step in steps:
-        for optimiser, rate in rates.items():
-            optimiser.param_groups[0]["lr"] = rate * recipe.decay(step)
-
         # The discriminator learns to tell real from generated, and with classes also the class.
         gan.train()
         for turn in range(recipe.critic_steps):
