@@ -43,7 +43,7 @@ def ddpm(
         model, x, labels, schedule, grid: see the head of this file.
         draw: the noise of each step but the last.
         variance: of that noise: ``beta``, or ``posterior``, that of q(x_s | x_t, x_0) (equation 7), which is less.
-        options: `return_intermediates`, `progress`.
+        options: `clip`, `return_intermediates`, `progress`.
 
     Raises:
         UserError: an unknown variance.
@@ -79,7 +79,7 @@ def ddim(
         model, x, labels, schedule, grid: see the head of this file.
         eta: 0: deterministic, 1: as much noise as `ddpm` with the posterior variance.
         draw: the noise of each step, where eta is not 0.
-        options: `return_intermediates`, `progress`.
+        options: `clip`, `return_intermediates`, `progress`.
 
     Raises:
         UserError: eta outside of [0, 1], or above 0 without `draw`.
@@ -109,7 +109,7 @@ def dpm_solver(
 
     Args:
         model, x, labels, schedule, grid: see the head of this file.
-        options: `return_intermediates`, `progress`.
+        options: `clip`, `return_intermediates`, `progress`.
     """
     alpha, sigma = schedule.alpha_bar.sqrt().tolist(), (1 - schedule.alpha_bar).sqrt().tolist()
     half_log_snr = (schedule.alpha_bar / (1 - schedule.alpha_bar)).log().div(2).tolist()
@@ -141,21 +141,28 @@ def _walk(
     labels: Tensor,
     schedule: Schedule,
     grid: Sequence[int],
+    clip: bool = False,
     return_intermediates: bool = False,
     progress: str = "",
 ) -> Tensor | list[Tensor]:
     """Apply a rule along a grid.
 
     Args:
+        clip: keep the image that the model predicts at each step within [-1, 1], and take the noise that goes with it.
+            Where hardly any of the image is left, a small error of the predicted noise is a large one of the image.
         return_intermediates: return the states at all steps of the grid, in its order, and not the last alone.
         progress: title of a bar; empty: none.
     """
     if not all(0 <= s < t <= schedule.steps for t, s in pairwise(grid)) or len(grid) < 2:
         raise UserError(f"a grid falls from at most {schedule.steps} to at least 0, not {list(grid)}")
-    states = [x]
+    alpha_bar, states = schedule.alpha_bar.tolist(), [x]
     for t, s in tqdm(list(pairwise(grid)), desc=progress, unit="step", disable=not progress):
         time = torch.full((len(x),), t / schedule.steps, device=x.device)
-        x = rule(x, model(x, time, labels), t, s)
+        noise = model(x, time, labels)
+        if clip:
+            image = _image(x, noise, alpha_bar[t]).clamp(-1, 1)
+            noise = (x - alpha_bar[t] ** 0.5 * image) / (1 - alpha_bar[t]) ** 0.5
+        x = rule(x, noise, t, s)
         if return_intermediates:
             states.append(x)
     return states if return_intermediates else x

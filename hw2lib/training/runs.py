@@ -23,13 +23,13 @@ from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.models.dann import DANN
-from hw2lib.training import classifier, dann, gan
+from hw2lib.training import classifier, dann, diffusion, gan
 from hw2lib.training.devices import check_device
 from hw2lib.training.recipe import BaseRecipe
 from hw2lib.training.run_folder import RunFolder, load_weights, read_weights, save_weights, write_atomically
 from hw2lib.training.shipped import find
 
-FAMILIES = (dann, gan, classifier)  # each has NETWORKS, Recipe and train
+FAMILIES = (dann, gan, diffusion, classifier)  # each has NETWORKS, Recipe and train
 
 # What a preset trains of the DANN if it is not told otherwise.
 DANN_NETWORKS = {

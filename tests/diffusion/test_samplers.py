@@ -74,6 +74,20 @@ def test_ddim_with_noise_is_that_of_diffusers(eta):
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_clipped_images_are_those_of_diffusers():
+    x = 3 * noise().draw(2, 4, 4).double()
+    scheduler = diffusers.DDIMScheduler(T, 1e-4, 2e-2, clip_sample=True)
+    scheduler.set_timesteps(20)
+    expected = x
+    for t in scheduler.timesteps:
+        predicted = toy(expected, torch.full((3,), (int(t) + 1) / T, dtype=x.dtype), LABELS)
+        expected = scheduler.step(predicted, t, expected, use_clipped_model_output=True).prev_sample
+    found = ddim(toy, x, LABELS, linear(T), grid(T, 20, "leading"), clip=True)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert found.abs().max() <= 1
+    assert ddim(toy, x, LABELS, linear(T), grid(T, 20, "leading")).abs().max() > 1
+
+
 @pytest.mark.parametrize("count", [100, 20, 10])
 def test_dpm_solver_is_that_of_diffusers(count):
     x = noise().draw(2, 4, 4).double()

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupted import killed
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from synthetic import Synthetic, write_folder
-from test_dann_training import killed
 
 from hw2lib import paths
 from hw2lib.data.prepare import prepare

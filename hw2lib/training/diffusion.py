@@ -1,0 +1,138 @@
+"""Training of a conditional denoiser on digits."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator
+
+from hw2lib.data import DIGIT_DOMAINS
+from hw2lib.data.prepare import prepare
+from hw2lib.diffusion import quality
+from hw2lib.diffusion.process import dropped, noised
+from hw2lib.diffusion.schedule import SCHEDULES, Schedule
+from hw2lib.models import build
+from hw2lib.training.batches import draw, load_split
+from hw2lib.training.devices import fabric_for
+from hw2lib.training.ema import moving_average
+from hw2lib.training.recipe import BaseRecipe, resolve
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.training.steps import Steps, circumstances, to_the_end
+
+NETWORKS = ("unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet", "context-unet-128")
+WARMUP = 0.3  # of a one-cycle training
+LOSSES = {"mse": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
+
+
+class Recipe(BaseRecipe):
+    """One run on one domain."""
+
+    network: Literal[NETWORKS]
+    domain: Literal[DIGIT_DOMAINS]
+    size: int = Field(ge=8, le=64, description="height and width that images are scaled to, in pixels")
+    schedule: Literal[tuple(SCHEDULES)]
+    diffusion_steps: int = Field(gt=1, description="T")
+    loss: Literal[tuple(LOSSES)] = Field(description="between the noise and the prediction")
+    label_dropout: float = Field(ge=0, lt=1, description="share of images that are learned without their label")
+    optimiser: Literal["adam", "adamw"]
+    learning_rate: float = Field(gt=0, description="the highest")
+    rates: Literal["constant", "falling", "one-cycle"] = Field(
+        description="falling: linearly to 0; one-cycle: up for the first 0.3, then down, along half cosines"
+    )
+    scored: int = Field(default=200, gt=1, description="images that are scored for each evaluation")
+
+    @field_validator("size")
+    @classmethod
+    def _halved_twice(cls, size: int) -> int:
+        if size % 4:
+            raise ValueError("give a multiple of 4")
+        return size
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return (self.domain,)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        done = step / self.steps
+        if self.rates == "constant":
+            share = 1.0
+        elif self.rates == "falling":
+            share = 1 - done
+        elif done < WARMUP:
+            share = 0.04 + 0.96 * (1 - math.cos(math.pi * done / WARMUP)) / 2
+        else:
+            share = (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP))) / 2
+        return self.learning_rate * share
+
+    def schedule_table(self) -> Schedule:
+        """The noise schedule."""
+        return SCHEDULES[self.schedule](self.diffusion_steps)
+
+
+def recipe_for(network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Recipe:
+    """The checked recipe of one run; `override` replaces single keys of the file."""
+    names = {"network": NETWORKS}
+    return resolve(Recipe, "diffusion", recipe, preset, override, names, network=network, seed=seed)
+
+
+@to_the_end
+def train(
+    recipe: Recipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
+) -> dict[str, Any]:
+    """Train a denoiser to predict the noise in noised images (Ho et al. 2020, algorithm 1).
+
+    Each image's label is dropped on its own with a probability, so that the network can be guided (Ho and Salimans
+    2022, algorithm 1). The card has the loss over the steps, and the quality of digits at each mark.
+    """
+    # Device, network, optimiser, images.
+    fabric = fabric_for(device)
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
+    average = moving_average(network, recipe.ema_decay) if recipe.ema_decay else None
+    result = average.module if average else network
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    wrapped, optimiser = fabric.setup(network, kind(network.parameters(), lr=recipe.learning_rate, fused=True))
+    data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
+    schedule = recipe.schedule_table()
+
+    parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
+    steps = Steps(recipe, folder, parts, on_step)
+    for step in steps:
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate_at(step)
+        x, labels = draw(data, recipe.batch)
+        x = prepare(x, network.inputs.channels, recipe.size, "range")
+        t = torch.randint(1, schedule.steps + 1, (recipe.batch,), device=x.device)
+        noise = torch.randn_like(x)
+        predicted = wrapped(noised(x, noise, t, schedule), t / schedule.steps, dropped(labels, recipe.label_dropout))
+        loss = LOSSES[recipe.loss](predicted.float(), noise)
+        fabric.backward(loss)
+        optimiser.step()
+        optimiser.zero_grad()
+        if average:
+            average.update_parameters(network)
+
+        # Log and evaluate. Scores take no part in training.
+        steps.require_finite(loss, step, network)
+        entry = {"loss": loss.item()} if steps.at_log(step) else {}
+        if steps.at_mark(step):
+            entry |= quality.of(result, schedule, recipe.size, recipe.scored)
+        if entry:
+            steps.log(step, **entry)
+
+    # The result is that of the last step, whatever its quality.
+    log = folder.history()
+    card = {
+        "losses": [(line["step"], line["loss"]) for line in log if "loss" in line],
+        "curve": [{key: line[key] for key in line if key != "loss"} for line in log if "accuracy" in line],
+        **circumstances(images, recipe.domains, fabric.device, steps.seconds),
+    }
+    return folder.finish(result.state_dict(), card)
+
+
+def result_of(card: dict[str, Any]) -> str:
+    """The quality of the last step's digits in a few words."""
+    return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())

@@ -1,0 +1,179 @@
+"""Training of a denoiser: what a step does, that it learns, what the card says, how it goes on."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+from synthetic import Synthetic
+from torch import nn
+
+from hw2lib import paths
+from hw2lib.data.prepare import prepare
+from hw2lib.diffusion import quality
+from hw2lib.diffusion.process import dropped
+from hw2lib.diffusion.sampling import Way, sample
+from hw2lib.diffusion.schedule import cosine
+from hw2lib.errors import UserError
+from hw2lib.models.context_unet import ContextUNet
+from hw2lib.models.layers import Inputs
+from hw2lib.training import diffusion
+from hw2lib.training.run_folder import RunFolder
+
+IMAGES = Synthetic({"train": 60, "val": 30, "test": 30})
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(diffusion, "build", lambda name: ContextUNet(16))
+    monkeypatch.setattr(quality, "of", lambda *_: {"accuracy": 50.0})
+
+
+def quiet(_: int) -> None:
+    """In place of a bar."""
+
+
+def recipe(seed: int = 0, name: str = "ours", **settings) -> diffusion.Recipe:
+    short = {"batch": 8, "steps": 6, "evaluations": 2, "diffusion_steps": 50} | settings
+    return diffusion.recipe_for("context-unet-128", name, seed, "smoke", short)
+
+
+def train(path, settings: diffusion.Recipe, images=IMAGES) -> RunFolder:
+    folder = RunFolder(path, {})
+    diffusion.train(settings, images, folder, "cpu", quiet)
+    return folder
+
+
+@pytest.mark.parametrize("loss", diffusion.LOSSES)
+def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss):
+    monkeypatch.setattr(diffusion, "fabric_for", lambda _: Fabric(accelerator="cpu", devices=1, precision="32-true"))
+    settings = recipe(3, steps=4, evaluations=1, ema_decay=0.0, rates="falling", loss=loss, label_dropout=0.5)
+    found = load_file(train(tmp_path / "run", settings).weights)
+
+    torch.manual_seed(3)
+    network = ContextUNet(16)
+    start = {name: tensor.clone() for name, tensor in network.named_parameters()}
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
+    rates = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1e-9, 4)
+    data, alpha_bar = IMAGES.load("mnistm", "train"), cosine(50).alpha_bar
+    for step in range(4):
+        torch.manual_seed(3 * 1_000_003 + step + 1)
+        chosen = torch.randint(len(data), (8,))
+        x = prepare(torch.tensor(data.images)[chosen], 3, 28, "range")
+        t = torch.randint(1, 51, (8,))
+        noise = torch.randn_like(x)
+        share = alpha_bar[t][:, None, None, None].float()
+        labels = dropped(torch.tensor(data.labels)[chosen], 0.5)
+        predicted = network(share.sqrt() * x + (1 - share).sqrt() * noise, t / 50, labels)
+        optimiser.zero_grad()
+        (F.mse_loss if loss == "mse" else F.smooth_l1_loss)(predicted, noise).backward()
+        optimiser.step()
+        rates.step()
+    for name, expected in network.named_parameters():
+        if expected.ndim > 1:
+            assert (found[name] - expected).norm() < 0.15 * (expected - start[name]).norm(), name
+
+
+class OnePictureEach(nn.Module):
+    """Knows one picture of each digit, and how much of it and of x is noise at a time: it learns in a second."""
+
+    inputs = Inputs(3, 28)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures = nn.Embedding(10, 3 * 28 * 28)
+        self.shares = nn.Sequential(nn.Linear(1, 32), nn.SiLU(), nn.Linear(32, 2))
+
+    def forward(self, x, time, labels):
+        pictures = self.pictures(labels.clamp(0)).reshape(x.shape) * (labels >= 0)[:, None, None, None]
+        of_x, of_picture = self.shares(time[:, None])[:, :, None, None, None].unbind(1)
+        return of_x * x - of_picture * pictures
+
+
+def test_it_learns(tmp_path, monkeypatch):
+    """From noise to the patterns: digits asked for are drawn in the pattern of their class."""
+    monkeypatch.setattr(diffusion, "build", lambda name: OnePictureEach())
+    images = Synthetic({"train": 500, "val": 30, "test": 30})
+    settings = recipe(steps=300, batch=32, evaluations=1, ema_decay=0.9, learning_rate=3e-2)
+    folder = train(tmp_path / "run", settings, images)
+    network = OnePictureEach()
+    network.load_state_dict(load_file(folder.weights))
+    drawn, labels = sample(network, settings.schedule_table(), Way(steps=10, guidance_weight=1.0), seed=5, count=50)
+    data = images.load("mnistm", "train")
+    real, real_labels = torch.tensor(data.images).float(), torch.tensor(data.labels)
+    means = torch.stack([real[real_labels == digit].mean(0) for digit in range(10)])
+    nearest = torch.cdist(drawn.float().flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == labels).float().mean() > 0.9, "chance is 0.1"
+
+
+def test_what_the_card_holds(tmp_path):
+    card = train(tmp_path / "run", recipe(steps=40, evaluations=4)).card
+    assert [step for step, _ in card["losses"]] == [10, 20, 30, 40]
+    assert card["curve"] == [{"step": step, "accuracy": 50.0} for step in (10, 20, 30, 40)]
+    assert (card["images"], card["origin"]) == ("patterns", "stand-in")
+    assert diffusion.result_of(card) == "step 40, accuracy 50.0"
+
+
+def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path):
+    settings = recipe(steps=4, evaluations=4)
+    whole = train(tmp_path / "whole", settings)
+    for step in (1, 2, 3):
+        broken, done = RunFolder(tmp_path / str(step), {}), []
+
+        def stop(n: int, done=done, step=step) -> None:
+            done.append(n)
+            if sum(done) == step:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            diffusion.train(settings, IMAGES, broken, "cpu", stop)
+        train(broken.path, settings)
+        assert broken.weights.read_bytes() == whole.weights.read_bytes()
+        assert broken.history() == whole.history()
+
+
+def test_learning_rates():
+    def at(rates, *steps):
+        found = recipe(steps=100, rates=rates, learning_rate=2.0)
+        return [found.learning_rate_at(step) for step in steps]
+
+    assert at("constant", 0, 99) == [2, 2]
+    assert at("falling", 0, 50, 75) == pytest.approx([2, 1, 0.5])
+    assert at("one-cycle", 0, 30, 65) == pytest.approx([0.08, 2, 1])
+
+
+def test_every_recipe_resolves():
+    for network, name, preset in itertools.product(diffusion.NETWORKS, ("as-reported", "ours"), paths.PRESETS):
+        found = diffusion.recipe_for(network, name, 1, preset)
+        assert (found.network, found.recipe) == (network, name)
+        assert (preset == "smoke") == (found.steps < 10)
+
+
+def test_what_the_source_reports_state():
+    found = {network: diffusion.recipe_for(network, "as-reported", 0, "paper") for network in diffusion.NETWORKS}
+    stated = {
+        "unet-two-level": ("cosine", 1000, "mse", 32, 2e-5, 0.995),
+        "unet-three-level": ("linear", 400, "smooth-l1", 16, 1e-4, 0.0),
+        "unet-wide-bottleneck": ("linear", 1000, "mse", 128, 3e-3, 0.995),
+        "context-unet": ("linear", 400, "mse", 256, 1e-4, 0.0),
+    }
+    keys = ("schedule", "diffusion_steps", "loss", "batch", "learning_rate", "ema_decay")
+    for network, expected in stated.items():
+        assert tuple(getattr(found[network], key) for key in keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"diffusion_steps": 1}, "diffusion_steps = 1"),
+        ({"size": 30}, "size = 30: .*multiple of 4"),
+        ({"schedule": "sigmoid"}, "schedule = 'sigmoid'"),
+        ({"label_dropout": 1.5}, "label_dropout = 1.5"),
+    ],
+)
+def test_bad_settings(settings, what):
+    with pytest.raises(UserError, match=what):
+        recipe(**settings)
