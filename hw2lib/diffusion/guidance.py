@@ -1,5 +1,6 @@
 """Classifier-free guidance (Ho and Salimans 2022): away from what the network predicts without a label."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,7 +31,7 @@ def guided(model: Model, w: float, convention: str = "weight", together: bool = 
     """
     if convention not in CONVENTIONS:
         raise UserError(f"unknown guidance '{convention}': choose one of {', '.join(CONVENTIONS)}")
-    if not w >= 0:
+    if not 0 <= w < math.inf:
         raise UserError(f"guidance {convention} {w}: give 0 or more")
     scale = w + 1 if convention == "weight" else w
     if scale == 1:

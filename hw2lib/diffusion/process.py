@@ -11,7 +11,7 @@ from hw2lib.diffusion.schedule import Schedule
 def noised(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
     """Images (N, ...) at steps t (N,): sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
     alpha_bar = schedule.alpha_bar.to(t.device)[t].reshape(-1, *[1] * (images.ndim - 1))
-    return (alpha_bar.sqrt() * images + (1 - alpha_bar).sqrt() * noise).to(images.dtype)
+    return alpha_bar.sqrt().to(images.dtype) * images + (1 - alpha_bar).sqrt().to(images.dtype) * noise
 
 
 def dropped(labels: Tensor, probability: float) -> Tensor:

@@ -23,8 +23,8 @@ from hw2lib.diffusion.schedule import Schedule
 from hw2lib.errors import UserError
 
 Draw = Callable[..., Tensor]  # of the shape of one image to noise for all, such as `ImageNoise.draw`
-# From the state at step t, its noise, t and the next step s to the state at s.
-Rule = Callable[[Tensor, Tensor, int, int], Tensor]
+# From the state at step t, the image and the noise that make it up, t and the next step s to the state at s.
+Rule = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
 
 
 def ddpm(
@@ -52,7 +52,7 @@ def ddpm(
         raise UserError(f"unknown variance '{variance}': choose beta or posterior")
     alpha_bar = schedule.alpha_bar.tolist()
 
-    def rule(x: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
+    def rule(x: Tensor, image: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
         alpha = alpha_bar[t] / alpha_bar[s]
         x = (x - (1 - alpha) / (1 - alpha_bar[t]) ** 0.5 * noise) / alpha**0.5
         if s == grid[-1]:
@@ -90,10 +90,9 @@ def ddim(
         raise UserError(f"eta {eta} needs noise: give draw")
     alpha_bar = schedule.alpha_bar.tolist()
 
-    def rule(x: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
+    def rule(x: Tensor, image: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
         sigma = eta * ((1 - alpha_bar[s]) / (1 - alpha_bar[t]) * (1 - alpha_bar[t] / alpha_bar[s])) ** 0.5
-        image = _image(x, noise, alpha_bar[t])
-        x = alpha_bar[s] ** 0.5 * image + (1 - alpha_bar[s] - sigma**2) ** 0.5 * noise
+        x = alpha_bar[s] ** 0.5 * image + max(0.0, 1 - alpha_bar[s] - sigma**2) ** 0.5 * noise
         return x + sigma * draw(*x.shape[1:]).to(x) if sigma else x
 
     return _walk(model, rule, x, labels, schedule, grid, **options)
@@ -115,9 +114,8 @@ def dpm_solver(
     half_log_snr = (schedule.alpha_bar / (1 - schedule.alpha_bar)).log().div(2).tolist()
     before: tuple[Tensor, float] | None = None  # the image predicted at the last step, and that step's length
 
-    def rule(x: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
+    def rule(x: Tensor, image: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
         nonlocal before
-        image = _image(x, noise, alpha[t] ** 2)
         if s == 0:
             return image
         length = half_log_snr[s] - half_log_snr[t]
@@ -126,11 +124,6 @@ def dpm_solver(
         return sigma[s] / sigma[t] * x - alpha[s] * math.expm1(-length) * (image + slope)
 
     return _walk(model, rule, x, labels, schedule, grid, **options)
-
-
-def _image(x: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """The image of which x would be made by that noise."""
-    return (x - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
 
 
 @torch.inference_mode()
@@ -159,10 +152,12 @@ def _walk(
     for t, s in tqdm(list(pairwise(grid)), desc=progress, unit="step", disable=not progress):
         time = torch.full((len(x),), t / schedule.steps, device=x.device)
         noise = model(x, time, labels)
+        signal, rest = alpha_bar[t] ** 0.5, (1 - alpha_bar[t]) ** 0.5
+        image = (x - rest * noise) / signal
         if clip:
-            image = _image(x, noise, alpha_bar[t]).clamp(-1, 1)
-            noise = (x - alpha_bar[t] ** 0.5 * image) / (1 - alpha_bar[t]) ** 0.5
-        x = rule(x, noise, t, s)
+            image = image.clamp(-1, 1)
+            noise = (x - signal * image) / rest
+        x = rule(x, image, noise, t, s)
         if return_intermediates:
             states.append(x)
     return states if return_intermediates else x

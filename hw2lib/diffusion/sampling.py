@@ -1,37 +1,43 @@
 """Images from a trained denoiser: which sampler, how many steps, how much guidance; seeded image by image."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hw2lib.diffusion.guidance import guided
 from hw2lib.diffusion.process import ImageNoise
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
-from hw2lib.diffusion.schedule import Schedule, grid
+from hw2lib.diffusion.schedule import SPACINGS, Schedule, grid
 from hw2lib.errors import UserError
 from hw2lib.gan.sampling import to_uint8
+from hw2lib.models.unet import DIGITS
 
 BATCH = 50  # images drawn at a time
 SAMPLERS = ("ddpm", "ddim", "dpm-solver")
 
 
 @dataclass(frozen=True)
-class Way:
+class SamplerSettings:
     """A way from noise to images.
 
     Attributes:
         sampler: ``ddpm``, ``ddim`` or ``dpm-solver``.
-        steps: how often the network is asked for a prediction, twice each time with guidance; 0: all steps.
-        guidance_weight: w of Ho and Salimans 2022, 0: none.
-        eta: of ddim.
+        steps: how often the network predicts, twice each time with guidance; None: all steps.
+        guidance_weight: w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1.
+        eta: of ddim, in [0, 1].
         spacing: see `hw2lib.diffusion.schedule.grid`.
         clip: keep predicted images within [-1, 1] on the way.
+
+    Raises:
+        UserError: a value that is none of these.
     """
 
     sampler: str = "dpm-solver"
-    steps: int = 20
+    steps: int | None = 20
     guidance_weight: float = 0.0
     eta: float = 0.0
     spacing: str = "trailing"
@@ -40,64 +46,85 @@ class Way:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise UserError(f"unknown sampler '{self.sampler}': choose one of {', '.join(SAMPLERS)}")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"{self.steps} steps: give at least 1")
+        if not 0 <= self.guidance_weight < math.inf:
+            raise UserError(f"guidance weight {self.guidance_weight}: give 0 or more")
+        if not 0 <= self.eta <= 1:
+            raise UserError(f"eta {self.eta}: give 0 to 1")
         if self.eta and self.sampler != "ddim":
             raise UserError(f"eta {self.eta}: {self.sampler} has none; choose ddim")
+        if self.spacing not in SPACINGS:
+            raise UserError(f"unknown spacing '{self.spacing}': choose one of {', '.join(SPACINGS)}")
 
 
-def draw(
-    network: torch.nn.Module,
+def draw_images(
+    network: nn.Module,
     schedule: Schedule,
-    way: Way,
+    settings: SamplerSettings,
     seed: int,
-    numbers: list[int],
+    numbers: Sequence[int],
     labels: Tensor,
     size: int,
     **options,
 ) -> Tensor | list[Tensor]:
     """The numbered images of a seed, (N, 3, size, size) float32 in about [-1, 1].
 
-    An image depends on the seed, its number, its label and the way alone, but for the rounding of sums in batches of
-    another size; two images of one number begin with the same noise.
+    An image depends on the seed, its number, its label and the settings alone, but for the rounding of sums in batches
+    of another size. Two images of one number have the same noise, at the start and at each step.
 
     Args:
-        network: a denoiser, of which the device is used.
+        network: a denoiser, on whose device the images are drawn.
         schedule: that it was trained with.
-        way: which sampler, and how.
+        settings: which sampler, and how.
         seed: of the set.
         numbers: which image of the set each one is.
-        labels: (N,), -1 for none.
+        labels: (N,) integers 0 to 9, -1 for none.
         size: height and width that it was trained at.
         options: `return_intermediates` for the states from noise to image, `progress`; see `hw2lib.diffusion.samplers`.
+
+    Raises:
+        UserError: other labels, or more steps than the schedule has.
     """
+    if labels.shape != (len(numbers),) or labels.is_floating_point():
+        raise UserError(f"labels of {len(numbers)} images have to be as many integers")
+    if wrong := [label for label in labels.tolist() if not -1 <= label < DIGITS]:
+        raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
     device = next(network.parameters()).device
     network.eval()
-    model = guided(network, way.guidance_weight, together=device.type == "cuda")
-    steps = grid(schedule.steps, way.steps or schedule.steps, way.spacing)
+    model = guided(network, settings.guidance_weight, together=device.type == "cuda")
+    steps = grid(schedule.steps, settings.steps or schedule.steps, settings.spacing)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size).to(device, memory_format=torch.channels_last)
     common = (model, x, labels.to(device), schedule, steps)
-    options["clip"] = way.clip
-    if way.sampler == "ddpm":
+    options["clip"] = settings.clip
+    if settings.sampler == "ddpm":
         return ddpm(*common, noise.draw, **options)
-    if way.sampler == "ddim":
-        return ddim(*common, way.eta, noise.draw, **options)
+    if settings.sampler == "ddim":
+        return ddim(*common, settings.eta, noise.draw, **options)
     return dpm_solver(*common, **options)
 
 
 def sample(
-    network: torch.nn.Module, schedule: Schedule, way: Way, seed: int, count: int, size: int = 28, shown: int = 28
+    network: nn.Module,
+    schedule: Schedule,
+    settings: SamplerSettings,
+    seed: int,
+    count: int,
+    size: int = 28,
+    shown: int = 28,
 ) -> tuple[Tensor, Tensor]:
     """The first `count` digits of a seed, uint8 (count, 3, shown, shown), and their labels, which take turns, 0 to 9.
 
-    Each noise serves all ten digits. Images of another size are scaled.
+    Each noise serves all ten digits. Images are drawn at `size` and scaled to `shown`.
     """
-    labels = torch.arange(count) % 10
+    labels = torch.arange(count) % DIGITS
     parts = []
     for first in range(0, count, BATCH):
-        chosen = range(first, min(first + BATCH, count))
-        numbers = [i // 10 for i in chosen]
-        parts.append(draw(network, schedule, way, seed, numbers, labels[first : first + BATCH], size).cpu())
-    return to_uint8(scaled(torch.cat(parts), shown)), labels
+        numbers = [i // DIGITS for i in range(first, min(first + BATCH, count))]
+        batch = draw_images(network, schedule, settings, seed, numbers, labels[first : first + BATCH], size)
+        parts.append(scaled(batch, shown).cpu())
+    return to_uint8(torch.cat(parts)), labels
 
 
 def scaled(images: Tensor, size: int) -> Tensor:

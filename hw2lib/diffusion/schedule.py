@@ -13,7 +13,7 @@ from torch import Tensor
 from hw2lib.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """A noise schedule.
 
@@ -35,7 +35,8 @@ class Schedule:
             step = int(rising.nonzero()[0]) + 1
             before, behind = (float(table[i]) for i in (step - 1, step))
             raise UserError(
-                f"alpha-bar goes from {before:.6g} to {behind:.6g} at step {step}: it has to fall; give betas above 0"
+                f"alpha-bar goes from {before:.6g} to {behind:.6g} at step {step}: it has to fall; "
+                "give betas above 0 and below 1"
             )
         if table[-1] <= 0:
             raise UserError(f"alpha-bar is {float(table[-1]):.6g} at step {len(table) - 1}: it has to stay above 0")

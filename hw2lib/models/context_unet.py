@@ -66,7 +66,10 @@ class ContextUNet(nn.Module):
             raise UserError(f"images of {x.shape[-2]}x{x.shape[-1]}: this network doubles sizes; give multiples of 4")
         known = (labels >= 0)[:, None]
         digit = F.one_hot(labels.clamp(0), DIGITS).to(x.dtype) * known
-        shift1, shift2 = (layer(time[:, None].to(x.dtype))[:, :, None, None] for layer in self.time)
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # bfloat16 has 128 numbers between 1/2 and 1, times have more
+            shift1, shift2 = (layer(time[:, None].float())[:, :, None, None] for layer in self.time)
         scale1, scale2 = (layer(digit)[:, :, None, None] for layer in self.label)
         stem = self.stem(x)
         down1 = self.down1(stem)

@@ -33,7 +33,7 @@ class Recipe(BaseRecipe):
     domain: Literal[DIGIT_DOMAINS]
     size: int = Field(ge=8, le=64, description="height and width that images are scaled to, in pixels")
     schedule: Literal[tuple(SCHEDULES)]
-    diffusion_steps: int = Field(gt=1, description="T")
+    diffusion_steps: int = Field(ge=quality.SETTINGS.steps, description="T")
     loss: Literal[tuple(LOSSES)] = Field(description="between the noise and the prediction")
     label_dropout: float = Field(ge=0, lt=1, description="share of images that are learned without their label")
     optimiser: Literal["adam", "adamw"]
@@ -94,20 +94,23 @@ def train(
     average = moving_average(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    wrapped, optimiser = fabric.setup(network, kind(network.parameters(), lr=recipe.learning_rate, fused=True))
+    _, optimiser = fabric.setup(network, kind(network.parameters(), lr=recipe.learning_rate, fused=True))
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     schedule = recipe.schedule_table()
 
     parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
     steps = Steps(recipe, folder, parts, on_step)
     for step in steps:
+        network.train()
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate_at(step)
         x, labels = draw(data, recipe.batch)
         x = prepare(x, network.inputs.channels, recipe.size, "range")
         t = torch.randint(1, schedule.steps + 1, (recipe.batch,), device=x.device)
         noise = torch.randn_like(x)
-        predicted = wrapped(noised(x, noise, t, schedule), t / schedule.steps, dropped(labels, recipe.label_dropout))
+        with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
+            known = dropped(labels, recipe.label_dropout)
+            predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)
         loss = LOSSES[recipe.loss](predicted.float(), noise)
         fabric.backward(loss)
         optimiser.step()

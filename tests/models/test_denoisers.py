@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hw2lib.errors import UserError
 from hw2lib.models import build, count_parameters
@@ -49,6 +50,64 @@ def test_parameters_of_a_block(widths):
 @pytest.mark.parametrize("channels", ATTENTION)
 def test_parameters_of_attention(channels):
     assert count_parameters(MapAttention(channels)) == ATTENTION[channels]
+
+
+ROWS = {
+    "unet-two-level": {
+        "stem": 38_848, "down.0": 328_576 + 99_584, "down.1": 623_744 + 99_584, "bottom": 2_509_312,
+        "up.0": 1_643_968 + 25_216 - 262_272, "enlarge.0": 262_272,
+        "up.1": 488_320 + 25_216 - 65_600, "enlarge.1": 65_600, "last": 195,
+    },
+    "unet-three-level": {
+        "down.1": 1_246_976 + 395_776, "down.2": 2_427_136 + 395_776, "bottom": 2_361_344, "up.0": 6_228_864 + 99_584,
+        "up.1": 1_566_144 + 25_216, "up.2": 422_720 + 25_216,
+    },
+    "unet-wide-bottleneck": {"bottom": 10_032_128},
+    "context-unet": {
+        "stem": 427_032, "down1": 841_104, "down2": 2_522_016, "time.0": 187_920, "time.1": 47_304, "label.0": 191_808,
+        "label.1": 49_248, "from_vector": 9_145_872, "up1": 2_428_920, "up2": 2_055_672, "last": 846_291,
+    },
+}  # fmt: skip
+
+
+def test_parameters_of_each_row(name, network):
+    rows = ROWS.get(name, {})
+    assert {part: count_parameters(network.get_submodule(part)) for part in rows} == rows
+
+
+@torch.no_grad()
+def test_a_block_whose_second_normalisation_is_zero():
+    x = torch.randn(2, 64, 8, 8)
+    for residual in (False, True):
+        block = Block(64, 64, 64, residual)
+        for parameter in block.layers[-1].parameters():
+            parameter.zero_()
+        assert torch.equal(block(x), F.gelu(x) if residual else torch.zeros_like(x))
+
+
+@torch.no_grad()
+def test_blocks_are_residual_where_they_keep_the_width():
+    network = build("unet-three-level")
+    for level in (*network.down, *network.up):
+        assert [block.residual for block in level.blocks] == [True, False]
+        assert level.attention.attention.num_heads == 4
+    assert not any(block.residual for block in (network.stem, *network.bottom))
+
+
+@torch.no_grad()
+def test_the_map_that_came_down_stands_first():
+    network, seen = build("unet-two-level").eval(), {}
+    network.down[0].register_forward_hook(lambda _, __, out: seen.update(down=out))
+    network.up[0].register_forward_pre_hook(lambda _, given: seen.update(up=given[0]))
+    network(*inputs())
+    assert torch.equal(seen["up"][:, :128], seen["down"])
+
+
+@torch.no_grad()
+def test_the_stem_keeps_the_variance():
+    stem, x = build("context-unet-128").eval().stem, torch.randn(2, 3, 8, 8)
+    first = stem.first(x)
+    assert torch.allclose(stem(x), (first + stem.second(first)) / 2**0.5, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [28, 32])

@@ -1,5 +1,6 @@
 """Training of a denoiser: what a step does, that it learns, what the card says, how it goes on."""
 
+import functools
 import itertools
 
 import pytest
@@ -13,8 +14,8 @@ from torch import nn
 from hw2lib import paths
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
-from hw2lib.diffusion.process import dropped
-from hw2lib.diffusion.sampling import Way, sample
+from hw2lib.diffusion.process import dropped, noised
+from hw2lib.diffusion.sampling import SamplerSettings, sample
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.errors import UserError
 from hw2lib.models.context_unet import ContextUNet
@@ -29,7 +30,13 @@ IMAGES = Synthetic({"train": 60, "val": 30, "test": 30})
 def _small(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(diffusion, "build", lambda name: ContextUNet(16))
-    monkeypatch.setattr(quality, "of", lambda *_: {"accuracy": 50.0})
+    monkeypatch.setattr(quality, "of", scored)
+
+
+def scored(network, *_) -> dict[str, float]:
+    """In place of `quality.of`, which leaves a network in evaluation mode too."""
+    network.eval()
+    return {"accuracy": 50.0}
 
 
 def quiet(_: int) -> None:
@@ -47,34 +54,62 @@ def train(path, settings: diffusion.Recipe, images=IMAGES) -> RunFolder:
     return folder
 
 
-@pytest.mark.parametrize("loss", diffusion.LOSSES)
-def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss):
+@pytest.mark.parametrize(
+    ("loss", "optimiser", "ema_decay"), [("mse", "adamw", 0.0), ("smooth-l1", "adam", 0.0), ("mse", "adamw", 0.9)]
+)
+def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay):
     monkeypatch.setattr(diffusion, "fabric_for", lambda _: Fabric(accelerator="cpu", devices=1, precision="32-true"))
-    settings = recipe(3, steps=4, evaluations=1, ema_decay=0.0, rates="falling", loss=loss, label_dropout=0.5)
+    decayed = functools.partial(torch.optim.AdamW, weight_decay=10.0)
+    settings = recipe(
+        3, steps=4, evaluations=2, ema_decay=ema_decay, rates="falling", loss=loss, optimiser=optimiser,
+        label_dropout=0.5,
+    )  # fmt: skip
+    monkeypatch.setattr(torch.optim, "AdamW", decayed)
     found = load_file(train(tmp_path / "run", settings).weights)
 
     torch.manual_seed(3)
-    network = ContextUNet(16)
-    start = {name: tensor.clone() for name, tensor in network.named_parameters()}
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
-    rates = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1e-9, 4)
-    data, alpha_bar = IMAGES.load("mnistm", "train"), cosine(50).alpha_bar
+    network = ContextUNet(16).to(memory_format=torch.channels_last)
+    average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    kind = decayed if optimiser == "adamw" else torch.optim.Adam
+    stepper = kind(network.parameters(), lr=settings.learning_rate, fused=True)
+    rates = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 1e-9, 4)
+    data = IMAGES.load("mnistm", "train")
     for step in range(4):
         torch.manual_seed(3 * 1_000_003 + step + 1)
         chosen = torch.randint(len(data), (8,))
         x = prepare(torch.tensor(data.images)[chosen], 3, 28, "range")
         t = torch.randint(1, 51, (8,))
         noise = torch.randn_like(x)
-        share = alpha_bar[t][:, None, None, None].float()
         labels = dropped(torch.tensor(data.labels)[chosen], 0.5)
-        predicted = network(share.sqrt() * x + (1 - share).sqrt() * noise, t / 50, labels)
-        optimiser.zero_grad()
+        predicted = network(noised(x, noise, t, cosine(50)), t / 50, labels)
+        stepper.zero_grad()
         (F.mse_loss if loss == "mse" else F.smooth_l1_loss)(predicted, noise).backward()
-        optimiser.step()
+        stepper.step()
         rates.step()
-    for name, expected in network.named_parameters():
-        if expected.ndim > 1:
-            assert (found[name] - expected).norm() < 0.15 * (expected - start[name]).norm(), name
+        # AveragedModel takes the first weights as they are.
+        decay = min(ema_decay, (1 + step) / (10 + step)) if step and ema_decay else 0.0
+        for name, tensor in network.state_dict().items():
+            average[name] = decay * average[name] + (1 - decay) * tensor
+    for name, expected in average.items():
+        if found[name].is_floating_point():
+            assert torch.allclose(found[name], expected, rtol=1e-3, atol=1e-5), name
+
+
+def test_times_are_not_rounded(tmp_path, monkeypatch):
+    """bfloat16 has room for 128 numbers between 1/2 and 1, fewer than there are steps."""
+    seen = []
+
+    class Spy(ContextUNet):
+        def forward(self, x, time, labels):
+            seen.append(time)
+            return super().forward(x, time, labels)
+
+    monkeypatch.setattr(diffusion, "build", lambda name: Spy(8))
+    monkeypatch.setattr(diffusion, "fabric_for", lambda _: Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    train(tmp_path / "run", recipe(steps=2, evaluations=1, batch=8, diffusion_steps=1000))
+    times = torch.cat(seen)
+    assert times.dtype == torch.float32
+    assert (1000 * times - (1000 * times).round()).abs().max() < 1e-3
 
 
 class OnePictureEach(nn.Module):
@@ -101,7 +136,9 @@ def test_it_learns(tmp_path, monkeypatch):
     folder = train(tmp_path / "run", settings, images)
     network = OnePictureEach()
     network.load_state_dict(load_file(folder.weights))
-    drawn, labels = sample(network, settings.schedule_table(), Way(steps=10, guidance_weight=1.0), seed=5, count=50)
+    drawn, labels = sample(
+        network, settings.schedule_table(), SamplerSettings(steps=10, guidance_weight=1.0), seed=5, count=50
+    )
     data = images.load("mnistm", "train")
     real, real_labels = torch.tensor(data.images).float(), torch.tensor(data.labels)
     means = torch.stack([real[real_labels == digit].mean(0) for digit in range(10)])
@@ -117,8 +154,9 @@ def test_what_the_card_holds(tmp_path):
     assert diffusion.result_of(card) == "step 40, accuracy 50.0"
 
 
-def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path):
-    settings = recipe(steps=4, evaluations=4)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path, ema_decay):
+    settings = recipe(steps=4, evaluations=4, ema_decay=ema_decay)
     whole = train(tmp_path / "whole", settings)
     for step in (1, 2, 3):
         broken, done = RunFolder(tmp_path / str(step), {}), []
@@ -150,6 +188,8 @@ def test_every_recipe_resolves():
         found = diffusion.recipe_for(network, name, 1, preset)
         assert (found.network, found.recipe) == (network, name)
         assert (preset == "smoke") == (found.steps < 10)
+        in_full = diffusion.recipe_for(network, name, 1, "paper")
+        assert (found.ema_decay > 0) == (in_full.ema_decay > 0), "a short run differs in length alone"
 
 
 def test_what_the_source_reports_state():
@@ -168,7 +208,7 @@ def test_what_the_source_reports_state():
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        ({"diffusion_steps": 1}, "diffusion_steps = 1"),
+        ({"diffusion_steps": 9}, "diffusion_steps = 9"),
         ({"size": 30}, "size = 30: .*multiple of 4"),
         ({"schedule": "sigmoid"}, "schedule = 'sigmoid'"),
         ({"label_dropout": 1.5}, "label_dropout = 1.5"),

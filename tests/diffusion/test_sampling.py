@@ -1,0 +1,105 @@
+"""Images from a denoiser: seeded one by one, by every sampler, and what is refused."""
+
+import pytest
+import torch
+
+from hw2lib.diffusion import quality, sampling
+from hw2lib.diffusion.sampling import BATCH, SamplerSettings, draw_images, sample
+from hw2lib.diffusion.schedule import cosine
+from hw2lib.errors import UserError
+from hw2lib.models.context_unet import ContextUNet
+
+SCHEDULE = cosine(20)
+SETTINGS = {
+    "ddpm": SamplerSettings("ddpm", 5),
+    "ddim": SamplerSettings("ddim", 5, eta=0.5, guidance_weight=1.0),
+    "dpm-solver": SamplerSettings("dpm-solver", 5),
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return ContextUNet(8)
+
+
+@pytest.mark.parametrize("name", sampling.SAMPLERS)
+def test_an_image_does_not_depend_on_the_others(network, name):
+    whole = draw_images(network, SCHEDULE, SETTINGS[name], 7, range(4), torch.tensor([1, 1, 2, -1]), 28)
+    alone = draw_images(network, SCHEDULE, SETTINGS[name], 7, [2], torch.tensor([2]), 28)
+    assert torch.allclose(whole[2:3], alone, atol=1e-3)
+    assert (whole[0] - whole[1]).abs().max() > 0.1
+    other = draw_images(network, SCHEDULE, SETTINGS[name], 8, [2], torch.tensor([2]), 28)
+    assert (alone - other).abs().max() > 0.1
+
+
+def test_digits_take_turns_and_share_their_noise(network, monkeypatch):
+    calls = []
+
+    def recorded(*arguments):
+        calls.append((list(arguments[4]), arguments[5].tolist()))
+        return draw_images(*arguments)
+
+    monkeypatch.setattr(sampling, "draw_images", recorded)
+    images, labels = sample(network, SCHEDULE, SamplerSettings(steps=1), 0, BATCH + 3)
+    assert images.shape == (BATCH + 3, 3, 28, 28)
+    assert images.dtype == torch.uint8
+    assert labels.tolist() == [i % 10 for i in range(BATCH + 3)]
+    assert [len(numbers) for numbers, _ in calls] == [BATCH, 3]
+    assert calls[0][0] == [i // 10 for i in range(BATCH)]
+    assert calls[1] == ([5, 5, 5], [0, 1, 2])
+
+
+def test_images_drawn_larger_are_scaled(network):
+    images, _ = sample(network, SCHEDULE, SamplerSettings(steps=1), 0, 2, size=32)
+    assert images.shape == (2, 3, 28, 28)
+
+
+def test_states_on_the_way(network):
+    states = draw_images(
+        network, SCHEDULE, SamplerSettings(steps=None), 0, [0], torch.tensor([0]), 28, return_intermediates=True
+    )
+    assert len(states) == 21
+    assert states[-1].abs().max() <= 1, "clipped"
+
+
+def test_quality_of_a_network_that_knows_nothing(network):
+    scores = quality.of(network, cosine(10), 28, 20)
+    assert 0 <= scores["accuracy"] <= 40
+    assert scores["frechet"] > 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"sampler": "euler"}, "unknown sampler 'euler': choose one of ddpm, ddim, dpm-solver"),
+        ({"steps": 0}, "0 steps: give at least 1"),
+        ({"guidance_weight": -0.5}, "guidance weight -0.5: give 0 or more"),
+        ({"guidance_weight": float("inf")}, "guidance weight inf"),
+        ({"sampler": "ddim", "eta": 1.5}, "eta 1.5: give 0 to 1"),
+        ({"eta": 0.5}, "eta 0.5: dpm-solver has none; choose ddim"),
+        ({"spacing": "even"}, "unknown spacing 'even'"),
+    ],
+)
+def test_bad_settings(settings, what):
+    with pytest.raises(UserError, match=what):
+        SamplerSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (torch.tensor([10]), "label 10: give 0 to 9, or -1 for none"),
+        (torch.tensor([-2]), "label -2"),
+        (torch.tensor([1.0]), "labels of 1 images have to be as many integers"),
+        (torch.tensor([1, 2]), "labels of 1 images"),
+    ],
+)
+def test_bad_labels(network, labels, what):
+    with pytest.raises(UserError, match=what):
+        draw_images(network, SCHEDULE, SamplerSettings(steps=1), 0, [0], labels, 28)
+
+
+def test_more_steps_than_there_are(network):
+    with pytest.raises(UserError, match="21 steps: give 1 to 20"):
+        draw_images(network, SCHEDULE, SamplerSettings(steps=21), 0, [0], torch.tensor([0]), 28)
