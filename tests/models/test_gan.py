@@ -63,6 +63,14 @@ def test_shapes_and_ranges(name, gan):
         assert ((judged > 0) & (judged < 1)).all()
 
 
+def test_the_logit_of_a_discriminator_without_biases_and_normalisation_is_proportional_to_the_image():
+    discriminator, images = build("gan-plain").discriminator, torch.randn(4, 3, 64, 64)
+    assert torch.equal(discriminator(0 * images), torch.full((4,), 0.5)), "mid-grey, whatever was learned"
+    logit, of_half = (discriminator(x).logit() for x in (1000 * images, 500 * images))
+    assert torch.allclose(of_half, logit / 2, rtol=1e-3)
+    assert logit.abs().min() > 1e-3
+
+
 def test_sizes_behind_each_convolution(name, gan):
     found = {"generator": [], "discriminator": []}
     hooks = []
