@@ -64,6 +64,7 @@ def test_shapes_and_ranges(name, gan):
 
 
 def test_the_logit_of_a_discriminator_without_biases_and_normalisation_is_proportional_to_the_image():
+    torch.manual_seed(0)
     discriminator, images = build("gan-plain").discriminator, torch.randn(4, 3, 64, 64)
     assert torch.equal(discriminator(0 * images), torch.full((4,), 0.5)), "mid-grey, whatever was learned"
     logit, of_half = (discriminator(x).logit() for x in (1000 * images, 500 * images))
@@ -102,11 +103,12 @@ def test_normalisation_and_activation():
 
 @pytest.mark.parametrize(("name", "part", "count"), [("wgan-gp-sn", "discriminator", 5), ("sagan", "discriminator", 4)])
 def test_spectral_normalisation_makes_the_largest_singular_value_one(name, part, count):
+    torch.manual_seed(0)
     module = getattr(build(name), part)
     wrapped = [layer for layer in module if is_parametrized(layer)]
     assert len(wrapped) == count
     for layer in wrapped:
-        for _ in range(300):
+        for _ in range(1000):
             layer.weight  # noqa: B018  a step of power iteration
     for layer in wrapped:
         largest = torch.linalg.matrix_norm(layer.eval().weight.flatten(1), 2)
