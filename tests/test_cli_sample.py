@@ -10,8 +10,9 @@ import torch
 
 from hw2lib import paths
 from hw2lib.data.png import read_png
-from hw2lib.gan.sampling import draw_noise, generate
+from hw2lib.gan.sampling import generate
 from hw2lib.models import build
+from hw2lib.noise import ImageNoise
 from hw2lib.training.run_folder import save_weights
 
 
@@ -53,7 +54,7 @@ def drawn_alone(network: str, seed: int, i: int, digit: int | None = None) -> np
     torch.manual_seed(0)
     gan = build(network)
     labels = None if digit is None else torch.tensor([digit])
-    return generate(gan.generator, draw_noise(gan.latent, seed, 1, i), labels)[0].numpy()
+    return generate(gan.generator, ImageNoise(seed, [i]).draw(gan.latent), labels)[0].numpy()
 
 
 def assert_alike(path: Path, expected: np.ndarray) -> None:

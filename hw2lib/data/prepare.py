@@ -1,4 +1,4 @@
-"""From stored images to a network's input: one function for training, evaluation and figures."""
+"""From stored images to a network's input, one function for training, evaluation and figures, and back."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -38,3 +38,8 @@ def prepare(
         x = x - x.mean((2, 3), keepdim=True)
         x = x / (x.square().mean((2, 3), keepdim=True).sqrt() + 0.05)  # std_mean is ten times slower on a CPU
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] to 0 to 255, rounded."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

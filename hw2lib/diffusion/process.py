@@ -1,7 +1,5 @@
 """The forward process, from an image to noise, and what training needs of it."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -18,22 +16,3 @@ def dropped(labels: Tensor, probability: float) -> Tensor:
     """Labels (N,), each on its own replaced by -1, no label, with that probability (Ho and Salimans 2022)."""
     gone = torch.rand(labels.shape, device=labels.device) < probability
     return labels.masked_fill(gone, -1)
-
-
-class ImageNoise:
-    """Normal noise for a batch in which each image has a random generator of its own.
-
-    So an image does not depend on the batch that it is drawn in. The numbers are drawn on the CPU, the same for all
-    devices.
-
-    Args:
-        seed: of the whole set.
-        numbers: which image of the set each of the batch is; two of one number get the same noise.
-    """
-
-    def __init__(self, seed: int, numbers: Sequence[int]) -> None:
-        self._generators = [torch.Generator().manual_seed(seed * 1_000_003 + number) for number in numbers]
-
-    def draw(self, *shape: int) -> Tensor:
-        """(N, *shape) float32; the next numbers at each call."""
-        return torch.stack([torch.randn(shape, generator=generator) for generator in self._generators])

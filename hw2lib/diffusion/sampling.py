@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.guidance import guided
-from hw2lib.diffusion.process import ImageNoise
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import SPACINGS, Schedule, grid
 from hw2lib.errors import UserError
-from hw2lib.gan.sampling import to_uint8
 from hw2lib.models.unet import DIGITS
+from hw2lib.noise import ImageNoise
 
 BATCH = 50  # images drawn at a time
 SAMPLERS = ("ddpm", "ddim", "dpm-solver")

@@ -14,15 +14,16 @@ from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
 from hw2lib.errors import UserError
-from hw2lib.gan.sampling import BATCH, draw_noise, generate
+from hw2lib.gan.sampling import BATCH, generate
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
+from hw2lib.noise import ImageNoise
 from hw2lib.training.devices import check_device
 from hw2lib.training.gan import NETWORKS
 from hw2lib.training.run_folder import load_weights
 from hw2lib.training.shipped import shipped
 
-MOST = 1_000_000  # images, as `draw_noise` spaces seeds
+MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
 
 
 def write(
@@ -106,7 +107,7 @@ def _name(digit: int | None, i: int, each: int) -> str:
 
 def _draw(gan: GAN, seed: int, digit: int | None, first: int) -> Tensor:
     labels = None if digit is None else torch.full((BATCH,), digit)
-    return generate(gan.generator, draw_noise(gan.latent, seed, BATCH, first), labels)
+    return generate(gan.generator, ImageNoise(seed, range(first, first + BATCH)).draw(gan.latent), labels)
 
 
 def _sha256(file: Path) -> str:

@@ -5,18 +5,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from hw2lib.data.prepare import to_uint8
 from hw2lib.models.gan import GAN
+from hw2lib.noise import ImageNoise
 
 BATCH = 50  # images drawn at a time
-
-
-def draw_noise(latent: int, seed: int, count: int, first: int = 0) -> Tensor:
-    """Noise (count, latent) of the images `first`, `first` + 1, ...; each has a random generator of its own."""
-    generator = torch.Generator()
-    rows = [
-        torch.randn(latent, generator=generator.manual_seed(seed * 1_000_003 + i)) for i in range(first, first + count)
-    ]
-    return torch.stack(rows) if rows else torch.empty(0, latent)
 
 
 @torch.inference_mode()
@@ -36,11 +29,6 @@ def generate(generator: nn.Module, noise: Tensor, labels: Tensor | None = None) 
     return torch.cat(parts)
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] to 0 to 255, rounded."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
 def sample(gan: GAN, generator: nn.Module, seed: int, count: int) -> tuple[Tensor, Tensor | None]:
     """The first `count` images of a seed, and their labels.
 
@@ -48,9 +36,9 @@ def sample(gan: GAN, generator: nn.Module, seed: int, count: int) -> tuple[Tenso
     average of it.
     """
     if not gan.classes:
-        return generate(generator, draw_noise(gan.latent, seed, count)), None
+        return generate(generator, ImageNoise(seed, range(count)).draw(gan.latent)), None
     labels = torch.arange(count) % gan.classes
-    noise = draw_noise(gan.latent, seed, -(-count // gan.classes))
+    noise = ImageNoise(seed, range(-(-count // gan.classes))).draw(gan.latent)
     return generate(generator, noise.repeat_interleave(gan.classes, 0)[:count], labels), labels
 
 

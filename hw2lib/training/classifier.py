@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from hw2lib.models import build
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.recipe import BaseRecipe, resolve
+from hw2lib.training.recipe import BaseRecipe, of_network
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
@@ -41,10 +42,7 @@ class Recipe(BaseRecipe):
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
-def recipe_for(network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Recipe:
-    """The checked recipe of one run; `override` replaces single keys of the file."""
-    names = {"network": NETWORKS}
-    return resolve(Recipe, "classifier", recipe, preset, override, names, network=network, seed=seed)
+recipe_for = partial(of_network, Recipe, "classifier", NETWORKS)
 
 
 @to_the_end

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -22,7 +23,7 @@ from hw2lib.models.gan import GAN
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.recipe import BaseRecipe, resolve
+from hw2lib.training.recipe import BaseRecipe, of_network
 from hw2lib.training.run_folder import RunFolder, load_weights, save_weights
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
@@ -86,10 +87,7 @@ class Recipe(BaseRecipe):
         return (self.domain,)
 
 
-def recipe_for(network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Recipe:
-    """The checked recipe of one run; `override` replaces single keys of the file."""
-    names = {"network": NETWORKS}
-    return resolve(Recipe, "gan", recipe, preset, override, names, network=network, seed=seed)
+recipe_for = partial(of_network, Recipe, "gan", NETWORKS)
 
 
 @to_the_end

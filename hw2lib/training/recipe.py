@@ -35,6 +35,20 @@ class BaseRecipe(BaseModel, ABC):
         """The domains of images that the run reads."""
 
 
+def of_network(
+    model: type[BaseRecipe],
+    task: str,
+    networks: tuple[str, ...],
+    network: str,
+    recipe: str,
+    seed: int,
+    preset: str,
+    override: dict[str, Any] | None = None,
+) -> BaseRecipe:
+    """`resolve` for a task in which a run is chosen by its network alone."""
+    return resolve(model, task, recipe, preset, override, {"network": networks}, network=network, seed=seed)
+
+
 def resolve(
     model: type[BaseRecipe],
     task: str,

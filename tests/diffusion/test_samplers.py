@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from hw2lib.diffusion.guidance import guided
-from hw2lib.diffusion.process import ImageNoise, dropped, noised
+from hw2lib.diffusion.process import dropped, noised
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import cosine, grid, linear
 from hw2lib.errors import UserError
+from hw2lib.noise import ImageNoise
 
 T = 100
 LABELS = torch.tensor([3, -1, 7])

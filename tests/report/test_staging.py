@@ -11,7 +11,8 @@ STAGE = "import sys; from pathlib import Path; from hw2lib.report.staging import
 
 
 def start(code, final):
-    return subprocess.Popen([sys.executable, "-c", STAGE + code, str(final)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", STAGE + code, str(final)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_live_one_has_stays(tmp_path):

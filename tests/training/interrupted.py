@@ -1,4 +1,4 @@
-"""Training that is killed."""
+"""Training that is stopped or killed."""
 
 import json
 import random
@@ -6,7 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+
+def stopped(train: Callable[[Callable[[int], None]], object], step: int) -> None:
+    """Call `train` with an `on_step` that interrupts it, as Ctrl-C does, once that many steps are done."""
+    done = 0
+
+    def on_step(n: int) -> None:
+        nonlocal done
+        done += n
+        if done == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(on_step)
 
 
 def killed(arguments: list[str], log: Path, step: int) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupted import killed
+from interrupted import killed, stopped
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from synthetic import Synthetic, recipe, write_folder
@@ -219,7 +219,7 @@ def poisoned(monkeypatch, step: int) -> None:
     monkeypatch.setattr(dann, "reversal_strength", lambda *a: float("nan") if next(calls) == step else real(*a))
 
 
-def stopped(folder: RunFolder, settings: dann.Recipe) -> str:
+def refused(folder: RunFolder, settings: dann.Recipe) -> str:
     with pytest.raises(UserError) as error:
         train(folder, settings)
     assert "\n" not in str(error.value)
@@ -230,7 +230,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_state(folder
     settings = recipe(steps=40, evaluations=4)
     with monkeypatch.context() as patch:
         poisoned(patch, step=26)
-        message = stopped(folder, settings)
+        message = refused(folder, settings)
     assert message == (
         f"{folder.path}: the loss is nan at step 27; the last good state, of step 20, is in {folder.path}/state.pt; "
         "lower the learning rate"
@@ -250,14 +250,14 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_state(folder
 def test_a_network_that_is_not_finite_is_never_saved(folder, monkeypatch, step):
     """The loss of that step is still finite, but a state, or the result, is due."""
     poisoned(monkeypatch, step)
-    message = stopped(folder, recipe(steps=40, evaluations=4))
+    message = refused(folder, recipe(steps=40, evaluations=4))
     assert f"a weight is not finite at step {step}; the last good state, of step {step - 10}, is in" in message
     assert folder.load_state()["step"] == step - 10
     assert not folder.weights.exists()
 
 
 def test_a_huge_learning_rate_stops_before_anything_was_saved(folder):
-    message = stopped(folder, recipe(steps=40, evaluations=1, learning_rate=1e30, warmup_steps=0))
+    message = refused(folder, recipe(steps=40, evaluations=1, learning_rate=1e30, warmup_steps=0))
     assert "the loss is " in message
     assert "no state was saved before; lower the learning rate" in message
     assert not (folder.path / "state.pt").exists()
@@ -285,15 +285,7 @@ def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, st
     whole, broken = (RunFolder(tmp_path / name, {}) for name in ("whole", "broken"))
     train(whole, settings)
 
-    done = []
-
-    def stop(n: int) -> None:
-        done.append(n)
-        if sum(done) == step:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        dann.train(settings, Synthetic(), broken, "cpu", stop)
+    stopped(lambda on_step: dann.train(settings, Synthetic(), broken, "cpu", on_step), step)
     assert broken.card is None
     train(broken, settings)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupted import stopped
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from synthetic import Synthetic
@@ -159,15 +160,8 @@ def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path, ema_de
     settings = recipe(steps=4, evaluations=4, ema_decay=ema_decay)
     whole = train(tmp_path / "whole", settings)
     for step in (1, 2, 3):
-        broken, done = RunFolder(tmp_path / str(step), {}), []
-
-        def stop(n: int, done=done, step=step) -> None:
-            done.append(n)
-            if sum(done) == step:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            diffusion.train(settings, IMAGES, broken, "cpu", stop)
+        broken = RunFolder(tmp_path / str(step), {})
+        stopped(functools.partial(diffusion.train, settings, IMAGES, broken, "cpu"), step)
         train(broken.path, settings)
         assert broken.weights.read_bytes() == whole.weights.read_bytes()
         assert broken.history() == whole.history()
