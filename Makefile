@@ -14,7 +14,7 @@ report: setup
 	$(BIN)/hw2 report --preset $(PRESET)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lab: setup
 	$(BIN)/jupyter lab notebooks

@@ -184,6 +184,7 @@ def study_table(frame: pd.DataFrame, titles: dict[tuple[str, str], str]) -> pd.D
                 "sliced Wasserstein x 1000": spread(list(runs.get("sliced_wasserstein", []))),
                 "face rate, %": spread(list(runs.get("face_rate", []))),
                 "brightness": spread(list(runs.get("brightness", [])), 3),
+                "contrast": spread(list(runs.get("contrast", [])), 3),
                 "roughness of the loss": spread(list(runs.get("roughness", [])), 3),
             }
         )
