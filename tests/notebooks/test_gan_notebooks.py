@@ -60,8 +60,8 @@ def test_training(run, samples):
         "study.png",
     ]
     variants = [row[0] for row in record["tables"]["study"]["rows"]]
-    assert variants == ["B: dcgan", "B, SGD for D", "A: gan-plain"]
-    assert [row[1] for row in record["tables"]["study"]["rows"]] == ["0", "0", "0"]
+    assert variants == ["B: dcgan", "B, SGD for D", "A: gan-plain", "A, changes of colour"]
+    assert [row[1] for row in record["tables"]["study"]["rows"]] == ["0"] * 4
     assert record["values"]["dcgan_sliced_wasserstein_last"] > 50
     assert record["values"]["same_step"] == 4
 
