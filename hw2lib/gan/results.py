@@ -15,7 +15,7 @@ from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.reference import Reference
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
-from hw2lib.training.cards import MISSING, commit, hardware, spread
+from hw2lib.training.cards import MISSING, commit, spread
 from hw2lib.training.run_folder import RunFolder, load_weights
 
 UNKNOWN = "–"
@@ -49,21 +49,6 @@ def strip(folder: RunFolder) -> dict[int, np.ndarray]:
             row = np.asarray(image).transpose(2, 0, 1)
         rows[int(file.stem)] = np.stack(np.split(row, row.shape[2] // row.shape[1], axis=2))
     return rows
-
-
-def provenance(folders: Sequence[RunFolder]) -> str:
-    """Whose weights these are, as one sentence for a caption."""
-    if not folders:
-        return "No run is finished"
-    cards = [folder.card for folder in folders]
-    machines = " and ".join(dict.fromkeys(f"{hardware(card)}, {card['precision']}" for card in cards))
-    images = " and ".join(dict.fromkeys(card["images"] for card in cards))
-    kinds: dict[str, list[str]] = {}
-    for settings in (card["settings"] for card in cards):
-        kind = "{network}, recipe {recipe}, {steps:,} steps of {batch}, seed".format(**settings)
-        kinds.setdefault(kind, []).append(str(settings["seed"]))
-    lengths = "; ".join(f"{kind} {', '.join(seeds)}" for kind, seeds in kinds.items())
-    return f"weights of our own training on {images}: {lengths}; on {machines}"
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:

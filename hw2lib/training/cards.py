@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from hw2lib.training.run_folder import RunFolder
+
 MISSING = "missing"
 
 
@@ -32,3 +34,18 @@ def commit(card: dict[str, Any]) -> str:
 def value_name(*parts: str) -> str:
     """Words joined to a name that the report's text can use."""
     return re.sub(r"[^a-z0-9]+", "_", " ".join(parts).lower())
+
+
+def provenance(folders: Sequence[RunFolder]) -> str:
+    """Whose weights these are, as one sentence for a caption."""
+    if not folders:
+        return "No run is finished"
+    cards = [folder.card for folder in folders]
+    machines = " and ".join(dict.fromkeys(f"{hardware(card)}, {card['precision']}" for card in cards))
+    images = " and ".join(dict.fromkeys(card["images"] for card in cards))
+    kinds: dict[str, list[str]] = {}
+    for settings in (card["settings"] for card in cards):
+        kind = "{network}, recipe {recipe}, {steps:,} steps of {batch}, seed".format(**settings)
+        kinds.setdefault(kind, []).append(str(settings["seed"]))
+    lengths = "; ".join(f"{kind} {', '.join(seeds)}" for kind, seeds in kinds.items())
+    return f"weights of our own training on {images}: {lengths}; on {machines}"
