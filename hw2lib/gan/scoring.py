@@ -10,10 +10,9 @@ from scipy.stats import spearmanr
 
 from hw2lib import data
 from hw2lib.data import FACES
-from hw2lib.errors import UserError
 from hw2lib.gan.results import draw, load
 from hw2lib.gan.sampling import sample
-from hw2lib.metrics import digit_reference, fidelity
+from hw2lib.metrics import fidelity
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.digits import Grader, digit_scores
 from hw2lib.metrics.reference import Reference, face_scores, reference, shipped
@@ -61,14 +60,6 @@ def of_noise(count: int, real: Reference) -> Scores:
     """The scores of images whose pixels are uniform noise: how bad it can get."""
     rng = np.random.default_rng(0)
     return face_scores(torch.tensor(rng.integers(0, 256, (count, 3, real.size, real.size), np.uint8)), real)
-
-
-def real_digits(grader: Grader) -> DigitReference | None:
-    """Real test digits as the grader sees them; None for a grader of the user's where no real digits are at hand."""
-    try:
-        return digit_reference.of_grader(grader)
-    except UserError:
-        return None
 
 
 def of_digits(
