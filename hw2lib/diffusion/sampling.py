@@ -17,7 +17,7 @@ from hw2lib.models.unet import DIGITS
 from hw2lib.noise import ImageNoise
 
 BATCH = 50  # images drawn at a time
-SAMPLERS = ("ddpm", "ddim", "dpm-solver")
+SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver": "DPM-Solver++"}  # and their titles
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,16 @@ class SamplerSettings:
         if self.spacing not in SPACINGS:
             raise UserError(f"unknown spacing '{self.spacing}': choose one of {', '.join(SPACINGS)}")
 
+    @property
+    def title(self) -> str:
+        """For a caption: ``20 steps of DPM-Solver++, w = 0.5``."""
+        steps = "all steps" if self.steps is None else f"{self.steps} steps"
+        return f"{steps} of {SAMPLERS[self.sampler]}, w = {self.guidance_weight:g}"
+
+    def grid_of(self, schedule: Schedule) -> list[int]:
+        """The steps that are visited (`hw2lib.diffusion.schedule.grid`); `UserError` for more than there are."""
+        return grid(schedule.steps, self.steps or schedule.steps, self.spacing)
+
 
 def draw_images(
     network: nn.Module,
@@ -93,7 +103,7 @@ def draw_images(
     device = next(network.parameters()).device
     network.eval()
     model = guided(network, settings.guidance_weight, together=device.type == "cuda")
-    steps = grid(schedule.steps, settings.steps or schedule.steps, settings.spacing)
+    steps = settings.grid_of(schedule)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size).to(device, memory_format=torch.channels_last)
     common = (model, x, labels.to(device), schedule, steps)

@@ -15,10 +15,8 @@ from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.reference import Reference
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
-from hw2lib.training.cards import MISSING, commit, spread
+from hw2lib.training.cards import MISSING, UNKNOWN, commit, spread
 from hw2lib.training.run_folder import RunFolder, load_weights
-
-UNKNOWN = "–"
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
 FACE_NETWORKS = {

@@ -24,6 +24,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "acgan": gan.acgan,
     "digit-classifier": classifier.DigitClassifier,
     "unet-two-level": unet.two_level,
+    "unet-two-level-plain": unet.two_level_plain,
     "unet-three-level": unet.three_level,
     "unet-wide-bottleneck": unet.wide_bottleneck,
     "context-unet": context_unet.wide,

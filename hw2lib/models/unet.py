@@ -57,13 +57,13 @@ class MapAttention(nn.Module):
 
 
 class Level(nn.Module):
-    """A residual block, one that changes the width from i over m to o, the embedding added, and attention."""
+    """A residual block, one that changes the width from i over m to o, the embedding added, and attention or none."""
 
-    def __init__(self, i: int, m: int, o: int) -> None:
+    def __init__(self, i: int, m: int, o: int, attention: bool = True) -> None:
         super().__init__()
         self.blocks = nn.Sequential(Block(i, i, i, residual=True), Block(i, m, o))
         self.embed = nn.Sequential(nn.SiLU(), nn.Linear(EMBEDDING, o))
-        self.attention = MapAttention(o)
+        self.attention = MapAttention(o) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         return self.attention(self.blocks(x) + self.embed(embedding)[:, :, None, None])
@@ -77,6 +77,7 @@ class UNet(nn.Module):
         bottom: channels in, between and out of each block at the bottom.
         up: channels in (of both maps together), between and out of each level up.
         learned: channels of the transposed convolutions that double the size; none: bilinear interpolation.
+        attention: whether the levels have any.
     """
 
     inputs = Inputs(3, 28)
@@ -87,15 +88,16 @@ class UNet(nn.Module):
         bottom: list[tuple[int, int, int]],
         up: list[tuple[int, int, int]],
         learned: tuple[int, ...] = (),
+        attention: bool = True,
     ) -> None:
         super().__init__()
         self.labels = nn.Embedding(DIGITS, EMBEDDING)
         self.stem = Block(3, 64, 64)
         self.pool = nn.MaxPool2d(2)
-        self.down = nn.ModuleList(Level(i, o, o) for i, o in down)
+        self.down = nn.ModuleList(Level(i, o, o, attention) for i, o in down)
         self.bottom = nn.Sequential(*(Block(*widths) for widths in bottom))
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(width, width, 4, 2, 1) for width in learned)
-        self.up = nn.ModuleList(Level(*widths) for widths in up)
+        self.up = nn.ModuleList(Level(*widths, attention) for widths in up)
         self.last = nn.Conv2d(up[-1][-1], 3, 1)
 
     def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
@@ -132,14 +134,20 @@ def _resized(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=True)
 
 
-def two_level() -> UNet:
+def two_level(attention: bool = True) -> UNet:
     """Two levels and learned upsampling. 5,885,123 parameters."""
     return UNet(
         down=[(64, 128), (128, 128)],
         bottom=[(128, 256, 256), (256, 256, 256), (256, 128, 128)],
         up=[(256, 64, 64), (128, 64, 64)],
         learned=(128, 64),
+        attention=attention,
     )
+
+
+def two_level_plain() -> UNet:
+    """The same without attention."""
+    return two_level(attention=False)
 
 
 def three_level() -> UNet:

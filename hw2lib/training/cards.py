@@ -8,6 +8,7 @@ from typing import Any
 from hw2lib.training.run_folder import RunFolder
 
 MISSING = "missing"
+UNKNOWN = "–"
 
 
 def spread(values: Sequence[float | None], digits: int = 1, expected: int | None = None) -> str:

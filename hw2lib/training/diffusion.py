@@ -22,7 +22,14 @@ from hw2lib.training.recipe import BaseRecipe, of_network
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
-NETWORKS = ("unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet", "context-unet-128")
+NETWORKS = (
+    "unet-two-level",
+    "unet-two-level-plain",
+    "unet-three-level",
+    "unet-wide-bottleneck",
+    "context-unet",
+    "context-unet-128",
+)
 WARMUP = 0.3  # of a one-cycle training
 LOSSES = {"mse": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
 

@@ -1,0 +1,157 @@
+"""Trained denoisers: loaded with what they were trained with, and drawn from."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from hw2lib.diffusion.sampling import SAMPLERS, SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.schedule import Schedule
+from hw2lib.metrics.digit_reference import DigitReference
+from hw2lib.models import build, count_parameters
+from hw2lib.training.cards import UNKNOWN, commit, spread
+from hw2lib.training.diffusion import Recipe
+from hw2lib.training.run_folder import RunFolder, load_weights
+
+# Which denoisers a notebook shows if it is not told otherwise.
+DENOISERS = {
+    "smoke": ["unet-two-level"],
+    "quick": ["unet-two-level"],
+    "paper": ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
+}
+
+MILLISECONDS = "milliseconds an image"
+
+# Network and recipe of each short training in which one thing is changed, and its title.
+STUDIES = {
+    ("unet-two-level", "study"): "nothing",
+    ("unet-two-level", "study-100"): "T = 100",
+    ("unet-two-level", "study-400"): "T = 400",
+    ("unet-two-level", "study-linear"): "linear schedule",
+    ("unet-two-level", "study-raw"): "no average of the weights",
+    ("unet-two-level-plain", "study"): "no attention",
+}
+
+
+class Denoiser(NamedTuple):
+    """A trained network with its noise schedule, and the size of image, in pixels, that it was trained at."""
+
+    network: nn.Module
+    schedule: Schedule
+    size: int
+
+
+def recipe_of(folder: RunFolder) -> Recipe:
+    """The recipe that a run was trained by, from its settings."""
+    return Recipe(**{key: value for key, value in folder.settings.items() if key in Recipe.model_fields})
+
+
+def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
+    """The denoiser of a finished run."""
+    recipe = recipe_of(folder)
+    network = build(recipe.network)
+    load_weights(network, folder.weights)
+    return Denoiser(network.eval().to(device), recipe.schedule_table(), recipe.size)
+
+
+def way_to(denoiser: Denoiser, settings: SamplerSettings, seed: int, digit: int, frames: int = 6) -> dict[int, Tensor]:
+    """States of the first image of a digit on its way from noise, about evenly spaced in t: step to (3, 28, 28)."""
+    network, schedule, size = denoiser
+    labels = torch.tensor([digit])
+    states = draw_images(network, schedule, settings, seed, [0], labels, size, return_intermediates=True)
+    steps = settings.grid_of(schedule)
+    wanted = [schedule.steps * (frames - 1 - i) / (frames - 1) for i in range(frames)]
+    nearest = [min(range(len(steps)), key=lambda i: abs(steps[i] - t)) for t in wanted]
+    return {steps[i]: scaled(states[i], 28)[0].cpu() for i in nearest}
+
+
+def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """How each run was trained, for how long, and by which code; + marks changes that were not committed."""
+    rows = []
+    for folder in folders:
+        recipe, card = recipe_of(folder), folder.card
+        rows.append(
+            {
+                "network": recipe.network,
+                "recipe": recipe.recipe,
+                "seed": recipe.seed,
+                "schedule": f"{recipe.schedule}, T = {recipe.diffusion_steps:,}",
+                "steps": recipe.steps,
+                "batch": recipe.batch,
+                "images seen": f"{recipe.steps * recipe.batch:,}",
+                "minutes": f"{card['seconds'] / 60:.0f}",
+                "commit": commit(card),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def score_table(
+    networks: Sequence[str], frames: Mapping[str, pd.DataFrame], real: DigitReference | None
+) -> pd.DataFrame:
+    """Scores of each denoiser, mean and spread over the sets, beside those of real digits.
+
+    Args:
+        networks: their names.
+        frames: `hw2lib.diffusion.scoring.sweep` of each that is trained; the others are missing.
+        real: real test digits as the grader sees them, if that is known.
+    """
+    rows = [
+        {
+            "digits": name,
+            "parameters": f"{count_parameters(build(name)):,}",
+            **_scores(frames.get(name, pd.DataFrame())),
+        }
+        for name in networks
+    ]
+    if real:
+        known = {"accuracy, %": f"{real.accuracy:.1f}", "Fréchet distance": f"{real.floor:.2f}"}
+        rows.append(dict.fromkeys(rows[0], UNKNOWN) | {"digits": "real MNIST-M"} | known)
+    return pd.DataFrame(rows)
+
+
+def guidance_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores for each guidance weight, mean and spread over the sets of a `hw2lib.diffusion.scoring.sweep`."""
+    return pd.DataFrame([{"w": f"{w:g}", **_scores(rows)} for w, rows in frame.groupby("guidance_weight")])
+
+
+def sampler_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy for each number of steps (rows) and sampler, and the time of an image, from the same `sweep`."""
+    rows = []
+    for steps, sets in frame.groupby("steps"):
+        row = {"steps": str(steps)}
+        for sampler, title in SAMPLERS.items():
+            row[title] = spread(list(sets.loc[sets["sampler"] == sampler, "accuracy"]))
+        rows.append(row | {MILLISECONDS: spread(list(1000 * sets["seconds"]), 0)})
+    return pd.DataFrame(rows)
+
+
+def study_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """The last step of each short training of `STUDIES`, mean and spread over the seeds of training."""
+    rows = []
+    for (network, recipe), title in STUDIES.items():
+        last = [
+            folder.card["curve"][-1]
+            for folder in folders
+            if (folder.settings["network"], folder.settings["recipe"]) == (network, recipe)
+        ]
+        rows.append(
+            {
+                "changed": title,
+                "accuracy, %": spread([scores["accuracy"] for scores in last]),
+                "Fréchet distance": spread([scores["frechet"] for scores in last], 2),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _scores(frame: pd.DataFrame) -> dict[str, str]:
+    sets = {name: list(frame.get(name, [])) for name in ("accuracy", "frechet", "diversity", "seconds")}
+    return {
+        "accuracy, %": spread(sets["accuracy"]),
+        "Fréchet distance": spread(sets["frechet"], 2),
+        "diversity": spread(sets["diversity"], 3),
+        MILLISECONDS: spread([1000 * seconds for seconds in sets["seconds"]], 0),
+    }
