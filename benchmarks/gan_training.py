@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from hw2lib import environment, paths
+from hw2lib import environment, image_files, paths
 from hw2lib.data import FACES, source
-from hw2lib.gan import image_files
 from hw2lib.models import build
 from hw2lib.training import gan
 from hw2lib.training.devices import bf16_is_fast

@@ -91,7 +91,7 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
 def sample(network, folder, count, seed, digits, weights, device, overwrite) -> None:
     """Draw images with NETWORK, such as dcgan or acgan, into a folder; interrupted, the same line completes them."""
-    from hw2lib.gan import image_files
+    from hw2lib import image_files
 
     drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite)
     click.echo(f"{drawn} images in {folder}")

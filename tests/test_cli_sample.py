@@ -107,7 +107,7 @@ def test_faces_are_the_same_bit_for_bit_for_another_count(sample, tmp_path):
 
 
 def test_numbers_of_large_sets_sort_as_they_count():
-    from hw2lib.gan.image_files import _name
+    from hw2lib.image_files import _name
 
     assert [_name(None, i, 10_000) for i in (0, 9_999)] == ["0000.png", "9999.png"]
     assert [_name(None, i, 10_001) for i in (0, 10_000)] == ["00000.png", "10000.png"]

@@ -1,4 +1,4 @@
-"""A GAN's images as files, named as the homework asks: ``0000.png`` ... for faces, ``7_001.png`` ... for digits.
+"""Drawn images as files, named as the homework asks: ``0000.png`` ... for faces, ``7_001.png`` ... for digits.
 
 An image depends on the weights, the seed, its number and its digit alone. Sums may be rounded otherwise in a batch of
 another size, so each image is always drawn in the same place of a full batch, whatever is asked for.
@@ -8,22 +8,35 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
 from hw2lib.errors import UserError
-from hw2lib.gan.sampling import BATCH, generate
-from hw2lib.models import build
-from hw2lib.models.gan import GAN
-from hw2lib.noise import ImageNoise
+from hw2lib.gan.drawing import GeneratorDrawer
+from hw2lib.training import gan
 from hw2lib.training.devices import check_device
-from hw2lib.training.gan import NETWORKS
-from hw2lib.training.run_folder import load_weights
 from hw2lib.training.shipped import shipped
 
 MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
+
+
+class Drawer(Protocol):
+    """A trained network, ready to draw.
+
+    Attributes:
+        batch: how many images are drawn at a time.
+        digits: how many there are to choose from; 0: images have no digit.
+        settings: what images depend on besides the weights, the seed, number and digit, as plain JSON data.
+    """
+
+    batch: int
+    digits: int
+    settings: dict[str, Any]
+
+    def draw(self, seed: int, digit: int | None, first: int) -> Tensor:
+        """A batch of images of a seed and a digit, from number `first` on, uint8 (batch, C, H, W)."""
 
 
 def write(
@@ -39,7 +52,7 @@ def write(
     """Draw images and write them; an interrupted set is completed.
 
     Args:
-        network: a GAN's name.
+        network: the name of a GAN.
         folder: where to, see `write_images`.
         count: how many images in all, by default 1,000, or 100 of each digit.
         seed: of the noise. The i-th image of each digit has the same noise.
@@ -54,39 +67,37 @@ def write(
     Raises:
         UserError: bad input; nothing is written then.
     """
-    if network not in NETWORKS:
-        raise UserError(f"'{network}' is no network that draws images: choose one of {', '.join(NETWORKS)}")
+    if network not in gan.NETWORKS:
+        raise UserError(f"'{network}' is no network that draws images: choose one of {', '.join(gan.NETWORKS)}")
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
     where = check_device(device)
-    gan = build(network)
-    chosen = _chosen_digits(network, gan, digits)
-    each = _count_of_each(count, chosen)
     file = weights or shipped(network).weights
-    load_weights(gan.generator, file)
-    gan.to(where)
+    drawer: Drawer = GeneratorDrawer(network, file, where)
+    chosen = _chosen_digits(network, drawer.digits, digits)
+    each = _count_of_each(count, chosen)
     settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": each * len(chosen)}
-    if gan.classes:
+    if drawer.digits:
         settings["digits"] = chosen
     batches = [
-        Batch([_name(digit, i, each) for i in range(first, min(first + BATCH, each))],
-              partial(_draw, gan, seed, digit, first))
+        Batch([_name(digit, i, each) for i in range(first, min(first + drawer.batch, each))],
+              partial(drawer.draw, seed, digit, first))
         for digit in chosen
-        for first in range(0, each, BATCH)
+        for first in range(0, each, drawer.batch)
     ]  # fmt: skip
-    write_images(folder, batches, settings, overwrite)
+    write_images(folder, batches, settings | drawer.settings, overwrite)
     return each * len(chosen)
 
 
-def _chosen_digits(network: str, gan: GAN, digits: Sequence[int]) -> list[int | None]:
+def _chosen_digits(network: str, classes: int, digits: Sequence[int]) -> list[int | None]:
     """The classes to draw in order; [None] for a network without."""
-    if not gan.classes:
+    if not classes:
         if digits:
             raise UserError(f"{network} has no digits to choose from; leave --digit out")
         return [None]
-    if wrong := [digit for digit in digits if not 0 <= digit < gan.classes]:
-        raise UserError(f"--digit {wrong[0]}: give 0 to {gan.classes - 1}")
-    return sorted(set(digits)) or list(range(gan.classes))
+    if wrong := [digit for digit in digits if not 0 <= digit < classes]:
+        raise UserError(f"--digit {wrong[0]}: give 0 to {classes - 1}")
+    return sorted(set(digits)) or list(range(classes))
 
 
 def _count_of_each(count: int | None, chosen: list[int | None]) -> int:
@@ -103,11 +114,6 @@ def _name(digit: int | None, i: int, each: int) -> str:
     if digit is None:
         return f"{i:0{max(4, len(str(each - 1)))}d}.png"
     return f"{digit}_{i + 1:0{max(3, len(str(each)))}d}.png"
-
-
-def _draw(gan: GAN, seed: int, digit: int | None, first: int) -> Tensor:
-    labels = None if digit is None else torch.full((BATCH,), digit)
-    return generate(gan.generator, ImageNoise(seed, range(first, first + BATCH)).draw(gan.latent), labels)
 
 
 def _sha256(file: Path) -> str:
