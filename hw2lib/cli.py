@@ -85,15 +85,28 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="The folder to write to.")
 @click.option("--count", type=int, help="Images in all.  [default: 1000, or 100 of each digit]")
 @click.option("--seed", default=0, show_default=True, help="Of the noise, which is the same for each digit.")
-@click.option("--digit", "digits", type=int, multiple=True, help="Of acgan: this digit, once or more; else all ten.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A generator's weights; else those that ship.")
+@click.option(
+    "--digit", "digits", type=int, multiple=True, help="Where there are digits: this one, once or more; else all."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file; else the one that ships.")
+@click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
+@click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: dpm-solver]")
+@click.option("--steps", type=int, help="Of a denoiser: 1 to its T; ddpm is made for all of them.  [default: 20]")
+@click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022.  [default: 0.0, none]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
-def sample(network, folder, count, seed, digits, weights, device, overwrite) -> None:
-    """Draw images with NETWORK, such as dcgan or acgan, into a folder; interrupted, the same line completes them."""
+def sample(
+    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, device, overwrite
+) -> None:
+    """Draw images with NETWORK, such as dcgan, acgan or context-unet; interrupted, the same line completes them.
+
+    The card.json beside the weights of a denoiser says which schedule it was trained with. Without that file, it is
+    taken for one of the recipe 'ours'.
+    """
     from hw2lib import image_files
 
-    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite)
+    way = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight}
+    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, **way)
     click.echo(f"{drawn} images in {folder}")
 
 

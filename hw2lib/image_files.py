@@ -1,7 +1,8 @@
 """Drawn images as files, named as the homework asks: ``0000.png`` ... for faces, ``7_001.png`` ... for digits.
 
-An image depends on the weights, the seed, its number and its digit alone. Sums may be rounded otherwise in a batch of
-another size, so each image is always drawn in the same place of a full batch, whatever is asked for.
+An image depends on the weights, the seed, its number and its digit alone, and that of a denoiser on its sampler. Sums
+may be rounded otherwise in a batch of another size, so each image is always drawn in the same place of a full batch,
+whatever is asked for.
 """
 
 import hashlib
@@ -13,10 +14,13 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
+from hw2lib.diffusion.drawing import DenoiserDrawer
+from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.gan.drawing import GeneratorDrawer
-from hw2lib.training import gan
+from hw2lib.training import diffusion, gan
 from hw2lib.training.devices import check_device
+from hw2lib.training.run_folder import read_json
 from hw2lib.training.shipped import shipped
 
 MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
@@ -48,18 +52,25 @@ def write(
     weights: Path | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    ema: bool = False,
+    **sampler: Any,
 ) -> int:
     """Draw images and write them; an interrupted set is completed.
 
     Args:
-        network: the name of a GAN.
+        network: the name of a GAN or a denoiser.
         folder: where to, see `write_images`.
         count: how many images in all, by default 1,000, or 100 of each digit.
         seed: of the noise. The i-th image of each digit has the same noise.
         digits: which digits, by default all; for networks with classes only.
-        weights: a generator's safetensors file, by default that of the run that ships.
+        weights: a safetensors file of the generator or the denoiser, by default that of the run that ships. The
+            ``card.json`` beside it says how it was trained; without one, a denoiser is taken for one of the recipe
+            ``ours``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         overwrite: replace an earlier set.
+        ema: refuse weights that are not known to be a moving average. A run's ``weights.safetensors`` is the average
+            wherever its recipe asks for one.
+        sampler: attributes of `SamplerSettings`, for denoisers only; None: the default.
 
     Returns:
         How many images the set has.
@@ -67,13 +78,20 @@ def write(
     Raises:
         UserError: bad input; nothing is written then.
     """
-    if network not in gan.NETWORKS:
-        raise UserError(f"'{network}' is no network that draws images: choose one of {', '.join(gan.NETWORKS)}")
+    if network not in (*gan.NETWORKS, *diffusion.NETWORKS):
+        known = ", ".join((*gan.NETWORKS, *diffusion.NETWORKS))
+        raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
+    chosen_sampler = _sampler(network, sampler)
     where = check_device(device)
     file = weights or shipped(network).weights
-    drawer: Drawer = GeneratorDrawer(network, file, where)
+    training = _training(network, file, ema)
+    drawer: Drawer
+    if chosen_sampler:
+        drawer = DenoiserDrawer(network, file, where, chosen_sampler, training)
+    else:
+        drawer = GeneratorDrawer(network, file, where)
     chosen = _chosen_digits(network, drawer.digits, digits)
     each = _count_of_each(count, chosen)
     settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": each * len(chosen)}
@@ -87,6 +105,34 @@ def write(
     ]  # fmt: skip
     write_images(folder, batches, settings | drawer.settings, overwrite)
     return each * len(chosen)
+
+
+def _sampler(network: str, options: dict[str, Any]) -> SamplerSettings | None:
+    """That of a denoiser; None for a GAN, which has none."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if network in diffusion.NETWORKS:
+        return SamplerSettings(**given)
+    if given:
+        option = next(iter(given)).replace("_", "-")
+        raise UserError(f"{network} is no denoiser, whose images are sampled step by step; leave --{option} out")
+    return None
+
+
+def _training(network: str, weights: Path, ema: bool) -> dict[str, Any] | None:
+    """The settings of the run that made the weights, by the card beside them; None without a card."""
+    card = weights.parent / "card.json"
+    if not card.exists():
+        if ema:
+            raise UserError(f"{weights}: no card.json beside it says whether this is a moving average; leave --ema out")
+        return None
+    settings = read_json(card).get("settings")
+    if not isinstance(settings, dict) or "network" not in settings:
+        raise UserError(f"{card}: not the card of a run; move the weights to where no such file is beside them")
+    if settings["network"] != network:
+        raise UserError(f"{weights}: weights of {settings['network']}, says the card.json beside it, not of {network}")
+    if ema and not settings.get("ema_decay"):
+        raise UserError(f"{weights}: no moving average, says the card.json beside it; leave --ema out")
+    return settings
 
 
 def _chosen_digits(network: str, classes: int, digits: Sequence[int]) -> list[int | None]:

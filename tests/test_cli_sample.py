@@ -148,6 +148,7 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
         (["dcgan", "--count", "10000000"], "--count 10000000: give 1 to"),
         (["dcgan", "--seed", "-1"], "--seed -1: give 0 to 4294967295"),
         (["dcgan", "--device", "tpu"], "unknown device 'tpu'"),
+        (["dcgan", "--ema"], "no card.json beside it says whether this is a moving average; leave --ema out"),
         (["dcgan", "--digit", "3"], "dcgan has no digits to choose from; leave --digit out"),
         (["acgan", "--digit", "10"], "--digit 10: give 0 to 9"),
         (["acgan", "--digit", "3", "--digit", "-1"], "--digit -1: give 0 to 9"),

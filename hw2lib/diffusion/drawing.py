@@ -1,0 +1,70 @@
+"""A trained denoiser as `hw2lib.image_files` draws with it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hw2lib import recipes
+from hw2lib.data.prepare import to_uint8
+from hw2lib.diffusion.sampling import SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.schedule import grid
+from hw2lib.models import build
+from hw2lib.models.unet import DIGITS
+from hw2lib.training.diffusion import Recipe, recipe_for
+from hw2lib.training.run_folder import load_weights
+
+
+class DenoiserDrawer:
+    """See `hw2lib.image_files.Drawer`.
+
+    Args:
+        network: a denoiser's name.
+        weights: its safetensors file.
+        device: where images are drawn.
+        sampler: the way from noise to images.
+        training: the settings of the run that made the weights, which say the schedule, T and the size of images;
+            None: the recipe ``ours`` is taken for it.
+
+    Raises:
+        UserError: a file that is not whole or of another network, settings of no denoiser's run, or more steps than T.
+    """
+
+    # A CPU draws an image as fast in a batch of 5 as in one of 50. This one keeps the bar moving, and a set of one
+    # image is at most this many times too much work.
+    batch = 10
+    digits = DIGITS
+
+    def __init__(
+        self,
+        network: str,
+        weights: Path,
+        device: torch.device,
+        sampler: SamplerSettings,
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        recipe = recipe_of(training, weights) if training else recipe_for(network, "ours", seed=0, preset="paper")
+        self._schedule, self._size, self._sampler = recipe.schedule_table(), recipe.size, sampler
+        grid(self._schedule.steps, sampler.steps or self._schedule.steps, sampler.spacing)  # fails before any drawing
+        denoiser = build(network)
+        load_weights(denoiser, weights)
+        self._denoiser = denoiser.to(device)
+        self.settings = asdict(sampler) | recipe.model_dump(include={"schedule", "diffusion_steps", "size"})
+
+    def draw(self, seed: int, digit: int | None, first: int) -> Tensor:
+        """(batch, 3, 28, 28) uint8."""
+        numbers, labels = range(first, first + self.batch), torch.full((self.batch,), digit)
+        images = draw_images(self._denoiser, self._schedule, self._sampler, seed, numbers, labels, self._size)
+        return to_uint8(scaled(images, self._denoiser.inputs.size))
+
+
+def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
+    """The recipe in a run's settings, which besides name the images and perhaps the code (`runs.settings_of`).
+
+    Raises:
+        UserError: they are of no denoiser's run; it names `where` they were found.
+    """
+    keys = {key: value for key, value in settings.items() if key not in ("data", "code")}
+    return recipes.validate(Recipe, keys, f"{where}: the settings of its run")

@@ -1,0 +1,297 @@
+"""``hw2 sample`` with a denoiser: the same images whatever else is asked for, by which sampler, and what it refuses."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hw2lib import models, paths
+from hw2lib.data.image_writer import MARKER
+from hw2lib.data.png import read_png
+from hw2lib.data.prepare import to_uint8
+from hw2lib.diffusion.drawing import DenoiserDrawer
+from hw2lib.diffusion.sampling import SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.schedule import SCHEDULES
+from hw2lib.models import context_unet, unet
+from hw2lib.models.layers import Inputs
+from hw2lib.training.diffusion import recipe_for
+from hw2lib.training.run_folder import save_weights
+
+NAME = "context-unet-128"
+FEW = ("--steps", "3")
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(paths, "TRAINED", tmp_path / "trained")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(models.NETWORKS, NAME, small)
+
+
+class Small(nn.Module):
+    """Draws greys around a colour of its own for each digit, where an untrained U-Net draws black and white alone."""
+
+    inputs = Inputs(3, 28)
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.colours = nn.Embedding(unet.DIGITS + 1, 3)
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 3, 3, padding=1))
+
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        return x + self.layers(x) - 0.3 * self.colours(labels % (unet.DIGITS + 1))[:, :, None, None]
+
+
+def small() -> Small:
+    torch.manual_seed(0)
+    return Small()
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """Weights of the small network, alone in their folder."""
+    (tmp_path / "home").mkdir()
+    save_weights(small().state_dict(), tmp_path / "home/weights.safetensors")
+    return tmp_path / "home/weights.safetensors"
+
+
+@pytest.fixture
+def sample(hw2, weights, tmp_path):
+    """Runs ``hw2 sample`` into the folder `out`, with those weights if no others are named."""
+
+    def run(*arguments: str, network: str = NAME, out: str = "out") -> tuple[int, str, str]:
+        if "--weights" not in arguments:
+            arguments = (*arguments, "--weights", str(weights))
+        return hw2("sample", network, "--out", str(tmp_path / out), *arguments)
+
+    return run
+
+
+def card(weights: Path, network: str = NAME, **settings) -> None:
+    """The card of a run beside its weights, as training writes it."""
+    recipe = recipe_for(network, "ours", 0, "paper", settings).model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps({"settings": recipe | {"data": {"mnistm": "0" * 64}, "code": "0" * 64}, "curve": []})
+    (weights.parent / "card.json").write_text(text)
+
+
+def images(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in sorted(os.listdir(folder)) if name[0] != "."}
+
+
+def bound_to(folder: Path) -> dict:
+    return json.loads((folder / MARKER).read_text())["settings"]
+
+
+def assert_drawn(file: Path, settings: SamplerSettings, i: int, digit: int, schedule, size: int = 28, seed=0) -> None:
+    """A file is image `i` of that digit, drawn in a batch of one."""
+    alone = draw_images(small(), schedule, settings, seed, [i], torch.tensor([digit]), size)
+    expected = to_uint8(scaled(alone, 28))[0].numpy().astype(int)
+    assert np.abs(read_png(file, 28) - expected).max() <= 1  # sums may be rounded otherwise in another batch
+
+
+def test_digits_are_numbered_and_seeded_and_share_their_noise(sample, tmp_path):
+    status, out, err = sample(*FEW, "--count", "120", "--seed", "5")
+    assert (status, out) == (0, f"120 images in {tmp_path / 'out'}\n")
+    assert "120/120" in err, "a bar"
+    assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 13)]
+    for digit, i in ((0, 0), (7, 9), (9, 11)):
+        file = tmp_path / f"out/{digit}_{i + 1:03d}.png"
+        assert_drawn(file, SamplerSettings(steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
+
+
+def test_by_default_a_hundred_of_each_digit(sample, tmp_path):
+    assert sample("--steps", "1")[1] == f"1000 images in {tmp_path / 'out'}\n"
+    assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 101)]
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver"])
+def test_an_image_is_the_same_bit_for_bit_whatever_else_is_drawn(sample, tmp_path, sampler):
+    way = ("--sampler", sampler, *FEW, "--guidance-weight", "0.5")
+    sample(*way, "--count", "230", out="all")
+    everything = images(tmp_path / "all")
+    assert len(everything) == 230
+
+    sample(*way, "--digit", "7", "--digit", "3", "--digit", "7", "--count", "26", out="some")
+    some = images(tmp_path / "some")
+    assert list(some) == [f"{d}_{i:03d}.png" for d in (3, 7) for i in range(1, 14)]
+    assert some.items() <= everything.items()
+    for name in ("3_001.png", "7_012.png"):
+        (tmp_path / "some" / name).unlink()
+    sample(*way, "--digit", "3", "--digit", "7", "--count", "26", out="some")
+    assert images(tmp_path / "some") == some
+
+    sample(*way, "--digit", "7", "--count", "1", out="one")
+    assert images(tmp_path / "one").items() <= everything.items()
+
+
+@pytest.mark.parametrize(("network", "kind"), [(NAME, context_unet.narrow), ("unet-two-level", unet.two_level)])
+def test_so_do_real_networks(sample, weights, tmp_path, monkeypatch, network, kind):
+    monkeypatch.setitem(models.NETWORKS, network, kind)
+    torch.manual_seed(0)
+    save_weights(models.build(network).state_dict(), weights)
+    card(weights, network, schedule="linear", diffusion_steps=10)  # little noise, so that images are no black and white
+    way = ("--steps", "1", "--guidance-weight", "1", "--digit", "3", "--count")
+    assert sample(*way, "12", network=network)[0] == 0
+    assert sample(*way, "1", network=network, out="one")[0] == 0
+    assert list(images(tmp_path / "one")) == ["3_001.png"]
+    assert images(tmp_path / "one").items() <= images(tmp_path / "out").items()
+
+
+def test_a_set_that_was_interrupted_is_completed(sample, tmp_path, monkeypatch):
+    whole = DenoiserDrawer.draw
+
+    def interrupted(self, seed, digit, first):
+        if digit == 4:
+            raise KeyboardInterrupt
+        return whole(self, seed, digit, first)
+
+    sample(*FEW, "--count", "20", out="whole")
+    monkeypatch.setattr(DenoiserDrawer, "draw", interrupted)
+    assert sample(*FEW, "--count", "20")[0] != 0
+    assert len(images(tmp_path / "out")) == 8
+    monkeypatch.setattr(DenoiserDrawer, "draw", whole)
+    assert sample(*FEW, "--count", "20")[0] == 0
+    assert images(tmp_path / "out") == images(tmp_path / "whole")
+
+
+def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
+    one = ("--digit", "3", "--count", "1")
+    sample(*one, *FEW)
+    settings = bound_to(tmp_path / "out")
+    assert (settings["sampler"], settings["steps"], settings["guidance_weight"]) == ("dpm-solver", 3, 0.0)
+    assert (settings["schedule"], settings["diffusion_steps"], settings["size"]) == ("cosine", 1000, 28)
+
+    drawn = {images(tmp_path / "out")["3_001.png"]}
+    for i, (way, difference) in enumerate(
+        [
+            (("--sampler", "ddim", *FEW), "sampler is dpm-solver there and ddim here"),
+            (("--steps", "4"), "steps is 3 there and 4 here"),
+            ((*FEW, "--guidance-weight", "3"), "guidance_weight is 0.0 there and 3.0 here"),
+        ]
+    ):
+        status, _, err = sample(*one, *way)
+        assert status == 2
+        assert f"holds images of other settings ({difference})" in err
+        sample(*one, *way, out=f"other{i}")
+        drawn.add(images(tmp_path / f"other{i}")["3_001.png"])
+    assert len(drawn) == 4
+
+
+def test_schedule_steps_and_size_are_those_of_the_card_beside_the_weights(sample, weights, tmp_path):
+    one = ("--digit", "3", "--count", "1")
+    sample(*one, *FEW, out="ours")
+    card(weights, schedule="linear", diffusion_steps=40, size=32)
+    sample(*one, *FEW)
+    assert_drawn(tmp_path / "out/3_001.png", SamplerSettings(steps=3), 0, 3, SCHEDULES["linear"](40), 32)
+    assert images(tmp_path / "out") != images(tmp_path / "ours")
+
+    status, _, err = sample(*one, *FEW, out="ours")
+    assert status == 2
+    assert "diffusion_steps is 1000 there and 40 here; schedule is cosine there and linear here; size is" in err
+    status, _, err = sample(*one, "--steps", "41", out="new")
+    assert status == 2
+    assert err == "hw2: error: 41 steps: give 1 to 40, the number of steps that the network was trained for\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_that_ship_are_the_default(hw2, weights, tmp_path):
+    line = ("sample", NAME, "--out", str(tmp_path / "out"), "--digit", "3", "--count", "1", "--steps", "10")
+    assert hw2(*line)[2].startswith(f"hw2: error: {NAME}/ours/seed-0: no run ships with weights; train one")
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in
+              small().state_dict().items()}  # fmt: skip
+    folder = tmp_path / f"trained/{NAME}/ours/seed-0-12345678"
+    folder.mkdir(parents=True)
+    save_weights(halves, folder / "weights.safetensors")
+    card(folder / "weights.safetensors", diffusion_steps=10)
+    assert hw2(*line)[0] == 0
+    assert bound_to(tmp_path / "out")["diffusion_steps"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--steps", "0"], "0 steps: give at least 1"),
+        (["--steps", "-3"], "-3 steps: give at least 1"),
+        (["--steps", "1001"], "1001 steps: give 1 to 1000, the number of steps that the network was trained for"),
+        (["--guidance-weight", "-0.5"], "guidance weight -0.5: give 0 or more"),
+        (["--guidance-weight", "nan"], "guidance weight nan: give 0 or more"),
+        (["--sampler", "euler"], "unknown sampler 'euler': choose one of ddpm, ddim, dpm-solver"),
+        (["--digit", "10"], "--digit 10: give 0 to 9"),
+        (["--digit", "-1"], "--digit -1: give 0 to 9"),
+        (["--count", "0"], "--count 0: give 1 to 1000000 images"),
+        (["--count", "95"], "--count 95: in all, of 10 digits alike; give a multiple of 10"),
+        (["--seed", "-1"], "--seed -1: give 0 to 4294967295"),
+        (["--weights", "none"], "none: no such weights file"),
+        (["--weights", "others"], "others: weights of another network ("),
+        (["--weights", __file__], "not a whole safetensors file"),
+        (["--weights", ""], "not a whole safetensors file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2_and_makes_nothing(sample, tmp_path, monkeypatch, arguments, what):
+    save_weights(Small(4).state_dict(), tmp_path / "others")
+    monkeypatch.chdir(tmp_path)
+    assert_refused(sample(*arguments), what)
+    assert not (tmp_path / "out").exists()
+
+
+def assert_refused(result: tuple[int, str, str], what: str) -> None:
+    status, out, err = result
+    assert (status, out) == (2, "")
+    assert err.startswith("hw2: error: ")
+    assert what in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("network", ["dcgan", "acgan"])
+@pytest.mark.parametrize(
+    "arguments", [("--sampler", "ddim"), ("--steps", "20"), ("--guidance-weight", "0")], ids=lambda pair: pair[0]
+)
+def test_a_gan_takes_no_options_of_samplers(sample, tmp_path, network, arguments):
+    what = f"{network} is no denoiser, whose images are sampled step by step; leave {arguments[0]} out"
+    assert_refused(sample(*arguments, network=network), what)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_others_are_never_written_over(sample, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine")
+    assert_refused(sample(*FEW, "--count", "10"), "holds other files, such as notes.txt; choose another folder, or add")
+    assert os.listdir(tmp_path / "out") == ["notes.txt"]
+    assert sample(*FEW, "--count", "10", "--overwrite")[0] == 0
+    assert len(images(tmp_path / "out")) == 11
+
+
+def test_weights_that_are_no_average_are_refused_where_one_is_asked_for(sample, weights, tmp_path):
+    few = ("--ema", *FEW, "--count", "10")
+    assert_refused(sample(*few), f"{weights}: no card.json beside it says whether this is a moving average; leave --em")
+    card(weights, ema_decay=0.0)
+    assert_refused(sample(*few), f"{weights}: no moving average, says the card.json beside it; leave --ema out")
+    torch.save({"network": small().state_dict()}, weights.parent / "state.pt")
+    card(weights)
+    assert_refused(
+        sample(*few, "--weights", str(weights.parent / "state.pt")), "state.pt: not a whole safetensors file"
+    )
+    assert not (tmp_path / "out").exists()
+    assert sample(*few)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ('{"settings": {"network": "acgan"}}', "weights of acgan, says the card.json beside it, not of context-unet-1"),
+        ('{"settings": {"network": "context-unet-128"}}', "settings of its run: the key 'recipe' is missing"),
+        ('{"settings": {}}', "card.json: not the card of a run; move the weights to where no such file is beside them"),
+        ('{"settings": 3}', "card.json: not the card of a run"),
+        ("{}", "card.json: not the card of a run"),
+        ('{"settings":', "card.json: damaged"),
+    ],
+)
+def test_a_card_of_something_else_is_refused(sample, weights, tmp_path, content, what):
+    (weights.parent / "card.json").write_text(content)
+    assert_refused(sample(*FEW), what)
+    assert not (tmp_path / "out").exists()
