@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hw2lib import recipes
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.sampling import SamplerSettings, draw_images, scaled
 from hw2lib.diffusion.schedule import grid
 from hw2lib.models import build
 from hw2lib.models.unet import DIGITS
-from hw2lib.training.diffusion import Recipe, recipe_for
+from hw2lib.training.diffusion import recipe_for, recipe_of
 from hw2lib.training.run_folder import load_weights
 
 
@@ -58,13 +57,3 @@ class DenoiserDrawer:
         numbers, labels = range(first, first + self.batch), torch.full((self.batch,), digit)
         images = draw_images(self._denoiser, self._schedule, self._sampler, seed, numbers, labels, self._size)
         return to_uint8(scaled(images, self._denoiser.inputs.size))
-
-
-def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
-    """The recipe in a run's settings, which besides name the images and perhaps the code (`runs.settings_of`).
-
-    Raises:
-        UserError: they are of no denoiser's run; it names `where` they were found.
-    """
-    keys = {key: value for key, value in settings.items() if key not in ("data", "code")}
-    return recipes.validate(Recipe, keys, f"{where}: the settings of its run")

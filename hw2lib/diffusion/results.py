@@ -12,7 +12,7 @@ from hw2lib.diffusion.schedule import Schedule
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.models import build, count_parameters
 from hw2lib.training.cards import UNKNOWN, commit, spread
-from hw2lib.training.diffusion import Recipe
+from hw2lib.training.diffusion import recipe_of
 from hw2lib.training.run_folder import RunFolder, load_weights
 
 # Which denoisers a notebook shows if it is not told otherwise.
@@ -43,14 +43,9 @@ class Denoiser(NamedTuple):
     size: int
 
 
-def recipe_of(folder: RunFolder) -> Recipe:
-    """The recipe that a run was trained by, from its settings."""
-    return Recipe(**{key: value for key, value in folder.settings.items() if key in Recipe.model_fields})
-
-
 def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
     """The denoiser of a finished run."""
-    recipe = recipe_of(folder)
+    recipe = recipe_of(folder.settings, folder.path)
     network = build(recipe.network)
     load_weights(network, folder.weights)
     return Denoiser(network.eval().to(device), recipe.schedule_table(), recipe.size)
@@ -71,7 +66,7 @@ def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """How each run was trained, for how long, and by which code; + marks changes that were not committed."""
     rows = []
     for folder in folders:
-        recipe, card = recipe_of(folder), folder.card
+        recipe, card = recipe_of(folder.settings, folder.path), folder.card
         rows.append(
             {
                 "network": recipe.network,

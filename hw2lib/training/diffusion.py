@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 
+from hw2lib import recipes
 from hw2lib.data import DIGIT_DOMAINS
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
@@ -81,6 +83,16 @@ class Recipe(BaseRecipe):
 
 
 recipe_for = partial(of_network, Recipe, "diffusion", NETWORKS)
+
+
+def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
+    """The recipe in a run's settings, which besides name the images and perhaps the code (`hw2lib.training.runs.settings_of`).
+
+    Raises:
+        UserError: they are of no denoiser's run; it names `where` they were found.
+    """
+    keys = {key: value for key, value in settings.items() if key not in ("data", "code")}
+    return recipes.validate(Recipe, keys, f"{where}: the settings of its run")
 
 
 @to_the_end
