@@ -86,7 +86,7 @@ recipe_for = partial(of_network, Recipe, "diffusion", NETWORKS)
 
 
 def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
-    """The recipe in a run's settings, which besides name the images and perhaps the code (`hw2lib.training.runs.settings_of`).
+    """The recipe in a run's settings, which have more keys (`hw2lib.training.runs.settings_of`).
 
     Raises:
         UserError: they are of no denoiser's run; it names `where` they were found.
