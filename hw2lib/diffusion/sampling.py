@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.guidance import guided
+from hw2lib.diffusion.guidance import Model, guided
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import SPACINGS, Schedule, grid
 from hw2lib.errors import UserError
 from hw2lib.models.unet import DIGITS
 from hw2lib.noise import ImageNoise
+from hw2lib.training.devices import bf16_is_fast
 
 BATCH = 50  # images drawn at a time
 SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm-solver": "DPM-Solver++"}  # and their titles
@@ -102,7 +103,7 @@ def draw_images(
         raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
     device = next(network.parameters()).device
     network.eval()
-    model = guided(network, settings.guidance_weight, together=device.type == "cuda")
+    model = guided(_fast(network, device), settings.guidance_weight, together=device.type == "cuda")
     steps = settings.grid_of(schedule)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size).to(device, memory_format=torch.channels_last)
@@ -113,6 +114,18 @@ def draw_images(
     if settings.sampler == "ddim":
         return ddim(*common, settings.eta, noise.draw, **options)
     return dpm_solver(*common, **options)
+
+
+def _fast(network: nn.Module, device: torch.device) -> Model:
+    """The network in mixed bfloat16 where it pays, as in training; samplers compute in float32."""
+    if not bf16_is_fast(device):
+        return network
+
+    def model(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return network(x, time, labels).float()
+
+    return model
 
 
 def sample(

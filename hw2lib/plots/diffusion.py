@@ -59,6 +59,8 @@ def accuracy_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Fig
     for axes, key in zip(panels, ("steps", "milliseconds"), strict=True):
         for (sampler, title), colour, marker in zip(SAMPLERS.items(), PALETTE, MARKERS, strict=False):
             rows = frame[frame["sampler"] == sampler]
+            if not len(rows):
+                continue
             if key == "milliseconds":  # the clock differs from seed to seed
                 rows = rows.assign(milliseconds=rows.groupby("steps")[key].transform("mean"))
             _line(axes, rows, key, "accuracy", colour, marker, title)

@@ -24,13 +24,24 @@ def network():
 
 
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_an_image_does_not_depend_on_the_others(network, name):
+def test_an_image_does_not_depend_on_the_others(network, name, monkeypatch):
+    monkeypatch.setattr(sampling, "bf16_is_fast", lambda device: False)
     whole = draw_images(network, SCHEDULE, SETTINGS[name], 7, range(4), torch.tensor([1, 1, 2, -1]), 28)
     alone = draw_images(network, SCHEDULE, SETTINGS[name], 7, [2], torch.tensor([2]), 28)
     assert torch.allclose(whole[2:3], alone, atol=1e-3)
     assert (whole[0] - whole[1]).abs().max() > 0.1
     other = draw_images(network, SCHEDULE, SETTINGS[name], 8, [2], torch.tensor([2]), 28)
     assert (alone - other).abs().max() > 0.1
+
+
+def test_where_bfloat16_is_fast_images_hardly_differ(network, monkeypatch):
+    drawn = []
+    for fast in (True, False):
+        monkeypatch.setattr(sampling, "bf16_is_fast", lambda device, fast=fast: fast)
+        drawn.append(draw_images(network, SCHEDULE, SETTINGS["dpm-solver"], 7, [0, 1], torch.tensor([1, 2]), 28))
+    assert all(images.dtype == torch.float32 for images in drawn)
+    difference = (drawn[0] - drawn[1]).abs().mean()
+    assert 0 < difference < 0.03, "a rounding, and not none: bfloat16 was used"
 
 
 def test_digits_take_turns_and_share_their_noise(network, monkeypatch):

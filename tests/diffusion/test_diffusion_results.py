@@ -1,0 +1,117 @@
+"""Trained denoisers: loaded as they were trained, and what the tables say of them."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from hw2lib.diffusion import results, scoring
+from hw2lib.diffusion.sampling import SamplerSettings, draw_images
+from hw2lib.metrics import digit_reference
+from hw2lib.metrics.digits import grader
+from hw2lib.models import build
+from hw2lib.training.diffusion import recipe_for
+from hw2lib.training.run_folder import RunFolder, save_weights, write_atomically
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A run of untrained weights; its card says what is asked for."""
+
+    def make(curve=(), **override) -> RunFolder:
+        recipe = recipe_for("unet-two-level", "study", 0, "smoke", {"steps": 3} | override)
+        settings = recipe.model_dump(mode="json", exclude_defaults=True) | {"data": {"mnistm": "x"}, "code": "y"}
+        path = tmp_path / str(len(list(tmp_path.iterdir())))
+        path.mkdir()
+        torch.manual_seed(0)
+        save_weights(build("unet-two-level").state_dict(), path / "weights.safetensors")
+        card = {"settings": settings, "curve": list(curve), "seconds": 90.0, "commit": "0123456789", "dirty": True}
+        write_atomically(path / "card.json", json.dumps(card))
+        return RunFolder(path, settings)
+
+    return make
+
+
+def test_a_run_is_loaded_with_its_schedule_and_size(finished):
+    network, schedule, size = results.load(finished(schedule="linear", diffusion_steps=30, size=32))
+    assert (schedule.steps, size) == (30, 32)
+    assert schedule.beta[0] == pytest.approx(1e-4)
+    torch.manual_seed(0)
+    assert torch.equal(network.last.weight, build("unet-two-level").last.weight)
+    assert not network.training
+
+
+def test_the_way_to_a_digit_ends_in_the_digit(finished):
+    denoiser = results.load(finished(diffusion_steps=50))
+    way = SamplerSettings("ddim", 10)
+    states = results.way_to(denoiser, way, seed=3, digit=7)
+    assert list(states) == [50, 40, 30, 20, 10, 0]
+    drawn = draw_images(denoiser.network, denoiser.schedule, way, 3, [0], torch.tensor([7]), 28)[0]
+    assert torch.allclose(states[0], drawn, atol=1e-5)
+
+
+def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
+    denoiser = results.load(finished(diffusion_steps=20))
+    ways = [SamplerSettings("ddim", 2), SamplerSettings("dpm-solver", None)]
+    frame = scoring.sweep(denoiser, ways, [0, 1], 20, grader())
+    assert list(zip(frame["sampler"], frame["steps"], frame["seed"], strict=True)) == [
+        ("ddim", 2, 0), ("ddim", 2, 1), ("dpm-solver", 20, 0), ("dpm-solver", 20, 1),
+    ]  # fmt: skip
+    assert (frame["seconds"] > 0).all()
+    assert frame["seconds"].iloc[2] > 3 * frame["seconds"].iloc[0], "ten times the calls"
+    assert frame["accuracy"].between(0, 40).all(), "nothing was learned"
+
+
+def test_diversity_is_within_a_digit():
+    black, white = torch.zeros(4, 3, 28, 28, dtype=torch.uint8), torch.full((4, 3, 28, 28), 255, dtype=torch.uint8)
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    assert scoring.diversity_within(torch.cat([black, white]), labels) == 0
+    assert scoring.diversity_within(torch.cat([black, white]), labels.flip(0) * 0) > 0.3
+
+
+SETS = pd.DataFrame(
+    {
+        "sampler": ["ddpm", "ddpm", "dpm-solver", "dpm-solver"], "steps": [5, 5, 5, 10], "accuracy": [10.0, 20, 90, 99],
+        "frechet": [9.0, 9, 2, 1], "diversity": [0.3, 0.3, 0.2, 0.1], "seconds": [0.01, 0.01, 0.01, 0.03],
+        "guidance_weight": [0.0, 0.0, 2.0, 2.0],
+    }
+)  # fmt: skip
+
+
+def test_the_tables():
+    real = digit_reference.shipped()
+    rows = results.score_table(["context-unet", "unet-two-level"], {"unet-two-level": SETS[:2]}, real).set_index(
+        "digits"
+    )
+    assert list(rows["accuracy, %"]) == ["missing", "15.0 ± 7.1", f"{real.accuracy:.1f}"]
+    assert list(rows["parameters"]) == ["18,743,187", "5,885,123", "–"]
+    assert rows.loc["unet-two-level", "milliseconds an image"] == "10 ± 0"
+    rows = results.guidance_table(SETS)
+    assert list(rows["w"]) == ["0", "2"]
+    assert rows["diversity"].iloc[1] == "0.150 ± 0.071"
+    rows = results.sampler_table(SETS).set_index("steps")
+    assert rows.loc["5", "DDPM"] == "15.0 ± 7.1"
+    assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
+    assert list(rows["DDIM"]) == ["missing", "missing"]
+
+
+def test_the_study_and_the_lengths_of_training(finished):
+    runs = [
+        finished(curve=[{"accuracy": 1.0, "frechet": 9.0}, {"accuracy": value, "frechet": 2.0}])
+        for value in (50.0, 60.0)
+    ]
+    rows = results.study_table(runs).set_index("changed")
+    assert rows.loc["nothing", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
+    assert (rows.drop("nothing")["accuracy, %"] == "missing").all()
+    (row, _) = results.training_table(runs).to_dict("records")
+    assert (row["schedule"], row["images seen"], row["minutes"], row["commit"]) == (
+        "cosine, T = 50",
+        "12",
+        "2",
+        "0123456+",
+    )
+
+
+def test_means_for_the_text():
+    assert scoring.headline({"w 0.5": SETS[:2]})["w_0_5_accuracy"] == 15
