@@ -11,8 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hw2lib.models import count_parameters
+from hw2lib.models.context_unet import ContextUNet
 from hw2lib.models.dann import DANN
 from hw2lib.models.gan import GAN
+from hw2lib.models.unet import MapAttention, UNet
+
+Denoiser = UNet | ContextUNet
+Network = DANN | GAN | Denoiser
 
 # Title of each part of a network to the part and an example of what its forward takes.
 Parts = Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]
@@ -27,8 +32,8 @@ class Layer:
     parameters: int
 
 
-def parts(network: DANN | GAN) -> Parts:
-    """The parts of a network by title, each with an example batch of one."""
+def parts(network: Network) -> Parts:
+    """The parts of a network by title, each with an example batch of one. A denoiser is one part."""
     images = torch.zeros(1, network.inputs.channels, network.inputs.size, network.inputs.size)
     if isinstance(network, GAN):
         labels = (torch.zeros(1, dtype=torch.int64),) if network.classes else ()
@@ -36,6 +41,8 @@ def parts(network: DANN | GAN) -> Parts:
             "generator": (network.generator, (torch.zeros(1, network.latent), *labels)),
             "discriminator": (network.discriminator, (images,)),
         }
+    if isinstance(network, Denoiser):
+        return {"denoiser": (network, (images, torch.ones(1), torch.zeros(1, dtype=torch.int64)))}
     features = torch.zeros(1, *layers(network.features, (images,))[-1].shape)
     return {
         "feature extractor": (network.features, (images,)),
@@ -50,43 +57,71 @@ def layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Layer]:
     A layer is a module without children or with weights of its own besides theirs, such as self-attention.
     """
     found: list[Layer] = []
-    inside = None
+    inside: set[nn.Module] = set()  # a layer that has been found
     for entry in torchinfo.summary(module, input_data=inputs, verbose=0).summary_list:
-        if not entry.executed or (inside is not None and entry.depth > inside):
+        if not entry.executed or entry.module in inside:
             continue
-        inside = None
         if entry.is_leaf_layer or is_parametrized(entry.module) or _own_weights(entry.module):
             found.append(
                 Layer(entry.module, tuple(entry.output_size[1:]), 0 if entry.is_recursive else entry.num_params)
             )
-            inside = entry.depth
+            inside.update(*(child.modules() for child in entry.module.children()))
     return found
 
 
-def parameter_table(networks: Mapping[str, DANN | GAN]) -> pd.DataFrame:
-    """One row a network: the width of its noise, or its input and features, and the parameters of its parts."""
+def units(network: nn.Module) -> dict[str, nn.Module]:
+    """What a network calls its own by name, those in lists numbered from 1: ``stem``, ``down 1``, ``up 1``."""
+    found = {}
+    for name, child in network.named_children():
+        if isinstance(child, nn.ModuleList):
+            found |= {f"{name} {i}": unit for i, unit in enumerate(child, 1)}
+        else:
+            found[re.sub(r"(?<=[a-z])(?=\d)", " ", name).replace("_", " ")] = child
+    return found
+
+
+def parameter_table(networks: Mapping[str, Network]) -> pd.DataFrame:
+    """One row a network: what it reads, the parameters of its parts or in its attention, and those of the whole.
+
+    It reads noise of a width (`latent`) or images; for adaptation there is also the number of its features.
+    """
     rows = []
     for name, network in networks.items():
         row: dict[str, object] = {"network": name}
         its = parts(network)
+        total = count_parameters(network)
         if isinstance(network, GAN):
             row["latent"] = network.latent
         else:
-            row["input"] = _spelled_shape(its["feature extractor"][1][0].shape[1:])
+            images = next(iter(its.values()))[1][0]
+            row["input"] = _spelled_shape(images.shape[1:])
+        if isinstance(network, DANN):
             row["features"] = its["label predictor"][1][0].shape[1]
-        row.update({title: f"{count_parameters(part):,}" for title, (part, _) in its.items()})
-        rows.append({**row, "total": f"{count_parameters(network):,}"})
+        if isinstance(network, Denoiser):
+            attention = sum(count_parameters(part) for part in network.modules() if isinstance(part, MapAttention))
+            row["in attention"] = f"{attention:,}"
+            row["share, %"] = f"{100 * attention / total:.1f}"
+        else:
+            row |= {title: f"{count_parameters(part):,}" for title, (part, _) in its.items()}
+        rows.append({**row, "total": f"{total:,}"})
     return pd.DataFrame(rows)
 
 
-def layer_table(network: DANN | GAN | Parts) -> pd.DataFrame:
-    """The layers in the order in which data pass them, with output shapes (without the batch) and parameters."""
+def layer_table(network: Network | Parts) -> pd.DataFrame:
+    """The layers in the order in which data pass them, with output shapes (without the batch) and parameters.
+
+    A denoiser, which is one part of many layers, is told by its levels.
+    """
     rows = []
     for title, (module, inputs) in (parts(network) if isinstance(network, nn.Module) else network).items():
-        for i, layer in enumerate(layers(module, inputs)):
+        levels = units(module) if isinstance(module, Denoiser) else {title: module}
+        names = {layer: name for name, level in levels.items() for layer in level.modules()}
+        shown = ""
+        for layer in layers(module, inputs):
+            before, shown = shown, names[layer.module]
             rows.append(
                 {
-                    "part": "" if i else title,
+                    "part": shown if shown != before else "",
                     "layer": _spelled(layer.module),
                     "output": _spelled_shape(layer.shape),
                     "parameters": f"{layer.parameters:,}" if layer.parameters else "",
@@ -125,6 +160,8 @@ def _own_weights(module: nn.Module) -> list[str]:
 
 def _spelled(module: nn.Module) -> str:
     """A layer as torch prints it, without what is torch's default."""
+    if isinstance(module, nn.MultiheadAttention):
+        return f"MultiheadAttention({module.embed_dim}, heads={module.num_heads})"
     if not is_parametrized(module) and any(module.children()):
         names = [name for name, _ in module.named_children()] + _own_weights(module)
         return f"{kind(module)}({', '.join(names)})"
@@ -132,7 +169,7 @@ def _spelled(module: nn.Module) -> str:
     for default in (
         "stride=(1, 1)", "eps=1e-05", "momentum=0.1", "affine=True", "track_running_stats=True", "padding=0",
         "dilation=1", "ceil_mode=False", "elementwise_affine=True", "bias=True", "inplace=False", "end_dim=-1",
-        "start_dim=1",
+        "start_dim=1", "approximate='none'",
     ):  # fmt: skip
         text = text.replace(f", {default}", "").replace(f"({default})", "()")
     return re.sub(r"\((\d+), \1\)", r"\1", text)  # square

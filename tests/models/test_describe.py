@@ -7,8 +7,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from hw2lib.models import build, count_parameters
-from hw2lib.models.describe import layer_table, layers, parameter_table, parts, printed
+from hw2lib.models.describe import layer_table, layers, parameter_table, parts, printed, units
 
+DENOISERS = {
+    "unet-two-level": 5_885_123,
+    "unet-three-level": 15_664_515,
+    "unet-wide-bottleneck": 23_335_299,
+    "context-unet": 18_743_187,
+    "context-unet-128": 6_590_211,
+}
 GANS = ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan", "acgan"]
 
 
@@ -65,6 +72,44 @@ def test_the_table_of_two_gans():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", DENOISERS)
+def test_the_table_of_a_denoiser_holds_each_parameter_once(name):
+    table = layer_table(build(name))
+    assert sum(int(cell.replace(",", "")) for cell in table["parameters"] if cell) == DENOISERS[name]
+
+
+def test_the_table_of_a_denoiser_is_told_by_its_levels():
+    """The pooling is one layer that is called before each level down."""
+    table = layer_table(build("unet-two-level"))
+    assert [part for part in table["part"] if part] == [
+        "labels", "stem", "pool", "down 1", "pool", "down 2", "bottom", "enlarge 1", "up 1", "enlarge 2", "up 2",
+        "last",
+    ]  # fmt: skip
+    first = list(table["part"]).index("down 1")
+    assert rows(table)[first + 10 : first + 14] == [
+        ("", "SiLU()", "256", ""),
+        ("", "Linear(in_features=256, out_features=128)", "128", "32,896"),
+        ("", "LayerNorm((128,))", "196x128", "256"),
+        ("", "MultiheadAttention(128, heads=4)", "196x128", "66,048"),
+    ]
+
+
+def test_the_table_of_two_denoisers():
+    assert parameter_table({name: build(name) for name in ("unet-two-level", "context-unet")}).to_dict("records") == [
+        {"network": "unet-two-level", "input": "3x28x28", "in attention": "249,600", "share, %": "4.2",
+         "total": "5,885,123"},
+        {"network": "context-unet", "input": "3x28x28", "in attention": "0", "share, %": "0.0",
+         "total": "18,743,187"},
+    ]  # fmt: skip
+
+
+def test_parts_of_a_network_have_the_names_of_its_attributes():
+    assert list(units(build("context-unet-128"))) == [
+        "stem", "down 1", "down 2", "to vector", "time 1", "time 2", "label 1", "label 2", "from vector", "up 1",
+        "up 2", "last",
+    ]  # fmt: skip
+
+
 class Backwards(nn.Module):
     """Holds its layers in another order than it calls them, one of them twice and one never."""
 
@@ -88,7 +133,7 @@ def test_layers_come_as_they_are_called_and_weights_that_are_shared_count_once()
     assert rows(table)[0] == ("a part", "Linear(in_features=3, out_features=4, bias=False), spectral norm", "4", "12")
 
 
-@pytest.mark.parametrize("name", [*GANS, "dann-wide"])
+@pytest.mark.parametrize("name", [*GANS, "dann-wide", "unet-two-level", "context-unet-128"])
 def test_describing_leaves_the_network_as_it_was(name):
     network = build(name).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -114,6 +159,6 @@ def test_the_print_of_a_parametrised_layer_is_that_of_the_layer():
 
 
 def test_examples_fit_the_parts():
-    for name in (*GANS, "dann-grey"):
+    for name in (*GANS, "dann-grey", "unet-three-level", "context-unet-128"):
         for title, (module, inputs) in parts(build(name)).items():
             assert module.eval()(*inputs) is not None, (name, title)
