@@ -51,7 +51,7 @@ def stages(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Stage]:
     stage_of: list[int] = list(range(len(inputs)))  # of each input and layer
     for step, read in zip(steps, _connections(module, inputs, [step.module for step in steps]), strict=True):
         sources = sorted({stage_of[i] for i in read})
-        operations = _operations(step.module)
+        operations = operations_of(step.module)
         follows = read == {len(stage_of) - 1}  # the layer before, and nothing else
         if operations[0][1] in OPENING or not follows:
             found.append(Stage([], step.shape, sources))
@@ -62,7 +62,7 @@ def stages(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Stage]:
     return found
 
 
-class _Origins(TorchFunctionMode):
+class Origins(TorchFunctionMode):
     """Remembers for each tensor from which inputs and layers it comes, through whatever functions lie between."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class _Origins(TorchFunctionMode):
 
 def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: list[nn.Module]) -> list[set[int]]:
     """For each call of a layer what it reads: numbers of the inputs, and of layers counted on from there."""
-    origins = _Origins()
+    origins = Origins()
     read: list[set[int]] = []
 
     def before(layer, args, kwargs) -> None:
@@ -109,7 +109,8 @@ def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: list[nn.M
     return read
 
 
-def _operations(module: nn.Module) -> list[tuple[str, str]]:
+def operations_of(module: nn.Module) -> list[tuple[str, str]]:
+    """What a layer does, as short text and family, and then what its weights pass through."""
     name, family = kind(module), _family(module)
     if family == "self-attention":
         text = "self-attention"
@@ -118,7 +119,8 @@ def _operations(module: nn.Module) -> list[tuple[str, str]]:
         numbers += [module.output_padding] if any(module.output_padding) else []
         text = f"{name.removesuffix('2d').replace('Transpose', 'T')} {'/'.join(str(n[0]) for n in numbers)}"
     elif family == "pooling":
-        text = f"{name.removesuffix('2d')} {module.kernel_size}"
+        size = module.output_size if "Adaptive" in name else module.kernel_size
+        text = f"{name.removesuffix('2d')} {size}"
     elif isinstance(module, nn.LeakyReLU):
         text = f"LeakyReLU {module.negative_slope}"
     else:

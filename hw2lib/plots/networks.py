@@ -43,7 +43,7 @@ def network_drawing(parts: Parts) -> Figure:
     A box is what a stage gives, its colours tell the kinds of layers, and arrows who reads what.
 
     Args:
-        parts: as `hw2lib.models.describe.parts` gives them, or ``{"denoiser": (module, (x, t, label))}``.
+        parts: as `hw2lib.models.describe.parts` gives them; for denoisers see `hw2lib.plots.denoisers`.
     """
     rows = {title: _place(stages(module, inputs)) for title, (module, inputs) in parts.items()}
     pitch = min(PITCH, WIDTH / max(box.column + 1 for row in rows.values() for box in row))
