@@ -1,0 +1,48 @@
+"""How denoisers are trained, in words."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hw2lib.training.diffusion import Recipe, recipe_for
+
+
+def recipe_table(networks: Sequence[str], preset: str = "paper") -> pd.DataFrame:
+    """The training of denoisers, a column each: as reported, and in our recipe, which is shown once if it is the same.
+
+    Args:
+        networks: names, of `hw2lib.training.diffusion.NETWORKS`.
+        preset: whose lengths are shown.
+
+    Raises:
+        UserError: an unknown network or preset.
+    """
+    columns = {name: _spelled(recipe_for(name, "as-reported", 0, preset)) for name in networks}
+    ours = {name: _spelled(recipe_for(name, "ours", 0, preset)) for name in networks}
+    if len(set(map(str, ours.values()))) == 1:
+        columns["any network"] = ours[networks[0]]
+    else:
+        columns |= {f"{name}, ours": column for name, column in ours.items()}
+    return pd.DataFrame(columns).rename_axis("setting").reset_index()
+
+
+def _spelled(recipe: Recipe) -> dict[str, str]:
+    """Settings in words, in the order in which a reader asks for them."""
+    return {
+        "recipe": recipe.recipe,
+        "image size": f"{recipe.size}x{recipe.size}",
+        "schedule": recipe.schedule,
+        "steps of noise T": f"{recipe.diffusion_steps:,}",
+        "alpha-bar at T": _power(float(recipe.schedule_table().alpha_bar[-1]), 1),
+        "loss": {"mse": "squared error", "smooth-l1": "smooth L1"}[recipe.loss],
+        "label dropout": f"{recipe.label_dropout:.0%}" if recipe.label_dropout else "none",
+        "optimiser": {"adam": "Adam", "adamw": "AdamW"}[recipe.optimiser],
+        "learning rate": f"{_power(recipe.learning_rate)}, {recipe.rates}",
+        "batch": f"{recipe.batch}",
+        "steps of training": f"{recipe.steps:,}",
+        "EMA": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
+    }
+
+
+def _power(number: float, digits: int = 0) -> str:
+    return f"{number:.{digits}e}".replace("e-0", "e-")

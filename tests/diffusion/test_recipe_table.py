@@ -1,0 +1,45 @@
+"""The table of trainings: what each recipe says, in words."""
+
+import pytest
+
+from hw2lib.diffusion import recipe_table as tables
+from hw2lib.diffusion.recipe_table import recipe_table
+from hw2lib.errors import UserError
+from hw2lib.training.diffusion import recipe_for
+
+
+def test_as_reported_and_ours():
+    table = recipe_table(["unet-three-level", "unet-wide-bottleneck"]).set_index("setting")
+    assert table["unet-three-level"].to_dict() == {
+        "recipe": "as-reported",
+        "image size": "32x32",
+        "schedule": "linear",
+        "steps of noise T": "400",
+        "alpha-bar at T": "1.7e-2",
+        "loss": "smooth L1",
+        "label dropout": "none",
+        "optimiser": "Adam",
+        "learning rate": "1e-4, constant",
+        "batch": "16",
+        "steps of training": "2,000",
+        "EMA": "none",
+    }
+    assert table.loc["learning rate"].tolist() == ["1e-4, constant", "3e-3, one-cycle", "5e-4, one-cycle"]
+    assert table["any network"][["recipe", "label dropout", "EMA"]].tolist() == ["ours", "10%", "0.999"]
+
+
+def test_ours_is_shown_for_each_network_where_it_differs(monkeypatch):
+    def changed(network, recipe, seed, preset):
+        return recipe_for(network, recipe, seed, preset, {"batch": 64} if network == "context-unet" else None)
+
+    monkeypatch.setattr(results, "recipe_for", changed)
+    table = recipe_table(["unet-two-level", "context-unet"]).set_index("setting")
+    assert list(table.columns) == ["unet-two-level", "context-unet", "unet-two-level, ours", "context-unet, ours"]
+    assert table.loc["batch"].tolist() == ["32", "64", "128", "64"]
+
+
+def test_another_preset_and_an_unknown_network():
+    table = recipe_table(["context-unet"], "quick").set_index("setting")
+    assert table.loc["steps of training"].tolist() == ["200", "200"]
+    with pytest.raises(UserError, match="unet-nine-level"):
+        recipe_table(["unet-nine-level"])
