@@ -32,7 +32,7 @@ def test_ours_is_shown_for_each_network_where_it_differs(monkeypatch):
     def changed(network, recipe, seed, preset):
         return recipe_for(network, recipe, seed, preset, {"batch": 64} if network == "context-unet" else None)
 
-    monkeypatch.setattr(results, "recipe_for", changed)
+    monkeypatch.setattr(tables, "recipe_for", changed)
     table = recipe_table(["unet-two-level", "context-unet"]).set_index("setting")
     assert list(table.columns) == ["unet-two-level", "context-unet", "unet-two-level, ours", "context-unet, ours"]
     assert table.loc["batch"].tolist() == ["32", "64", "128", "64"]

@@ -1,4 +1,4 @@
-"""Notebook 30."""
+"""Notebooks 30 to 34."""
 
 
 def numbers(text: str) -> int:
@@ -21,3 +21,42 @@ def test_architectures(run):
     recipes = record["tables"]["recipes"]
     assert recipes["columns"] == ["setting", *(row[0] for row in rows), "any network"]
     assert ["steps of training", "2,000", "2,000", "2,000", "2,000", "8,000"] in recipes["rows"], "not those of smoke"
+
+
+def test_samples(run):
+    record = run("31", "31_diffusion_samples", "-p", "steps=4")
+    (figure,) = record["figures"]
+    assert figure["file"] == "digits-unet-two-level.png"
+    assert "4 steps of DPM-Solver++, w = 0.5" in figure["caption"]
+    assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
+
+
+def test_reverse_process(run):
+    (figure,) = run("32", "32_diffusion_reverse")["figures"]
+    assert "unet-two-level, recipe ours, 2 steps of 4" in figure["caption"]
+
+
+def test_guidance(run):
+    settings = ("-p", "steps=2", "-p", "count=40", "-p", "measured=0,2", "-p", "seeds=0,1")
+    record = run("33", "33_diffusion_guidance", *settings)
+    assert [figure["file"] for figure in record["figures"]] == ["weights.png", "trade-off.png"]
+    assert [row[0] for row in record["tables"]["guidance"]["rows"]] == ["0", "2"]
+    assert {"w_0_accuracy", "w_2_diversity"} <= set(record["values"])
+
+
+def test_scores(run):
+    settings = ("-p", "steps=2", "-p", "count=40", "-p", "compared=20", "-p", "grid=1,2", "-p", "seeds=0")
+    record = run("34", "34_diffusion_scores", *settings)
+    rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
+    assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
+    assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2"]
+    assert all("missing" not in row for row in record["tables"]["study"]["rows"])
+    assert record["values"]["unet_two_level_accuracy"] == float(rows["unet-two-level"][0])
+
+
+def test_runs_that_are_not_finished_are_missing(run):
+    for notebook in ("31_diffusion_samples", "32_diffusion_reverse", "33_diffusion_guidance"):
+        assert run(notebook[:2], notebook, "-p", "recipe=as-reported", "-p", "train=false")["figures"] == []
+    record = run("34", "34_diffusion_scores", "-p", "recipe=as-reported", "-p", "train=false", "-p", "studied=7")
+    assert record["tables"]["denoisers"]["rows"][0][2:] == ["missing"] * 4
+    assert {row[1] for row in record["tables"]["study"]["rows"]} == {"missing"}
