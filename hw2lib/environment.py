@@ -1,5 +1,6 @@
 """By which code, with which versions and on which machine a result was made."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -10,8 +11,12 @@ from pathlib import Path
 from hw2lib import paths
 
 
+@functools.cache
 def code_version() -> dict:
-    """The commit, and whether the code differs from it; both None outside a git repository."""
+    """The commit, and whether the code differs from it; both None outside a git repository.
+
+    As it was when a process first asks: what it has imported does not change when a file does.
+    """
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", "hw2lib", "notebooks")
     return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
@@ -25,6 +30,12 @@ def versions() -> dict[str, str]:
 def hardware() -> dict:
     """The processor, the cores this process may use, and the GPUs that it has used so far."""
     return {"cpu": _cpu_model(), "cores": cores(), "gpu": _gpus_used()}
+
+
+def machine() -> str:
+    """The GPU that this process has used, else the processor, for a caption that states a time."""
+    found = hardware()
+    return found["gpu"] or f"{found['cpu']}, {found['cores']} cores"
 
 
 def cores() -> int:

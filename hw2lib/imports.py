@@ -11,7 +11,7 @@ from hw2lib import paths
 def modules(code: str) -> list[Path]:
     """The files of hw2lib that ``code`` imports, and those that they import in turn; imports inside functions count."""
     found: set[Path] = set()
-    waiting = set(_imports(_without_magics(code), package=""))
+    waiting = set(imported(code))
     while waiting:
         file = waiting.pop()
         if file not in found:
@@ -19,6 +19,11 @@ def modules(code: str) -> list[Path]:
             package = ".".join(file.parent.relative_to(paths.ROOT).parts)
             waiting |= _imports(file.read_text(encoding="utf-8"), package)
     return sorted(found)
+
+
+def imported(code: str) -> list[Path]:
+    """The files of hw2lib that ``code`` imports itself, with the packages around them."""
+    return sorted(_imports(_without_magics(code), package=""))
 
 
 @functools.cache

@@ -10,6 +10,13 @@ from hw2lib.data.image_set import TITLES
 from hw2lib.training.cards import commit, hardware, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
+# What a preset trains if it is not told otherwise.
+DANN_NETWORKS = {
+    "smoke": ["dann-compact"],
+    "quick": ["dann-compact"],
+    "paper": ["dann-compact", "dann-deep", "dann-wide"],
+}
+
 METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}
 
 COLUMNS = (

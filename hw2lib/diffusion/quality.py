@@ -13,6 +13,6 @@ SETTINGS = SamplerSettings(
 
 def of(network: nn.Module, schedule: Schedule, size: int, count: int) -> dict[str, float]:
     """Scores of the first digits of seed 0 by the classifier that ships, beside real test digits."""
-    drawn, labels = sample(network, schedule, SETTINGS, seed=0, count=count, size=size)
+    drawn, labels = sample(network, schedule, SETTINGS, seed=0, count=count, size=size, mixed=True)
     scores = digit_scores(drawn, labels, grader())
     return {name: round(scores[name], 4) for name in ("accuracy", "frechet") if name in scores}

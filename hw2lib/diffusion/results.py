@@ -22,6 +22,8 @@ DENOISERS = {
     "paper": ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
 }
 
+COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
+
 MILLISECONDS = "milliseconds an image"
 
 # Network and recipe of each short training in which one thing is changed, and its title.
@@ -51,15 +53,19 @@ def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
     return Denoiser(network.eval().to(device), recipe.schedule_table(), recipe.size)
 
 
-def way_to(denoiser: Denoiser, settings: SamplerSettings, seed: int, digit: int, frames: int = 6) -> dict[int, Tensor]:
-    """States of the first image of a digit on its way from noise, about evenly spaced in t: step to (3, 28, 28)."""
+def states_of(
+    denoiser: Denoiser, settings: SamplerSettings, seed: int, digit: int, frames: int = 6
+) -> dict[int, Tensor]:
+    """The first image of a digit on its way from noise: step t to (3, 28, 28), at `frames` steps evenly from T to 0.
+
+    The states shown are those nearest to these steps that the sampler visits.
+    """
     network, schedule, size = denoiser
     labels = torch.tensor([digit])
     states = draw_images(network, schedule, settings, seed, [0], labels, size, return_intermediates=True)
-    steps = settings.grid_of(schedule)
-    wanted = [schedule.steps * (frames - 1 - i) / (frames - 1) for i in range(frames)]
-    nearest = [min(range(len(steps)), key=lambda i: abs(steps[i] - t)) for t in wanted]
-    return {steps[i]: scaled(states[i], 28)[0].cpu() for i in nearest}
+    visited = torch.tensor(settings.grid_of(schedule))
+    wanted = [round(schedule.steps * (frames - 1 - i) / (frames - 1)) for i in range(frames)]
+    return {t: scaled(states[(visited - t).abs().argmin()], 28)[0].cpu() for t in wanted}
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
@@ -119,12 +125,12 @@ def sampler_table(frame: pd.DataFrame) -> pd.DataFrame:
         row = {"steps": str(steps)}
         for sampler, title in SAMPLERS.items():
             row[title] = spread(list(sets.loc[sets["sampler"] == sampler, "accuracy"]))
-        rows.append(row | {MILLISECONDS: spread(list(1000 * sets["seconds"]), 0)})
+        rows.append(row | {MILLISECONDS: spread(list(1000 * sets["seconds"]))})
     return pd.DataFrame(rows)
 
 
-def study_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """The last step of each short training of `STUDIES`, mean and spread over the seeds of training."""
+def study_table(folders: Sequence[RunFolder], seeds: int) -> pd.DataFrame:
+    """The last step of each short training of `STUDIES`, mean and spread over that many seeds of training."""
     rows = []
     for (network, recipe), title in STUDIES.items():
         last = [
@@ -135,8 +141,8 @@ def study_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
         rows.append(
             {
                 "changed": title,
-                "accuracy, %": spread([scores["accuracy"] for scores in last]),
-                "Fréchet distance": spread([scores["frechet"] for scores in last], 2),
+                "accuracy, %": spread([scores["accuracy"] for scores in last], expected=seeds),
+                "Fréchet distance": spread([scores["frechet"] for scores in last], 2, seeds),
             }
         )
     return pd.DataFrame(rows)
@@ -148,5 +154,5 @@ def _scores(frame: pd.DataFrame) -> dict[str, str]:
         "accuracy, %": spread(sets["accuracy"]),
         "Fréchet distance": spread(sets["frechet"], 2),
         "diversity": spread(sets["diversity"], 3),
-        MILLISECONDS: spread([1000 * seconds for seconds in sets["seconds"]], 0),
+        MILLISECONDS: spread([1000 * seconds for seconds in sets["seconds"]]),
     }

@@ -77,6 +77,7 @@ def draw_images(
     numbers: Sequence[int],
     labels: Tensor,
     size: int,
+    mixed: bool = False,
     **options,
 ) -> Tensor | list[Tensor]:
     """The numbered images of a seed, (N, 3, size, size) float32 in about [-1, 1].
@@ -92,6 +93,8 @@ def draw_images(
         numbers: which image of the set each one is.
         labels: (N,) integers 0 to 9, -1 for none.
         size: height and width that it was trained at.
+        mixed: in mixed bfloat16 where the hardware has it. It is several times as fast, but what is rounded in it
+            differs from batch to batch, and with it, a little or where the sampler amplifies it more, an image.
         options: `return_intermediates` for the states from noise to image, `progress`; see `hw2lib.diffusion.samplers`.
 
     Raises:
@@ -103,7 +106,8 @@ def draw_images(
         raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
     device = next(network.parameters()).device
     network.eval()
-    model = guided(_fast(network, device), settings.guidance_weight, together=device.type == "cuda")
+    model = _in_bfloat16(network, device) if mixed else network
+    model = guided(model, settings.guidance_weight, together=device.type == "cuda")
     steps = settings.grid_of(schedule)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size).to(device, memory_format=torch.channels_last)
@@ -116,8 +120,8 @@ def draw_images(
     return dpm_solver(*common, **options)
 
 
-def _fast(network: nn.Module, device: torch.device) -> Model:
-    """The network in mixed bfloat16 where it pays, as in training; samplers compute in float32."""
+def _in_bfloat16(network: nn.Module, device: torch.device) -> Model:
+    """The network in mixed bfloat16 where that is fast, as in training; samplers compute in float32."""
     if not bf16_is_fast(device):
         return network
 
@@ -136,16 +140,18 @@ def sample(
     count: int,
     size: int = 28,
     shown: int = 28,
+    mixed: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The first `count` digits of a seed, uint8 (count, 3, shown, shown), and their labels, which take turns, 0 to 9.
 
-    Each noise serves all ten digits. Images are drawn at `size` and scaled to `shown`.
+    Each noise serves all ten digits. Images are drawn at `size` and scaled to `shown`. For `mixed` see `draw_images`.
     """
     labels = torch.arange(count) % DIGITS
     parts = []
     for first in range(0, count, BATCH):
         numbers = [i // DIGITS for i in range(first, min(first + BATCH, count))]
-        batch = draw_images(network, schedule, settings, seed, numbers, labels[first : first + BATCH], size)
+        wanted = labels[first : first + BATCH]
+        batch = draw_images(network, schedule, settings, seed, numbers, wanted, size, mixed)
         parts.append(scaled(batch, shown).cpu())
     return to_uint8(torch.cat(parts)), labels
 

@@ -60,6 +60,7 @@ def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
                 "recipe": settings["recipe"],
                 "seed": settings["seed"],
                 "loss": settings["loss"] + (" + penalty" if settings["gradient_penalty"] else ""),
+                "augmentation": ", ".join(settings["augment"]) or "none",
                 "steps": settings["steps"],
                 "batch": settings["batch"],
                 "images seen": images_seen(settings),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -14,7 +15,7 @@ from hw2lib.diffusion.sampling import SAMPLERS
 from hw2lib.plots.grids import image_grid
 from hw2lib.plots.style import PALETTE, WIDTH
 
-MARKERS = ("o", "s", "^", "D")
+MARKERS = ("o", "s", "^")
 
 
 def digit_grid(images: Tensor) -> Figure:
@@ -30,7 +31,7 @@ def reverse_process(ways: Mapping[str, Mapping[int, Tensor]]) -> Figure:
         ways: title of a sampler to the state (C, H, W) in about [-1, 1] at each step t, the same steps in each.
     """
     steps = list(next(iter(ways.values())))
-    rows = [to_uint8(Tensor([states[t].tolist() for t in steps])).numpy() for states in ways.values()]
+    rows = [to_uint8(torch.stack([states[t] for t in steps])).numpy() for states in ways.values()]
     return image_grid(rows, list(ways), [f"t = {t:,}" for t in steps])
 
 
@@ -68,7 +69,7 @@ def accuracy_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Fig
             axes.axhline(real_accuracy, ls="--", lw=0.9, color="black")
         axes.set(xscale="log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    panels[0].set(xlabel="calls of the network", ylabel="accuracy, %")
+    panels[0].set(xlabel="steps", ylabel="accuracy, %")
     panels[1].set(xlabel="milliseconds an image")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(SAMPLERS))
     return figure

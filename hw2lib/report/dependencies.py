@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hw2lib import paths
 from hw2lib.errors import UserError
-from hw2lib.imports import modules
+from hw2lib.imports import imported, modules
 from hw2lib.report import parameters, record
 
 DATA = "data: "
@@ -25,9 +25,9 @@ DOMAINS = ("domains", "source", "target", "pairs")
 def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
     """Everything that the results of a notebook depend on.
 
-    That is its cells, its parameters, the modules of hw2lib that it imports directly or not, and the recipes, domains
-    of images and networks with finished runs that cells or parameters name. And the records of the notebooks that it
-    declares in its metadata (``{"hw2lib": {"after": ["51_dann_accuracy"]}}``).
+    That is its cells, its parameters, the modules of hw2lib that it imports directly or not, the domains of images that
+    cells or parameters name, the recipes and networks with finished runs that they or modules name, and the records of
+    the notebooks that it declares in its metadata (``{"hw2lib": {"after": ["51_dann_accuracy"]}}``).
 
     Args:
         notebook: its name without suffix.
@@ -61,7 +61,7 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         _name(file): _sha256(json.dumps([[cell["cell_type"], cell["source"]] for cell in cells]).encode()),
         "parameters": _sha256(settings.encode()),
         **{_name(path): _sha256(path.read_bytes()) for path in files},
-        **_shipped_runs(preset, text, library),
+        **_shipped_runs(preset, text, code, library),
         **_fingerprints(preset, values.get("data_dir", ""), _domains(text, values)),
     }
 
@@ -101,13 +101,18 @@ def _names(text: str, word: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
 
 
-def _shipped_runs(preset: str, text: str, library: list[Path]) -> dict[str, str]:
-    """Finished runs that ship with the repository, for a notebook that can read them."""
+def _shipped_runs(preset: str, text: str, code: str, library: list[Path]) -> dict[str, str]:
+    """Finished runs that ship with the repository, for a notebook that can read them.
+
+    They are those of the networks that it names, or that a module which it imports itself names in quotes: there stands
+    what a preset shows if a notebook is not told otherwise.
+    """
     if preset == "smoke" or paths.ROOT / "hw2lib" / "training" / "runs.py" not in library:
         return {}
+    quoted = "\n".join(file.read_text(encoding="utf-8") for file in imported(code))
     found = {}
     for folder in sorted(paths.TRAINED.iterdir()) if paths.TRAINED.is_dir() else []:
-        if _names(text, folder.name):
+        if _names(text, folder.name) or f'"{folder.name}"' in quoted:
             cards = {_name(card): _sha256(card.read_bytes()) for card in folder.rglob("card.json")}
             found[_name(folder)] = _sha256(json.dumps(cards, sort_keys=True).encode())
     return found

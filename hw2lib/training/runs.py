@@ -31,12 +31,6 @@ from hw2lib.training.shipped import find
 
 FAMILIES = (dann, gan, diffusion, classifier)  # each has NETWORKS, Recipe and train
 
-# What a preset trains of the DANN if it is not told otherwise.
-DANN_NETWORKS = {
-    "smoke": ["dann-compact"],
-    "quick": ["dann-compact"],
-    "paper": ["dann-compact", "dann-deep", "dann-wide"],
-}
 SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
 PAIRS = ("mnistm-svhn", "mnistm-usps")
 

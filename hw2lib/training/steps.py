@@ -70,6 +70,7 @@ class Steps:
         self, recipe, folder: RunFolder, parts: dict[str, Stateful], on_step: Callable[[int], None] | None
     ) -> None:
         self._recipe, self._folder, self._parts, self._on_step = recipe, folder, parts, on_step
+        environment.code_version()  # that with which the run begins, or goes on
         state = folder.load_state() or {"step": 0, "seconds": 0.0}
         if state["step"]:
             for name, part in parts.items():

@@ -24,8 +24,7 @@ def network():
 
 
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_an_image_does_not_depend_on_the_others(network, name, monkeypatch):
-    monkeypatch.setattr(sampling, "bf16_is_fast", lambda device: False)
+def test_an_image_does_not_depend_on_the_others(network, name):
     whole = draw_images(network, SCHEDULE, SETTINGS[name], 7, range(4), torch.tensor([1, 1, 2, -1]), 28)
     alone = draw_images(network, SCHEDULE, SETTINGS[name], 7, [2], torch.tensor([2]), 28)
     assert torch.allclose(whole[2:3], alone, atol=1e-3)
@@ -34,14 +33,16 @@ def test_an_image_does_not_depend_on_the_others(network, name, monkeypatch):
     assert (alone - other).abs().max() > 0.1
 
 
-def test_where_bfloat16_is_fast_images_hardly_differ(network, monkeypatch):
-    drawn = []
-    for fast in (True, False):
-        monkeypatch.setattr(sampling, "bf16_is_fast", lambda device, fast=fast: fast)
-        drawn.append(draw_images(network, SCHEDULE, SETTINGS["dpm-solver"], 7, [0, 1], torch.tensor([1, 2]), 28))
-    assert all(images.dtype == torch.float32 for images in drawn)
-    difference = (drawn[0] - drawn[1]).abs().mean()
-    assert 0 < difference < 0.03, "a rounding, and not none: bfloat16 was used"
+@pytest.mark.parametrize("fast", [True, False])
+def test_mixed_precision_is_used_where_it_is_asked_for_and_fast(network, monkeypatch, fast):
+    monkeypatch.setattr(sampling, "bf16_is_fast", lambda device: fast)
+    exact, mixed = (
+        draw_images(network, SCHEDULE, SETTINGS["dpm-solver"], 7, [0, 1], torch.tensor([1, 2]), 28, mixed)
+        for mixed in (False, True)
+    )
+    assert mixed.dtype == torch.float32
+    difference = (exact - mixed).abs().mean()
+    assert 0 < difference < 0.03 if fast else difference == 0
 
 
 def test_digits_take_turns_and_share_their_noise(network, monkeypatch):

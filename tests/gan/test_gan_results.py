@@ -20,7 +20,7 @@ def card(seed=0, **settings):
              (100, 200, 300, 400)]  # fmt: skip
     return {
         "settings": {"network": "dcgan", "recipe": "study", "seed": seed, "loss": "bce", "gradient_penalty": 0.0,
-                     "steps": 400, "batch": 64, "critic_steps": 2} | settings,
+                     "augment": [], "steps": 400, "batch": 64, "critic_steps": 2} | settings,
         "losses": losses, "curve": curve, "seconds": 120.0, "commit": "0123456789", "dirty": False,
         "hardware": {"gpu": None, "cpu": "a processor"}, "precision": "bf16", "images": "real images: Faces",
     }  # fmt: skip
@@ -42,6 +42,7 @@ def test_the_training_table(finished):
     (row,) = results.training_table([finished()]).to_dict("records")
     assert row["images seen"] == "51,200", "each of two critic steps sees a batch"
     assert (row["minutes"], row["commit"], row["loss"]) == ("2", "0123456", "bce")
+    assert row["augmentation"] == "none"
 
 
 def test_scores_stand_beside_those_of_real_faces_and_of_noise(finished):

@@ -32,7 +32,7 @@ def test_samples(run):
 
 
 def test_reverse_process(run):
-    (figure,) = run("32", "32_diffusion_reverse")["figures"]
+    (figure,) = run("32", "32_diffusion_reverse", "-p", "ancestral=20")["figures"]
     assert "unet-two-level, recipe ours, 2 steps of 4" in figure["caption"]
 
 
@@ -45,12 +45,27 @@ def test_guidance(run):
 
 
 def test_scores(run):
-    settings = ("-p", "steps=2", "-p", "count=40", "-p", "compared=20", "-p", "grid=1,2", "-p", "seeds=0")
+    settings = (
+        "-p",
+        "steps=2",
+        "-p",
+        "count=40",
+        "-p",
+        "compared=20",
+        "-p",
+        "grid=1,2",
+        "-p",
+        "seeds=0",
+        "-p",
+        "studied=0",
+    )
     record = run("34", "34_diffusion_scores", *settings)
     rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
     assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
     assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2"]
     assert all("missing" not in row for row in record["tables"]["study"]["rows"])
+    schedules = {row[1]: row[3] for row in record["tables"]["training"]["rows"]}
+    assert schedules["study-100"] == "cosine, T = 100"
     assert record["values"]["unet_two_level_accuracy"] == float(rows["unet-two-level"][0])
 
 

@@ -152,6 +152,21 @@ def test_finished_runs_that_ship_count_for_who_reads_them(library, home, write_n
     assert "data/trained/dann-wide" not in found()
 
 
+def test_runs_count_that_a_module_of_the_notebook_shows_by_default(library, home, write_notebook, monkeypatch):
+    monkeypatch.setattr(paths, "TRAINED", home / "data/trained")
+    (library / "training/runs.py").write_text("from hw2lib.models import gan")
+    (library / "models/gan.py").write_text('ALL = ["acgan", "dcgan"]')
+    (library / "models/dann.py").write_text('SHOWN = {"quick": ["dcgan"]}')
+    for name in ("acgan", "dcgan"):
+        card = home / f"data/trained/{name}/card.json"
+        card.parent.mkdir(parents=True)
+        card.write_text("1")
+    write_notebook("10_some", "from hw2lib.models import dann\nfrom hw2lib.training import runs", "preset = 'paper'")
+    found = dependencies.inputs("10_some", "paper", {"preset": "paper"})
+    assert "data/trained/dcgan" in found
+    assert "data/trained/acgan" not in found, "named by a module further off"
+
+
 def test_results_of_another_notebook_count_where_they_are_declared(library, write_notebook):
     write_notebook("10_some")
     write_notebook("20_after", after=["10_some"])
