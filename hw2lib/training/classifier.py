@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,15 +16,17 @@ from hw2lib.models import build
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.recipe import BaseRecipe, of_network
+from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
 NETWORKS = ("digit-classifier",)
 
 
-class Recipe(BaseRecipe):
+class Recipe(NetworkRecipe):
     """One run on one domain."""
+
+    task = "classifier"
 
     network: Literal[NETWORKS]
     domain: Literal[DIGIT_DOMAINS]
@@ -42,7 +43,7 @@ class Recipe(BaseRecipe):
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
-recipe_for = partial(of_network, Recipe, "classifier", NETWORKS)
+recipe_for = Recipe.of
 
 
 @to_the_end

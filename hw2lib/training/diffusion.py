@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from hw2lib.models import build
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.recipe import BaseRecipe, of_network
+from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
@@ -36,8 +35,10 @@ WARMUP = 0.3  # of a one-cycle training
 LOSSES = {"mse": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
 
 
-class Recipe(BaseRecipe):
+class Recipe(NetworkRecipe):
     """One run on one domain."""
+
+    task = "diffusion"
 
     network: Literal[NETWORKS]
     domain: Literal[DIGIT_DOMAINS]
@@ -82,7 +83,7 @@ class Recipe(BaseRecipe):
         return SCHEDULES[self.schedule](self.diffusion_steps)
 
 
-recipe_for = partial(of_network, Recipe, "diffusion", NETWORKS)
+recipe_for = Recipe.of
 
 
 def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -23,7 +22,7 @@ from hw2lib.models.gan import GAN
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.recipe import BaseRecipe, of_network
+from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder, load_weights, save_weights
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
@@ -34,8 +33,10 @@ STRIP = 10  # images of fixed noise that are drawn at each mark
 LOGGED = ("discriminator", "generator", "real", "fake")  # both losses, and what the discriminator says on average
 
 
-class Recipe(BaseRecipe):
+class Recipe(NetworkRecipe):
     """One run. A step is an update of the generator, and of the discriminator `critic_steps` before it."""
+
+    task = "gan"
 
     network: Literal[NETWORKS]
     domain: Literal["face", "mnistm"]
@@ -87,7 +88,7 @@ class Recipe(BaseRecipe):
         return (self.domain,)
 
 
-recipe_for = partial(of_network, Recipe, "gan", NETWORKS)
+recipe_for = Recipe.of
 
 
 @to_the_end

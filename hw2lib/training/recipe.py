@@ -1,7 +1,7 @@
 """What the recipes of all families have in common."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,18 +35,16 @@ class BaseRecipe(BaseModel, ABC):
         """The domains of images that the run reads."""
 
 
-def of_network(
-    model: type[BaseRecipe],
-    task: str,
-    networks: tuple[str, ...],
-    network: str,
-    recipe: str,
-    seed: int,
-    preset: str,
-    override: dict[str, Any] | None = None,
-) -> BaseRecipe:
-    """`resolve` for a task in which a run is chosen by its network alone."""
-    return resolve(model, task, recipe, preset, override, {"network": networks}, network=network, seed=seed)
+class NetworkRecipe(BaseRecipe):
+    """A recipe that is chosen by its network alone."""
+
+    task: ClassVar[str]  # the file of recipes
+
+    @classmethod
+    def of(cls, network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Self:
+        """The checked recipe of one run; `override` replaces single keys of the file."""
+        names = {"network": get_args(cls.model_fields["network"].annotation)}
+        return resolve(cls, cls.task, recipe, preset, override, names, network=network, seed=seed)
 
 
 def resolve(

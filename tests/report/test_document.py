@@ -145,3 +145,7 @@ def test_a_passage_that_is_never_closed_is_refused(results, text):
 def test_there_has_to_be_a_report(home):
     with pytest.raises(UserError, match="there is no"):
         document.write("smoke")
+
+
+def test_the_report_of_the_repository_says_what_its_records_say():
+    assert document.difference() == ""

@@ -1,0 +1,32 @@
+"""What lies in data/trained: runs of the recipes as they stand, one of each."""
+
+import pytest
+
+from hw2lib import paths
+from hw2lib.training import runs
+from hw2lib.training.run_folder import read_json
+
+CARDS = sorted(paths.TRAINED.rglob("card.json"))
+
+
+def test_there_are_runs():
+    assert len(CARDS) > 50
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.relative_to(paths.TRAINED).as_posix())
+def test_a_run_is_of_the_recipe_as_it_stands(card):
+    settings = read_json(card)["settings"]
+    pairs = [f"{settings['source']}-{settings['target']}"] if "source" in settings else []
+    methods = [settings["method"]] if "method" in settings else []
+    (recipe,) = runs.recipes_for(
+        [settings["network"]], [settings["recipe"]], [settings["seed"]], "paper", pairs, methods
+    )
+    assert {key: value for key, value in settings.items() if key != "data"} == recipe.model_dump(
+        mode="json", exclude_defaults=True
+    )
+    assert recipe.title == card.parent.relative_to(paths.TRAINED).as_posix().rpartition("-")[0]
+
+
+def test_no_two_are_of_one_title():
+    titles = [card.parent.as_posix().rpartition("-")[0] for card in CARDS]
+    assert len(set(titles)) == len(titles)
