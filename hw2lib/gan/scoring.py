@@ -150,3 +150,14 @@ def at_the_same_step(cards: Sequence[dict]) -> Scores:
         scores = {name: value for name, value in curve[max(common)].items() if name != "step"}
         found |= {value_name(network, name, "then"): value for name, value in scores.items()}
     return found
+
+
+def study_headline(frame: pd.DataFrame) -> Scores:
+    """Means over the seeds of each variant of a study (`hw2lib.gan.results.study_frame`) at its last step.
+
+    Returns:
+        Behind the names of network and recipe, such as ``gan_plain_study_colour_contrast``; nothing without runs.
+    """
+    names = ["sliced_wasserstein", "face_rate", "brightness", "contrast", "roughness"]
+    variants = frame.groupby(["network", "recipe"])[names].mean() if len(frame) else frame
+    return {value_name(*key, name): float(row[name]) for key, row in variants.iterrows() for name in names}

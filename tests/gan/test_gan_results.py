@@ -16,7 +16,8 @@ REAL = shipped("face")
 def card(seed=0, **settings):
     """Four evaluations; the generator's loss falls as the images get better."""
     losses = [[10 * i, 1.0 + 0.5 * (i % 2), 50.0 - i, 0.7, 0.3] for i in range(1, 41)]
-    curve = [{"step": step, "sliced_wasserstein": 500 - step, "face_rate": 90.0, "brightness": 0.4} for step in
+    curve = [{"step": step, "sliced_wasserstein": 500 - step, "face_rate": 90.0, "brightness": 0.4,
+              "contrast": 0.2} for step in
              (100, 200, 300, 400)]  # fmt: skip
     return {
         "settings": {"network": "dcgan", "recipe": "study", "seed": seed, "loss": "bce", "gradient_penalty": 0.0,
@@ -86,6 +87,10 @@ def test_the_study(finished):
     assert list(table["seeds"]) == ["0, 1", "missing", "0"]
     assert table.loc["B", "sliced Wasserstein x 1000"] == "100.0 ± 0.0"
     assert table.loc["A", "sliced Wasserstein x 1000"] == "100.0"
+    found = scoring.study_headline(frame)
+    assert found["dcgan_study_contrast"] == pytest.approx(0.2)
+    assert found["gan_plain_study_sliced_wasserstein"] == 100
+    assert scoring.study_headline(results.study_frame([])) == {}
 
 
 def test_trainings_of_unequal_length_are_compared_where_both_were_evaluated():
