@@ -161,7 +161,9 @@ def test_runs_count_that_a_module_of_the_notebook_shows_by_default(library, home
         card = home / f"data/trained/{name}/card.json"
         card.parent.mkdir(parents=True)
         card.write_text("1")
-    write_notebook("10_some", "from hw2lib.models import dann\nfrom hw2lib.training import runs", "preset = 'paper'")
+    write_notebook(
+        "10_some", "from hw2lib.models import dann\nfrom hw2lib.training import runs", parameters="preset = 'paper'"
+    )
     found = dependencies.inputs("10_some", "paper", {"preset": "paper"})
     assert "data/trained/dcgan" in found
     assert "data/trained/acgan" not in found, "named by a module further off"
