@@ -112,7 +112,7 @@ def test_the_study_and_the_lengths_of_training(finished):
     assert (rows.drop("nothing")["accuracy, %"] == "missing").all()
     (row, _) = results.training_table(runs).to_dict("records")
     assert (row["schedule"], row["images seen"], row["minutes"], row["commit"]) == (
-        "cosine, T = 50",
+        "cosine, T = 1,000",
         "12",
         "2",
         "0123456+",
