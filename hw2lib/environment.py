@@ -11,15 +11,12 @@ from pathlib import Path
 from hw2lib import paths
 
 
-@functools.cache
 def code_version() -> dict:
     """The commit, and whether the code differs from it; both None outside a git repository.
 
     As it was when a process first asks: what it has imported does not change when a file does.
     """
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "hw2lib", "notebooks")
-    return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
+    return dict(_code_version(paths.ROOT))
 
 
 def versions() -> dict[str, str]:
@@ -43,9 +40,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _git(*arguments: str) -> str | None:
+@functools.cache
+def _code_version(root: Path) -> dict:
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", "hw2lib", "notebooks")
+    return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True)
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.sampling import SamplerSettings, draw_images, scaled
+from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.models.unet import DIGITS
 from hw2lib.training.diffusion import recipe_for, recipe_of
@@ -27,7 +28,8 @@ class DenoiserDrawer:
             None: the recipe ``ours`` is taken for it.
 
     Raises:
-        UserError: a file that is not whole or of another network, settings of no denoiser's run, or more steps than T.
+        UserError: a file that is not whole or of another network, settings of no denoiser's run, more steps
+            than T, or guidance for a network that learned no image without its label.
     """
 
     # Small, so that the bar keeps moving, and a set of one image is at most this many times too much work.
@@ -43,6 +45,8 @@ class DenoiserDrawer:
         training: dict[str, Any] | None = None,
     ) -> None:
         recipe = recipe_of(training, weights) if training else recipe_for(network, "ours", seed=0, preset="paper")
+        if sampler.guidance_weight and not recipe.label_dropout:
+            raise UserError(f"{weights}: learned no image without its label, so it cannot be guided; give weight 0")
         self._schedule, self._size, self._sampler = recipe.schedule_table(), recipe.size, sampler
         sampler.grid_of(self._schedule)  # fails before any drawing
         denoiser = build(network)

@@ -92,9 +92,14 @@ def of_grader(grader: Extractor) -> DigitReference:
 
 
 def if_known(grader: Extractor) -> DigitReference | None:
-    """The same, or None for a grader of the user's where no real digits are at hand."""
+    """`of_grader`, or None for a grader of the user's where no real digits are at hand.
+
+    Raises:
+        UserError: the reference that ships is damaged.
+    """
+    standing = shipped()
     try:
-        return of_grader(grader)
+        return standing if standing.grader == grader.name else of_grader(grader)
     except UserError:
         return None
 
