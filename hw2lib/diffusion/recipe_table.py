@@ -8,7 +8,9 @@ from hw2lib.training.diffusion import Recipe, recipe_for
 
 
 def recipe_table(networks: Sequence[str], preset: str = "paper") -> pd.DataFrame:
-    """The training of denoisers, a column each: as reported, and in our recipe, which is shown once if it is the same.
+    """The training of denoisers: a column for each as reported, and one for our recipe, with which all are trained.
+
+    What our recipe has different for each network stands in their order.
 
     Args:
         networks: names, of `hw2lib.training.diffusion.NETWORKS`.
@@ -18,11 +20,8 @@ def recipe_table(networks: Sequence[str], preset: str = "paper") -> pd.DataFrame
         UserError: an unknown network or preset.
     """
     columns = {name: _spelled(recipe_for(name, "as-reported", 0, preset)) for name in networks}
-    ours = {name: _spelled(recipe_for(name, "ours", 0, preset)) for name in networks}
-    if len(set(map(str, ours.values()))) == 1:
-        columns["any network"] = ours[networks[0]]
-    else:
-        columns |= {f"{name}, ours": column for name, column in ours.items()}
+    ours = pd.DataFrame([_spelled(recipe_for(name, "ours", 0, preset)) for name in networks])
+    columns["any network"] = {setting: ", ".join(values.unique()) for setting, values in ours.items()}
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
 

@@ -24,18 +24,18 @@ def test_as_reported_and_ours():
         "steps of training": "2,000",
         "EMA": "none",
     }
-    assert table.loc["learning rate"].tolist() == ["1e-4, constant", "3e-3, one-cycle", "5e-4, one-cycle"]
-    assert table["any network"][["recipe", "label dropout", "EMA"]].tolist() == ["ours", "10%", "0.999"]
+    assert table.loc["learning rate"].tolist() == ["1e-4, constant", "3e-3, one-cycle", "1e-3, one-cycle"]
+    assert table["any network"][["recipe", "label dropout", "EMA"]].tolist() == ["ours", "10%", "0.995"]
 
 
-def test_ours_is_shown_for_each_network_where_it_differs(monkeypatch):
+def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
     def changed(network, recipe, seed, preset):
         return recipe_for(network, recipe, seed, preset, {"batch": 64} if network == "context-unet" else None)
 
     monkeypatch.setattr(tables, "recipe_for", changed)
-    table = recipe_table(["unet-two-level", "context-unet"]).set_index("setting")
-    assert list(table.columns) == ["unet-two-level", "context-unet", "unet-two-level, ours", "context-unet, ours"]
-    assert table.loc["batch"].tolist() == ["32", "64", "128", "64"]
+    table = recipe_table(["unet-three-level", "context-unet"]).set_index("setting")
+    assert list(table.columns) == ["unet-three-level", "context-unet", "any network"]
+    assert table.loc["batch"].tolist() == ["16", "64", "32, 64"]
 
 
 def test_another_preset_and_an_unknown_network():
