@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
-from hw2lib.diffusion.drawing import DenoiserDrawer
+from hw2lib.diffusion.drawer import DenoiserDrawer
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
-from hw2lib.gan.drawing import GeneratorDrawer
+from hw2lib.gan.drawer import GeneratorDrawer
 from hw2lib.training import diffusion, gan
 from hw2lib.training.devices import check_device
 from hw2lib.training.run_folder import read_json

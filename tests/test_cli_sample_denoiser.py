@@ -13,8 +13,8 @@ from hw2lib import models, paths
 from hw2lib.data.image_writer import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.drawing import DenoiserDrawer
-from hw2lib.diffusion.sampling import SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.drawer import DenoiserDrawer
+from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.diffusion.schedule import SCHEDULES
 from hw2lib.models import context_unet, unet
 from hw2lib.models.layers import Inputs
@@ -89,7 +89,7 @@ def bound_to(folder: Path) -> dict:
 
 def assert_drawn(file: Path, settings: SamplerSettings, i: int, digit: int, schedule, size: int = 28, seed=0) -> None:
     """A file is image `i` of that digit, drawn in a batch of one."""
-    alone = draw_images(small(), schedule, settings, seed, [i], torch.tensor([digit]), size)
+    alone = draw_images(Denoiser(small(), schedule, size), settings, seed, [i], torch.tensor([digit]))
     expected = to_uint8(scaled(alone, 28))[0].numpy().astype(int)
     assert np.abs(read_png(file, 28) - expected).mean() <= 1  # files are drawn in mixed precision, in full batches
 
@@ -249,7 +249,7 @@ def assert_refused(result: tuple[int, str, str], what: str) -> None:
 
 def test_what_learned_no_image_without_its_label_is_not_guided(sample, weights, tmp_path):
     card(weights, label_dropout=0.0)
-    assert_refused(sample("--guidance-weight", "1"), "learned no image without its label, so it cannot be guided")
+    assert_refused(sample("--guidance-weight", "1"), "the network learned no image without its label; give 0")
     assert not (tmp_path / "out").exists()
     assert sample(*FEW, "--digit", "3", "--count", "1")[0] == 0
 

@@ -1,17 +1,16 @@
 """Trained denoisers: loaded with what they were trained with, and drawn from."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hw2lib.diffusion.sampling import SAMPLERS, SamplerSettings, draw_images, scaled
-from hw2lib.diffusion.schedule import Schedule
+from hw2lib.diffusion.sampling import SAMPLERS, Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.models import build, count_parameters
-from hw2lib.training.cards import UNKNOWN, commit, spread
+from hw2lib.training import cards
+from hw2lib.training.cards import UNKNOWN, spread
 from hw2lib.training.diffusion import recipe_of
 from hw2lib.training.run_folder import RunFolder, load_weights
 
@@ -37,20 +36,12 @@ STUDIES = {
 }
 
 
-class Denoiser(NamedTuple):
-    """A trained network with its noise schedule, and the size of image, in pixels, that it was trained at."""
-
-    network: nn.Module
-    schedule: Schedule
-    size: int
-
-
 def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
     """The denoiser of a finished run."""
     recipe = recipe_of(folder.settings, folder.path)
     network = build(recipe.network)
     load_weights(network, folder.weights)
-    return Denoiser(network.eval().to(device), recipe.schedule_table(), recipe.size)
+    return recipe.denoiser(network.eval().to(device))
 
 
 def states_of(
@@ -60,33 +51,17 @@ def states_of(
 
     The states shown are those nearest to these steps that the sampler visits.
     """
-    network, schedule, size = denoiser
-    labels = torch.tensor([digit])
-    states = draw_images(network, schedule, settings, seed, [0], labels, size, return_intermediates=True)
-    visited = torch.tensor(settings.grid_of(schedule))
-    wanted = [round(schedule.steps * (frames - 1 - i) / (frames - 1)) for i in range(frames)]
+    states = draw_images(denoiser, settings, seed, [0], torch.tensor([digit]), return_intermediates=True)
+    visited = torch.tensor(denoiser.grid(settings))
+    wanted = [round(denoiser.schedule.steps * (frames - 1 - i) / (frames - 1)) for i in range(frames)]
     return {t: scaled(states[(visited - t).abs().argmin()], 28)[0].cpu() for t in wanted}
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """How each run was trained, for how long, and by which code; + marks changes that were not committed."""
-    rows = []
-    for folder in folders:
-        recipe, card = recipe_of(folder.settings, folder.path), folder.card
-        rows.append(
-            {
-                "network": recipe.network,
-                "recipe": recipe.recipe,
-                "seed": recipe.seed,
-                "schedule": f"{recipe.schedule}, T = {recipe.diffusion_steps:,}",
-                "steps": recipe.steps,
-                "batch": recipe.batch,
-                "images seen": f"{recipe.steps * recipe.batch:,}",
-                "minutes": f"{card['seconds'] / 60:.0f}",
-                "commit": commit(card),
-            }
-        )
-    return pd.DataFrame(rows)
+    """`hw2lib.training.cards.training_table` with the noise schedule."""
+    return cards.training_table(
+        folders, lambda settings: {"schedule": "{schedule}, T = {diffusion_steps:,}".format(**settings)}
+    )
 
 
 def score_table(
@@ -107,10 +82,7 @@ def score_table(
         }
         for name in networks
     ]
-    if real:
-        known = {"accuracy, %": f"{real.accuracy:.1f}", "Fréchet distance": f"{real.floor:.2f}"}
-        rows.append(dict.fromkeys(rows[0], UNKNOWN) | {"digits": "real MNIST-M"} | known)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([*rows, cards.real_digits(real)]).fillna(UNKNOWN)
 
 
 def guidance_table(frame: pd.DataFrame) -> pd.DataFrame:

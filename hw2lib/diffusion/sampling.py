@@ -64,54 +64,75 @@ class SamplerSettings:
         steps = "all steps" if self.steps is None else f"{self.steps} steps"
         return f"{steps} of {SAMPLERS[self.sampler]}, w = {self.guidance_weight:g}"
 
-    def grid_of(self, schedule: Schedule) -> list[int]:
-        """The steps that are visited (`hw2lib.diffusion.schedule.grid`); `UserError` for more than there are."""
-        return grid(schedule.steps, self.steps or schedule.steps, self.spacing)
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A network with what it was trained with.
+
+    Attributes:
+        network: takes and returns what those of `hw2lib.models.unet` do.
+        schedule: its noise schedule.
+        size: height and width of its images, in pixels.
+        guidable: whether it learned images without their labels too.
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    size: int = 28
+    guidable: bool = True
+
+    def grid(self, settings: SamplerSettings) -> list[int]:
+        """The steps that are visited (`hw2lib.diffusion.schedule.grid`).
+
+        Raises:
+            UserError: there are fewer, or the network cannot be guided.
+        """
+        if settings.guidance_weight and not self.guidable:
+            raise UserError(
+                f"guidance weight {settings.guidance_weight:g}: the network learned no image without its label; give 0"
+            )
+        return grid(self.schedule.steps, settings.steps or self.schedule.steps, settings.spacing)
 
 
 def draw_images(
-    network: nn.Module,
-    schedule: Schedule,
+    denoiser: Denoiser,
     settings: SamplerSettings,
     seed: int,
     numbers: Sequence[int],
     labels: Tensor,
-    size: int,
     mixed: bool = False,
     **options,
 ) -> Tensor | list[Tensor]:
-    """The numbered images of a seed, (N, 3, size, size) float32 in about [-1, 1].
+    """The numbered images of a seed, (N, 3, H, W) float32 in about [-1, 1].
 
     An image depends on the seed, its number, its label and the settings alone, but for the rounding of sums in batches
     of another size. Two images of one number have the same noise, at the start and at each step.
 
     Args:
-        network: a denoiser, on whose device the images are drawn.
-        schedule: that it was trained with.
+        denoiser: on its device the images are drawn.
         settings: which sampler, and how.
         seed: of the set.
         numbers: which image of the set each one is.
         labels: (N,) integers 0 to 9, -1 for none.
-        size: height and width that it was trained at.
         mixed: in mixed bfloat16 where the hardware has it. It is several times as fast, but what is rounded in it
             differs from batch to batch, and with it, a little or where the sampler amplifies it more, an image.
         options: `return_intermediates` for the states from noise to image, `progress`; see `hw2lib.diffusion.samplers`.
 
     Raises:
-        UserError: other labels, or more steps than the schedule has.
+        UserError: other labels, more steps than the schedule has, or guidance for a network that knows none.
     """
     if labels.shape != (len(numbers),) or labels.is_floating_point():
         raise UserError(f"labels of {len(numbers)} images have to be as many integers")
     if wrong := [label for label in labels.tolist() if not -1 <= label < DIGITS]:
         raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
+    network, size = denoiser.network.eval(), denoiser.size
     device = next(network.parameters()).device
-    network.eval()
     model = _in_bfloat16(network, device) if mixed else network
     model = guided(model, settings.guidance_weight, together=device.type == "cuda")
-    steps = settings.grid_of(schedule)
+    steps = denoiser.grid(settings)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size).to(device, memory_format=torch.channels_last)
-    common = (model, x, labels.to(device), schedule, steps)
+    common = (model, x, labels.to(device), denoiser.schedule, steps)
     options["clip"] = settings.clip
     if settings.sampler == "ddpm":
         return ddpm(*common, noise.draw, **options)
@@ -133,25 +154,19 @@ def _in_bfloat16(network: nn.Module, device: torch.device) -> Model:
 
 
 def sample(
-    network: nn.Module,
-    schedule: Schedule,
-    settings: SamplerSettings,
-    seed: int,
-    count: int,
-    size: int = 28,
-    shown: int = 28,
-    mixed: bool = False,
+    denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int, shown: int = 28, mixed: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The first `count` digits of a seed, uint8 (count, 3, shown, shown), and their labels, which take turns, 0 to 9.
 
-    Each noise serves all ten digits. Images are drawn at `size` and scaled to `shown`. For `mixed` see `draw_images`.
+    Each noise serves all ten digits. Images are drawn at the denoiser's size and scaled to `shown`. For `mixed` see
+    `draw_images`.
     """
     labels = torch.arange(count) % DIGITS
     parts = []
     for first in range(0, count, BATCH):
         numbers = [i // DIGITS for i in range(first, min(first + BATCH, count))]
         wanted = labels[first : first + BATCH]
-        batch = draw_images(network, schedule, settings, seed, numbers, wanted, size, mixed)
+        batch = draw_images(denoiser, settings, seed, numbers, wanted, mixed)
         parts.append(scaled(batch, shown).cpu())
     return to_uint8(torch.cat(parts)), labels
 

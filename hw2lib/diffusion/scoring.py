@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hw2lib.diffusion.results import Denoiser
-from hw2lib.diffusion.sampling import BATCH, SamplerSettings, sample
+from hw2lib.diffusion.sampling import BATCH, Denoiser, SamplerSettings, sample
 from hw2lib.metrics.appearance import diversity
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.digits import Grader, digit_scores
@@ -32,7 +31,7 @@ def grade(
         digits; and ``seconds`` of drawing, an image.
     """
     start = time.perf_counter()
-    images, labels = sample(denoiser.network, denoiser.schedule, settings, seed, count, denoiser.size, mixed=True)
+    images, labels = sample(denoiser, settings, seed, count, mixed=True)
     seconds = (time.perf_counter() - start) / count
     scores = digit_scores(images, labels, grader, real)
     return scores | {"diversity": diversity_within(images, labels), "seconds": seconds}
@@ -59,9 +58,7 @@ def sweep(
     """`grade` for each way to sample and each seed of the noise: a row each, with the settings beside the scores."""
     combinations = [(way, seed) for way in ways for seed in seeds]
     for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
-        sample(
-            denoiser.network, denoiser.schedule, replace(way, steps=1), 0, min(count, BATCH), denoiser.size, mixed=True
-        )
+        sample(denoiser, replace(way, steps=1), 0, min(count, BATCH), mixed=True)
     return pd.DataFrame(
         [
             vars(way)

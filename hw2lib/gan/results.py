@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,8 @@ from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.reference import Reference
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
-from hw2lib.training.cards import MISSING, UNKNOWN, commit, spread
+from hw2lib.training import cards
+from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
 from hw2lib.training.run_folder import RunFolder, load_weights
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
@@ -50,30 +50,14 @@ def strip(folder: RunFolder) -> dict[int, np.ndarray]:
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """How each run was trained, for how long, and by which code; + marks changes that were not committed."""
-    rows = []
-    for folder in folders:
-        settings, card = folder.settings, folder.card
-        rows.append(
-            {
-                "network": settings["network"],
-                "recipe": settings["recipe"],
-                "seed": settings["seed"],
-                "loss": settings["loss"] + (" + penalty" if settings["gradient_penalty"] else ""),
-                "augmentation": ", ".join(settings["augment"]) or "none",
-                "steps": settings["steps"],
-                "batch": settings["batch"],
-                "images seen": images_seen(settings),
-                "minutes": f"{card['seconds'] / 60:.0f}",
-                "commit": commit(card),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def images_seen(settings: dict[str, Any]) -> str:
-    """How many real images the discriminator saw in a training, the same ones again counted again."""
-    return f"{settings['steps'] * settings['batch'] * settings['critic_steps']:,}"
+    """`hw2lib.training.cards.training_table` with the loss and the augmentation."""
+    return cards.training_table(
+        folders,
+        lambda settings: {
+            "loss": settings["loss"] + (" + penalty" if settings["gradient_penalty"] else ""),
+            "augmentation": ", ".join(settings["augment"]) or "none",
+        },
+    )
 
 
 def face_table(
@@ -117,20 +101,12 @@ def digit_table(sets: Sequence[dict[str, float]], real: DigitReference | None) -
         sets: `hw2lib.metrics.digits.digit_scores` of each; none: missing.
         real: real test digits as the grader sees them, if that is known.
     """
-    return pd.DataFrame(
-        [
-            {
-                "digits": "acgan",
-                "accuracy, %": spread([found["accuracy"] for found in sets]),
-                "Fréchet distance": spread([found["frechet"] for found in sets if "frechet" in found], 2),
-            },
-            {
-                "digits": "real MNIST-M",
-                "accuracy, %": f"{real.accuracy:.1f}" if real else UNKNOWN,
-                "Fréchet distance": f"{real.floor:.2f}" if real else UNKNOWN,
-            },
-        ]
-    )
+    acgan = {
+        "digits": "acgan",
+        "accuracy, %": spread([found["accuracy"] for found in sets]),
+        "Fréchet distance": spread([found["frechet"] for found in sets if "frechet" in found], 2),
+    }
+    return pd.DataFrame([acgan, cards.real_digits(real)])
 
 
 def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:

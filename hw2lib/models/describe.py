@@ -16,8 +16,8 @@ from hw2lib.models.dann import DANN
 from hw2lib.models.gan import GAN
 from hw2lib.models.unet import MapAttention, UNet
 
-Denoiser = UNet | ContextUNet
-Network = DANN | GAN | Denoiser
+AnyUNet = UNet | ContextUNet
+Network = DANN | GAN | AnyUNet
 
 # Title of each part of a network to the part and an example of what its forward takes.
 Parts = Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]
@@ -41,7 +41,7 @@ def parts(network: Network) -> Parts:
             "generator": (network.generator, (torch.zeros(1, network.latent), *labels)),
             "discriminator": (network.discriminator, (images,)),
         }
-    if isinstance(network, Denoiser):
+    if isinstance(network, AnyUNet):
         return {"denoiser": (network, (images, torch.ones(1), torch.zeros(1, dtype=torch.int64)))}
     features = torch.zeros(1, *layers(network.features, (images,))[-1].shape)
     return {
@@ -97,7 +97,7 @@ def parameter_table(networks: Mapping[str, Network]) -> pd.DataFrame:
             row["input"] = _spelled_shape(images.shape[1:])
         if isinstance(network, DANN):
             row["features"] = its["label predictor"][1][0].shape[1]
-        if isinstance(network, Denoiser):
+        if isinstance(network, AnyUNet):
             attention = sum(count_parameters(part) for part in network.modules() if isinstance(part, MapAttention))
             row["in attention"] = f"{attention:,}"
             row["share, %"] = f"{100 * attention / total:.1f}"
@@ -114,7 +114,7 @@ def layer_table(network: Network | Parts) -> pd.DataFrame:
     """
     rows = []
     for title, (module, inputs) in (parts(network) if isinstance(network, nn.Module) else network).items():
-        levels = units(module) if isinstance(module, Denoiser) else {title: module}
+        levels = units(module) if isinstance(module, AnyUNet) else {title: module}
         names = {layer: name for name, level in levels.items() for layer in level.modules()}
         shown = ""
         for layer in layers(module, inputs):

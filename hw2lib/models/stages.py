@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from hw2lib.models.describe import kind, layers, parametrisations
@@ -96,17 +97,22 @@ def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: list[nn.M
 
     hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in set(steps)]
     hooks += [layer.register_forward_hook(after) for layer in set(steps)]
+    for i, x in enumerate(inputs):
+        origins.mark(x, {i})
+    watch(module, inputs, origins, hooks)
+    return read
+
+
+def watch(module: nn.Module, inputs: tuple[Tensor, ...], origins: Origins, hooks: list[RemovableHandle]) -> None:
+    """Call `module(*inputs)` once in evaluation mode under `origins`, and remove the hooks."""
     training = module.training
     try:
         with torch.no_grad(), origins:
-            for i, x in enumerate(inputs):
-                origins.mark(x, {i})
             module.eval()(*inputs)
     finally:
         module.train(training)
         for hook in hooks:
             hook.remove()
-    return read
 
 
 def operations_of(module: nn.Module) -> list[tuple[str, str]]:

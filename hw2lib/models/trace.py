@@ -4,12 +4,11 @@ import inspect
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from hw2lib.models.describe import layers, units
-from hw2lib.models.stages import Origins, operations_of
+from hw2lib.models.stages import Origins, operations_of, watch
 
 FAMILIES = ("convolution", "transposed convolution", "pooling", "self-attention")  # of layers; others change less
 SIGNS = {"add": "+", "mul": "×"}
@@ -45,23 +44,16 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Operation]:
     image, *conditions = inspect.signature(module.forward).bind(*inputs).arguments.items()
     names = [name.removesuffix("s") for name, _ in conditions]  # one image has one label
     found = _Trace(names)
-    training = module.training
     steps, parts = {step.module for step in layers(module, inputs)}, units(module)
     # Those of layers first: a part may be a layer, which is noted before the part is left.
     hooks = [step.register_forward_hook(found.layer) for step in steps]
     for name, part in parts.items():
         hooks.append(part.register_forward_pre_hook(lambda *_, name=name: found.enter(name)))
         hooks.append(part.register_forward_hook(lambda *_: found.enter("")))
-    try:
-        with torch.no_grad(), found:
-            found.mark(image[1], {-1})
-            for name, (_, value) in zip(names, conditions, strict=True):
-                found.mark(value, {name})
-            module.eval()(*inputs)
-    finally:
-        module.train(training)
-        for hook in hooks:
-            hook.remove()
+    found.mark(image[1], {-1})
+    for name, (_, value) in zip(names, conditions, strict=True):
+        found.mark(value, {name})
+    watch(module, inputs, found, hooks)
     between = {"", *(name for name, part in parts.items() if part in steps)}
     for following, operation in pairwise(reversed(found.operations)):
         if operation.unit in between:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from hw2lib.models import count_parameters
-from hw2lib.models.describe import Denoiser, parts
+from hw2lib.models.describe import AnyUNet, parts
 from hw2lib.models.trace import Operation, trace
 from hw2lib.plots.networks import ARROW, COLOURS, TEXT
 from hw2lib.plots.style import WIDTH
@@ -36,7 +36,7 @@ NOTE = (
 )
 
 
-def denoiser_drawing(network: Denoiser) -> Figure:
+def denoiser_drawing(network: AnyUNet) -> Figure:
     """A box for each stage of a U-Net and a band for each operation in it, at heights that follow the size of the map.
 
     The left arm is read downwards and the right arm upwards; horizontal arrows between them are skip connections. What

@@ -1,10 +1,13 @@
 """Words for what the cards of finished runs say, in all tables alike."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+import pandas as pd
+
+from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.training.run_folder import RunFolder
 
 MISSING = "missing"
@@ -50,3 +53,35 @@ def provenance(folders: Sequence[RunFolder]) -> str:
         kinds.setdefault(kind, []).append(str(settings["seed"]))
     lengths = "; ".join(f"{kind} {', '.join(seeds)}" for kind, seeds in kinds.items())
     return f"weights of our own training on {images}: {lengths}; on {machines}"
+
+
+def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
+    """How each run was trained, for how long, and by which code; `own` gives further columns from a run's settings."""
+    return pd.DataFrame(
+        [
+            {name: folder.settings[name] for name in ("network", "recipe", "seed")}
+            | own(folder.settings)
+            | {
+                "steps": folder.settings["steps"],
+                "batch": folder.settings["batch"],
+                "images seen": images_seen(folder.settings),
+                "minutes": f"{folder.card['seconds'] / 60:.0f}",
+                "commit": commit(folder.card),
+            }
+            for folder in folders
+        ]
+    )
+
+
+def images_seen(settings: dict[str, Any]) -> str:
+    """How many real images a network, or the discriminator, saw in a training, the same ones again counted again."""
+    return f"{settings['steps'] * settings['batch'] * settings.get('critic_steps', 1):,}"
+
+
+def real_digits(real: DigitReference | None) -> dict[str, str]:
+    """The last row of a table of generated digits: real test digits as the grader sees them, if that is known."""
+    return {
+        "digits": "real MNIST-M",
+        "accuracy, %": f"{real.accuracy:.1f}" if real else UNKNOWN,
+        "Fréchet distance": f"{real.floor:.2f}" if real else UNKNOWN,
+    }

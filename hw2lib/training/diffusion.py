@@ -14,6 +14,7 @@ from hw2lib.data import DIGIT_DOMAINS
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
 from hw2lib.diffusion.process import dropped, noised
+from hw2lib.diffusion.sampling import Denoiser
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.models import build
 from hw2lib.training.batches import draw, load_split
@@ -82,6 +83,10 @@ class Recipe(NetworkRecipe):
         """The noise schedule."""
         return SCHEDULES[self.schedule](self.diffusion_steps)
 
+    def denoiser(self, network: torch.nn.Module) -> Denoiser:
+        """A network that was trained by this recipe, to draw with."""
+        return Denoiser(network, self.schedule_table(), self.size, guidable=self.label_dropout > 0)
+
 
 recipe_for = Recipe.of
 
@@ -140,7 +145,7 @@ def train(
         steps.require_finite(loss, step, network)
         entry = {"loss": loss.item()} if steps.at_log(step) else {}
         if steps.at_mark(step):
-            entry |= quality.of(result, schedule, recipe.size, recipe.scored)
+            entry |= quality.of(recipe.denoiser(result), recipe.scored)
         if entry:
             steps.log(step, **entry)
 

@@ -34,12 +34,12 @@ def finished(tmp_path):
 
 
 def test_a_run_is_loaded_with_its_schedule_and_size(finished):
-    network, schedule, size = results.load(finished(schedule="linear", diffusion_steps=30, size=32))
-    assert (schedule.steps, size) == (30, 32)
-    assert schedule.beta[0] == pytest.approx(1e-4)
+    denoiser = results.load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0))
+    assert (denoiser.schedule.steps, denoiser.size, denoiser.guidable) == (30, 32, False)
+    assert denoiser.schedule.beta[0] == pytest.approx(1e-4)
     torch.manual_seed(0)
-    assert torch.equal(network.last.weight, build("unet-two-level").last.weight)
-    assert not network.training
+    assert torch.equal(denoiser.network.last.weight, build("unet-two-level").last.weight)
+    assert not denoiser.network.training
 
 
 def test_the_way_to_a_digit_ends_in_the_digit(finished):
@@ -47,7 +47,7 @@ def test_the_way_to_a_digit_ends_in_the_digit(finished):
     way = SamplerSettings("ddim", 10)
     states = results.states_of(denoiser, way, seed=3, digit=7)
     assert list(states) == [50, 40, 30, 20, 10, 0]
-    drawn = draw_images(denoiser.network, denoiser.schedule, way, 3, [0], torch.tensor([7]), 28)[0]
+    drawn = draw_images(denoiser, way, 3, [0], torch.tensor([7]))[0]
     assert torch.allclose(states[0], drawn, atol=1e-5)
     few = results.states_of(denoiser, SamplerSettings("ddim", 2), 3, 7)  # visits 50, 25 and 0
     assert list(few) == [50, 40, 30, 20, 10, 0]

@@ -1,10 +1,12 @@
 """Images from a denoiser: seeded one by one, by every sampler, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hw2lib.diffusion import quality, sampling
-from hw2lib.diffusion.sampling import BATCH, SamplerSettings, draw_images, sample
+from hw2lib.diffusion.sampling import BATCH, Denoiser, SamplerSettings, draw_images, sample
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.errors import UserError
 from hw2lib.models.context_unet import ContextUNet
@@ -18,42 +20,41 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def network():
+def denoiser():
     torch.manual_seed(0)
-    return ContextUNet(8)
+    return Denoiser(ContextUNet(8), SCHEDULE)
 
 
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_an_image_does_not_depend_on_the_others(network, name):
-    whole = draw_images(network, SCHEDULE, SETTINGS[name], 7, range(4), torch.tensor([1, 1, 2, -1]), 28)
-    alone = draw_images(network, SCHEDULE, SETTINGS[name], 7, [2], torch.tensor([2]), 28)
+def test_an_image_does_not_depend_on_the_others(denoiser, name):
+    whole = draw_images(denoiser, SETTINGS[name], 7, range(4), torch.tensor([1, 1, 2, -1]))
+    alone = draw_images(denoiser, SETTINGS[name], 7, [2], torch.tensor([2]))
     assert torch.allclose(whole[2:3], alone, atol=1e-3)
     assert (whole[0] - whole[1]).abs().max() > 0.1
-    other = draw_images(network, SCHEDULE, SETTINGS[name], 8, [2], torch.tensor([2]), 28)
+    other = draw_images(denoiser, SETTINGS[name], 8, [2], torch.tensor([2]))
     assert (alone - other).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_mixed_precision_is_used_where_it_is_asked_for_and_fast(network, monkeypatch, fast):
+def test_mixed_precision_is_used_where_it_is_asked_for_and_fast(denoiser, monkeypatch, fast):
     monkeypatch.setattr(sampling, "bf16_is_fast", lambda device: fast)
     exact, mixed = (
-        draw_images(network, SCHEDULE, SETTINGS["dpm-solver"], 7, [0, 1], torch.tensor([1, 2]), 28, mixed)
-        for mixed in (False, True)
+        draw_images(denoiser, SETTINGS["dpm-solver"], 7, [0, 1], torch.tensor([1, 2]), mixed) for mixed in (False, True)
     )
     assert mixed.dtype == torch.float32
     difference = (exact - mixed).abs().mean()
     assert 0 < difference < 0.03 if fast else difference == 0
 
 
-def test_digits_take_turns_and_share_their_noise(network, monkeypatch):
+def test_digits_take_turns_and_share_their_noise(denoiser, monkeypatch):
     calls = []
 
     def recorded(*arguments):
-        calls.append((list(arguments[4]), arguments[5].tolist()))
+        calls.append((list(arguments[3]), arguments[4].tolist()))
         return draw_images(*arguments)
 
     monkeypatch.setattr(sampling, "draw_images", recorded)
-    images, labels = sample(network, SCHEDULE, SamplerSettings(steps=1), 0, BATCH + 3)
+    images, labels = sample(denoiser, SamplerSettings(steps=1), 0, BATCH + 3)
     assert images.shape == (BATCH + 3, 3, 28, 28)
     assert images.dtype == torch.uint8
     assert labels.tolist() == [i % 10 for i in range(BATCH + 3)]
@@ -62,21 +63,19 @@ def test_digits_take_turns_and_share_their_noise(network, monkeypatch):
     assert calls[1] == ([5, 5, 5], [0, 1, 2])
 
 
-def test_images_drawn_larger_are_scaled(network):
-    images, _ = sample(network, SCHEDULE, SamplerSettings(steps=1), 0, 2, size=32)
+def test_images_drawn_larger_are_scaled(denoiser):
+    images, _ = sample(replace(denoiser, size=32), SamplerSettings(steps=1), 0, 2)
     assert images.shape == (2, 3, 28, 28)
 
 
-def test_states_on_the_way(network):
-    states = draw_images(
-        network, SCHEDULE, SamplerSettings(steps=None), 0, [0], torch.tensor([0]), 28, return_intermediates=True
-    )
+def test_states_on_the_way(denoiser):
+    states = draw_images(denoiser, SamplerSettings(steps=None), 0, [0], torch.tensor([0]), return_intermediates=True)
     assert len(states) == 21
     assert states[-1].abs().max() <= 1, "clipped"
 
 
-def test_quality_of_a_network_that_knows_nothing(network):
-    scores = quality.of(network, cosine(10), 28, 20)
+def test_quality_of_a_network_that_knows_nothing(denoiser):
+    scores = quality.of(replace(denoiser, schedule=cosine(10)), 20)
     assert 0 <= scores["accuracy"] <= 40
     assert scores["frechet"] > 10
 
@@ -107,11 +106,17 @@ def test_bad_settings(settings, what):
         (torch.tensor([1, 2]), "labels of 1 images"),
     ],
 )
-def test_bad_labels(network, labels, what):
+def test_bad_labels(denoiser, labels, what):
     with pytest.raises(UserError, match=what):
-        draw_images(network, SCHEDULE, SamplerSettings(steps=1), 0, [0], labels, 28)
+        draw_images(denoiser, SamplerSettings(steps=1), 0, [0], labels)
 
 
-def test_more_steps_than_there_are(network):
+def test_more_steps_than_there_are(denoiser):
     with pytest.raises(UserError, match="21 steps: give 1 to 20"):
-        draw_images(network, SCHEDULE, SamplerSettings(steps=21), 0, [0], torch.tensor([0]), 28)
+        draw_images(denoiser, SamplerSettings(steps=21), 0, [0], torch.tensor([0]))
+
+
+def test_guidance_of_a_network_that_learned_no_image_without_its_label(denoiser):
+    settings = SamplerSettings(steps=1, guidance_weight=0.5)
+    with pytest.raises(UserError, match=r"weight 0\.5: the network learned no image without its label; give 0"):
+        draw_images(replace(denoiser, guidable=False), settings, 0, [0], torch.tensor([0]))

@@ -34,9 +34,9 @@ def _small(monkeypatch):
     monkeypatch.setattr(quality, "of", scored)
 
 
-def scored(network, *_) -> dict[str, float]:
+def scored(denoiser, *_) -> dict[str, float]:
     """In place of `quality.of`, which leaves a network in evaluation mode too."""
-    network.eval()
+    denoiser.network.eval()
     return {"accuracy": 50.0}
 
 
@@ -137,9 +137,8 @@ def test_it_learns(tmp_path, monkeypatch):
     folder = train(tmp_path / "run", settings, images)
     network = OnePictureEach()
     network.load_state_dict(load_file(folder.weights))
-    drawn, labels = sample(
-        network, settings.schedule_table(), SamplerSettings(steps=10, guidance_weight=1.0), seed=5, count=50
-    )
+    way = SamplerSettings(steps=10, guidance_weight=1.0)
+    drawn, labels = sample(settings.denoiser(network), way, seed=5, count=50)
     data = images.load("mnistm", "train")
     real, real_labels = torch.tensor(data.images).float(), torch.tensor(data.labels)
     means = torch.stack([real[real_labels == digit].mean(0) for digit in range(10)])

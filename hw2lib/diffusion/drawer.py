@@ -9,7 +9,6 @@ from torch import Tensor
 
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.sampling import SamplerSettings, draw_images, scaled
-from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.models.unet import DIGITS
 from hw2lib.training.diffusion import recipe_for, recipe_of
@@ -45,20 +44,15 @@ class DenoiserDrawer:
         training: dict[str, Any] | None = None,
     ) -> None:
         recipe = recipe_of(training, weights) if training else recipe_for(network, "ours", seed=0, preset="paper")
-        if sampler.guidance_weight and not recipe.label_dropout:
-            raise UserError(f"{weights}: learned no image without its label, so it cannot be guided; give weight 0")
-        self._schedule, self._size, self._sampler = recipe.schedule_table(), recipe.size, sampler
-        sampler.grid_of(self._schedule)  # fails before any drawing
-        denoiser = build(network)
-        load_weights(denoiser, weights)
-        self._denoiser = denoiser.to(device)
+        self._denoiser, self._sampler = recipe.denoiser(build(network)), sampler
+        self._denoiser.grid(sampler)  # fails before any drawing
+        load_weights(self._denoiser.network, weights)
+        self._denoiser.network.to(device)
         self.settings = asdict(sampler) | recipe.model_dump(include={"schedule", "diffusion_steps", "size"})
 
     def draw(self, seed: int, digit: int | None, first: int) -> Tensor:
         """(batch, 3, 28, 28) uint8."""
         numbers, labels = range(first, first + self.batch), torch.full((self.batch,), digit)
         # Batches are full and always the same, so mixed precision does no harm.
-        images = draw_images(
-            self._denoiser, self._schedule, self._sampler, seed, numbers, labels, self._size, mixed=True
-        )
-        return to_uint8(scaled(images, self._denoiser.inputs.size))
+        images = draw_images(self._denoiser, self._sampler, seed, numbers, labels, mixed=True)
+        return to_uint8(scaled(images, self._denoiser.network.inputs.size))
