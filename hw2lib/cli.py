@@ -91,7 +91,7 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file; else the one that ships.")
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
 @click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: dpm-solver]")
-@click.option("--steps", type=int, help="Of a denoiser: 1 to its T; ddpm is made for all of them.  [default: 20]")
+@click.option("--steps", type=int, help="Of a denoiser: 1 to its T.  [default: 20; of ddpm all]")
 @click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022.  [default: 0.0, none]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
@@ -104,9 +104,14 @@ def sample(
     taken for one of the recipe 'ours'.
     """
     from hw2lib import image_files
+    from hw2lib.diffusion.sampling import SamplerSettings
 
-    way = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight}
-    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, **way)
+    given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight}
+    given = {name: value for name, value in given.items() if value is not None}
+    if sampler == "ddpm":
+        given.setdefault("steps", None)
+    way = SamplerSettings(**given) if given else None
+    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, way)
     click.echo(f"{drawn} images in {folder}")
 
 

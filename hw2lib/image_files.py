@@ -53,7 +53,7 @@ def write(
     device: str = "auto",
     overwrite: bool = False,
     ema: bool = False,
-    **sampler: Any,
+    sampler: SamplerSettings | None = None,
 ) -> int:
     """Draw images and write them; an interrupted set is completed.
 
@@ -70,7 +70,7 @@ def write(
         overwrite: replace an earlier set.
         ema: refuse weights that are not known to be a moving average. A run's ``weights.safetensors`` is the average
             wherever its recipe asks for one.
-        sampler: attributes of `SamplerSettings`, for denoisers only; None: the default.
+        sampler: of a denoiser; None: `SamplerSettings` as they are.
 
     Returns:
         How many images the set has.
@@ -83,13 +83,14 @@ def write(
         raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
-    chosen_sampler = _sampler(network, sampler)
+    if sampler and network in gan.NETWORKS:
+        raise UserError(f"{network} is no denoiser: leave --sampler, --steps and --guidance-weight out")
     where = check_device(device)
     file = weights or shipped(network).weights
     training = _training(network, file, ema)
     drawer: Drawer
-    if chosen_sampler:
-        drawer = DenoiserDrawer(network, file, where, chosen_sampler, training)
+    if network in diffusion.NETWORKS:
+        drawer = DenoiserDrawer(network, file, where, sampler or SamplerSettings(), training)
     else:
         drawer = GeneratorDrawer(network, file, where)
     chosen = _chosen_digits(network, drawer.digits, digits)
@@ -105,17 +106,6 @@ def write(
     ]  # fmt: skip
     write_images(folder, batches, settings | drawer.settings, overwrite)
     return each * len(chosen)
-
-
-def _sampler(network: str, options: dict[str, Any]) -> SamplerSettings | None:
-    """That of a denoiser; None for a GAN, which has none."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if network in diffusion.NETWORKS:
-        return SamplerSettings(**given)
-    if given:
-        option = next(iter(given)).replace("_", "-")
-        raise UserError(f"{network} is no denoiser, whose images are sampled step by step; leave --{option} out")
-    return None
 
 
 def _training(network: str, weights: Path, ema: bool) -> dict[str, Any] | None:

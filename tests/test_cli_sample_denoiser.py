@@ -182,6 +182,16 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
     assert len(drawn) == 4
 
 
+def test_ddpm_takes_all_steps_if_it_is_not_told_how_many(sample, weights, tmp_path):
+    card(weights, schedule="linear", diffusion_steps=15)
+    one = ("--digit", "3", "--count", "1", "--sampler", "ddpm")
+    assert sample(*one)[0] == 0
+    assert sample(*one, "--steps", "15", out="told")[0] == 0
+    assert images(tmp_path / "out") == images(tmp_path / "told")
+    assert sample(*one, "--steps", "5", out="few")[0] == 0
+    assert images(tmp_path / "out") != images(tmp_path / "few")
+
+
 def test_schedule_steps_and_size_are_those_of_the_card_beside_the_weights(sample, weights, tmp_path):
     one = ("--digit", "3", "--count", "1")
     sample(*one, *FEW, out="ours")
@@ -259,7 +269,7 @@ def test_what_learned_no_image_without_its_label_is_not_guided(sample, weights, 
     "arguments", [("--sampler", "ddim"), ("--steps", "20"), ("--guidance-weight", "0")], ids=lambda pair: pair[0]
 )
 def test_a_gan_takes_no_options_of_samplers(sample, tmp_path, network, arguments):
-    what = f"{network} is no denoiser, whose images are sampled step by step; leave {arguments[0]} out"
+    what = f"{network} is no denoiser: leave --sampler, --steps and --guidance-weight out"
     assert_refused(sample(*arguments, network=network), what)
     assert not (tmp_path / "out").exists()
 
