@@ -17,11 +17,13 @@ from hw2lib.training.run_folder import RunFolder, load_weights
 # Which denoisers a notebook shows if it is not told otherwise.
 DENOISERS = {
     "smoke": ["unet-two-level"],
-    "quick": ["unet-two-level"],
-    "paper": ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
+    "quick": ["context-unet-128"],  # whose weights ship
+    "paper": ["context-unet-128", "unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
 }
 
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
+COMPARED = {"smoke": 20, "quick": 50, "paper": 200}  # the same where many ways to draw are compared
+ANCESTRAL = {"smoke": [4], "quick": [], "paper": [400, 1000]}  # further steps of DDPM: those of two reports, and all
 
 MILLISECONDS = "milliseconds an image"
 
@@ -91,13 +93,14 @@ def guidance_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def sampler_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy for each number of steps (rows) and sampler, and the time of an image, from the same `sweep`."""
+    """Accuracy for each number of steps (rows) and sampler, and the time of an image (`compare_samplers`)."""
     rows = []
     for steps, sets in frame.groupby("steps"):
         row = {"steps": str(steps)}
         for sampler, title in SAMPLERS.items():
             row[title] = spread(list(sets.loc[sets["sampler"] == sampler, "accuracy"]))
-        rows.append(row | {MILLISECONDS: spread(list(1000 * sets["seconds"]))})
+        times = {MILLISECONDS: spread(list(1000 * sets["seconds"]))}
+        rows.append(row | times | {"images a set": f"{sets['images'].iloc[0]}"})
     return pd.DataFrame(rows)
 
 

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hw2lib.diffusion.sampling import BATCH, Denoiser, SamplerSettings, sample
+from hw2lib.diffusion.sampling import BATCH, SAMPLERS, Denoiser, SamplerSettings, sample
 from hw2lib.metrics.appearance import diversity
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.digits import Grader, digit_scores
+from hw2lib.models.unet import DIGITS
 from hw2lib.training.cards import value_name
+
+MOST_STEPS = 20_000  # over all images of a set, where samplers are compared
 
 
 def grade(
@@ -67,6 +70,38 @@ def sweep(
             for way, seed in tqdm(combinations, desc="sets of digits", unit="set")
         ]
     )
+
+
+def compare_samplers(
+    denoiser: Denoiser,
+    grid: Sequence[int],
+    ancestral: Sequence[int],
+    guidance_weight: float,
+    seeds: Sequence[int],
+    count: int,
+    grader: Grader,
+    real: DigitReference | None = None,
+) -> pd.DataFrame:
+    """`sweep` over every sampler at the numbers of steps of `grid`, and over DDPM alone at those of `ancestral`.
+
+    A set of `count` digits that would take more than `MOST_STEPS` in all has fewer: as the column ``images`` says.
+    """
+    ways = [SamplerSettings(sampler, steps, guidance_weight) for sampler in SAMPLERS for steps in grid]
+    ways += [SamplerSettings("ddpm", steps, guidance_weight) for steps in ancestral]
+    frames = []
+    for way in ways:
+        images = max(2 * DIGITS, min(count, MOST_STEPS // way.steps // DIGITS * DIGITS))
+        frames.append(sweep(denoiser, [way], seeds, images, grader, real).assign(images=images))
+    return pd.concat(frames, ignore_index=True)
+
+
+def speedups(frame: pd.DataFrame, steps: int) -> dict[str, float]:
+    """How many times as long as in `steps` of DPM-Solver++ an image takes in more steps of DDPM: ``ddpm_400_times``."""
+    seconds = frame.groupby(["sampler", "steps"])["seconds"].mean()
+    if ("dpm-solver", steps) not in seconds:
+        return {}
+    longer = [calls for sampler, calls in seconds.index if sampler == "ddpm" and calls > steps]
+    return {f"ddpm_{calls}_times": seconds["ddpm", calls] / seconds["dpm-solver", steps] for calls in longer}
 
 
 def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:

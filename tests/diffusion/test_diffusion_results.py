@@ -43,7 +43,7 @@ def test_a_run_is_loaded_with_its_schedule_and_size(finished):
 
 
 def test_the_way_to_a_digit_ends_in_the_digit(finished):
-    denoiser = results.load(finished(diffusion_steps=50))
+    denoiser = results.load(finished(diffusion_steps=50, size=28))
     way = SamplerSettings("ddim", 10)
     states = results.states_of(denoiser, way, seed=3, digit=7)
     assert list(states) == [50, 40, 30, 20, 10, 0]
@@ -69,6 +69,20 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
     assert frame["accuracy"].between(0, 40).all(), "nothing was learned"
 
 
+def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finished, monkeypatch):
+    monkeypatch.setattr(scoring, "MOST_STEPS", 250)
+    denoiser = results.load(finished(diffusion_steps=20))
+    frame = scoring.compare_samplers(denoiser, [1, 5], [10, 20], 0.0, [0], 60, grader())
+    assert list(zip(frame["sampler"], frame["steps"], frame["images"], strict=True)) == [
+        ("ddpm", 1, 60), ("ddpm", 5, 50), ("ddim", 1, 60), ("ddim", 5, 50),
+        ("dpm-solver", 1, 60), ("dpm-solver", 5, 50), ("ddpm", 10, 20), ("ddpm", 20, 20),
+    ]  # fmt: skip
+    assert list(scoring.speedups(frame, 5)) == ["ddpm_10_times", "ddpm_20_times"]
+    assert scoring.speedups(frame, 3) == {}
+    frame["seconds"] = frame["steps"] * 0.01
+    assert scoring.speedups(frame, 1) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
+
+
 def test_diversity_is_within_a_digit():
     black, white = torch.zeros(4, 3, 28, 28, dtype=torch.uint8), torch.full((4, 3, 28, 28), 255, dtype=torch.uint8)
     labels = torch.tensor([0] * 4 + [1] * 4)
@@ -80,7 +94,7 @@ SETS = pd.DataFrame(
     {
         "sampler": ["ddpm", "ddpm", "dpm-solver", "dpm-solver"], "steps": [5, 5, 5, 10], "accuracy": [10.0, 20, 90, 99],
         "frechet": [9.0, 9, 2, 1], "diversity": [0.3, 0.3, 0.2, 0.1], "seconds": [0.01, 0.01, 0.01, 0.03],
-        "guidance_weight": [0.0, 0.0, 2.0, 2.0],
+        "guidance_weight": [0.0, 0.0, 2.0, 2.0], "images": 100,
     }
 )  # fmt: skip
 
@@ -99,6 +113,7 @@ def test_the_tables():
     rows = results.sampler_table(SETS).set_index("steps")
     assert rows.loc["5", "DDPM"] == "15.0 ± 7.1"
     assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
+    assert list(rows["images a set"]) == ["100", "100"]
     assert list(rows["DDIM"]) == ["missing", "missing"]
 
 

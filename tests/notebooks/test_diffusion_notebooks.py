@@ -58,6 +58,8 @@ def test_scores(run):
         "-p",
         "grid=1,2",
         "-p",
+        "ancestral=3",
+        "-p",
         "seeds=0",
         "-p",
         "studied=0",
@@ -65,7 +67,8 @@ def test_scores(run):
     record = run("34", "34_diffusion_scores", *settings)
     rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
     assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
-    assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2"]
+    assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2", "3"]
+    assert {"ddpm_3_times", "dpm_solver_2_accuracy"} <= set(record["values"])
     assert all("missing" not in row for row in record["tables"]["study"]["rows"])
     schedules = {row[1]: row[3] for row in record["tables"]["training"]["rows"]}
     assert schedules["study-100"] == "cosine, T = 100"
