@@ -12,6 +12,16 @@ def noised(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tens
     return alpha_bar.sqrt().to(images.dtype) * images + (1 - alpha_bar).sqrt().to(images.dtype) * noise
 
 
+def min_snr_weights(t: Tensor, schedule: Schedule, cap: float) -> Tensor:
+    """Weights (N,) of the loss of noise at steps t (N,): min(SNR, cap) / SNR (Hang et al. 2023, section 3.4).
+
+    The signal-to-noise ratio is alpha_bar / (1 - alpha_bar). Where there is little noise, its loss is large and says
+    little about what the image is of; without these weights it drowns the steps at which that is decided.
+    """
+    alpha_bar = schedule.alpha_bar.to(t.device)[t]
+    return (cap * (1 - alpha_bar) / alpha_bar).clamp(max=1).float()
+
+
 def dropped(labels: Tensor, probability: float) -> Tensor:
     """Labels (N,), each on its own replaced by -1, no label, with that probability (Ho and Salimans 2022)."""
     gone = torch.rand(labels.shape, device=labels.device) < probability

@@ -34,6 +34,7 @@ def _spelled(recipe: Recipe) -> dict[str, str]:
         "steps of noise T": f"{recipe.diffusion_steps:,}",
         "alpha-bar at T": _power(float(recipe.schedule_table().alpha_bar[-1]), 1),
         "loss": {"mse": "squared error", "smooth-l1": "smooth L1"}[recipe.loss],
+        "weight of a step": f"min(SNR, {recipe.min_snr:g}) / SNR" if recipe.min_snr else "1",
         "label dropout": f"{recipe.label_dropout:.0%}" if recipe.label_dropout else "none",
         "optimiser": {"adam": "Adam", "adamw": "AdamW"}[recipe.optimiser],
         "learning rate": f"{_power(recipe.learning_rate)}, {recipe.rates}",

@@ -17,8 +17,8 @@ from hw2lib.training.run_folder import RunFolder, load_weights
 # Which denoisers a notebook shows if it is not told otherwise.
 DENOISERS = {
     "smoke": ["unet-two-level"],
-    "quick": ["context-unet-128"],  # whose weights ship
-    "paper": ["context-unet-128", "unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
+    "quick": ["context-unet-64"],  # whose weights ship
+    "paper": ["context-unet-64", "unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
 }
 
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored

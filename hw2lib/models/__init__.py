@@ -29,6 +29,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "unet-wide-bottleneck": unet.wide_bottleneck,
     "context-unet": context_unet.wide,
     "context-unet-128": context_unet.narrow,
+    "context-unet-64": context_unet.narrowest,
 }
 
 

@@ -13,7 +13,7 @@ from hw2lib import recipes
 from hw2lib.data import DIGIT_DOMAINS
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
-from hw2lib.diffusion.process import dropped, noised
+from hw2lib.diffusion.process import dropped, min_snr_weights, noised
 from hw2lib.diffusion.sampling import Denoiser
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.models import build
@@ -31,6 +31,7 @@ NETWORKS = (
     "unet-wide-bottleneck",
     "context-unet",
     "context-unet-128",
+    "context-unet-64",
 )
 WARMUP = 0.3  # of a one-cycle training
 LOSSES = {"mse": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
@@ -47,6 +48,7 @@ class Recipe(NetworkRecipe):
     schedule: Literal[tuple(SCHEDULES)]
     diffusion_steps: int = Field(ge=quality.SETTINGS.steps, description="T")
     loss: Literal[tuple(LOSSES)] = Field(description="between the noise and the prediction")
+    min_snr: float = Field(default=0, ge=0, description="cap of `min_snr_weights`; 0: all steps weigh the same")
     label_dropout: float = Field(ge=0, lt=1, description="share of images that are learned without their label")
     optimiser: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0, description="the highest")
@@ -134,7 +136,10 @@ def train(
         with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
             known = dropped(labels, recipe.label_dropout)
             predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)
-        loss = LOSSES[recipe.loss](predicted.float(), noise)
+        losses = LOSSES[recipe.loss](predicted.float(), noise, reduction="none").mean((1, 2, 3))
+        if recipe.min_snr:
+            losses = losses * min_snr_weights(t, schedule, recipe.min_snr)
+        loss = losses.mean()
         fabric.backward(loss)
         optimiser.step()
         optimiser.zero_grad()

@@ -17,6 +17,7 @@ def test_as_reported_and_ours():
         "steps of noise T": "400",
         "alpha-bar at T": "1.7e-2",
         "loss": "smooth L1",
+        "weight of a step": "1",
         "label dropout": "none",
         "optimiser": "Adam",
         "learning rate": "1e-4, constant",
@@ -25,17 +26,17 @@ def test_as_reported_and_ours():
         "EMA": "none",
     }
     assert table.loc["learning rate"].tolist() == ["1e-4, constant", "3e-3, one-cycle", "1e-3, one-cycle"]
-    assert table["any network"][["recipe", "label dropout", "EMA"]].tolist() == ["ours", "10%", "0.995"]
+    assert table["any network"][["recipe", "weight of a step", "EMA"]].tolist() == ["ours", "min(SNR, 2) / SNR", "0.999"]
 
 
 def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
     def changed(network, recipe, seed, preset):
-        return recipe_for(network, recipe, seed, preset, {"batch": 64} if network == "context-unet" else None)
+        return recipe_for(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
 
     monkeypatch.setattr(tables, "recipe_for", changed)
     table = recipe_table(["unet-three-level", "context-unet"]).set_index("setting")
     assert list(table.columns) == ["unet-three-level", "context-unet", "any network"]
-    assert table.loc["batch"].tolist() == ["16", "64", "32, 64"]
+    assert table.loc["batch"].tolist() == ["16", "32", "64, 32"]
 
 
 def test_another_preset_and_an_unknown_network():

@@ -15,6 +15,7 @@ DENOISERS = {
     "unet-wide-bottleneck": 23_335_299,
     "context-unet": 18_743_187,
     "context-unet-128": 6_590_211,
+    "context-unet-64": 1_652_611,
 }
 GANS = ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan", "acgan"]
 

@@ -56,14 +56,15 @@ def train(path, settings: diffusion.Recipe, images=IMAGES) -> RunFolder:
 
 
 @pytest.mark.parametrize(
-    ("loss", "optimiser", "ema_decay"), [("mse", "adamw", 0.0), ("smooth-l1", "adam", 0.0), ("mse", "adamw", 0.9)]
+    ("loss", "optimiser", "ema_decay", "min_snr"),
+    [("mse", "adamw", 0.0, 0), ("smooth-l1", "adam", 0.0, 0), ("mse", "adamw", 0.9, 2)],
 )
-def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay):
+def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay, min_snr):
     monkeypatch.setattr(diffusion, "fabric_for", lambda _: Fabric(accelerator="cpu", devices=1, precision="32-true"))
     decayed = functools.partial(torch.optim.AdamW, weight_decay=10.0)
     settings = recipe(
         3, steps=4, evaluations=2, ema_decay=ema_decay, rates="falling", loss=loss, optimiser=optimiser,
-        label_dropout=0.5,
+        label_dropout=0.5, min_snr=min_snr,
     )  # fmt: skip
     monkeypatch.setattr(torch.optim, "AdamW", decayed)
     found = load_file(train(tmp_path / "run", settings).weights)
@@ -84,7 +85,9 @@ def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, e
         labels = dropped(torch.tensor(data.labels)[chosen], 0.5)
         predicted = network(noised(x, noise, t, cosine(50)), t / 50, labels)
         stepper.zero_grad()
-        (F.mse_loss if loss == "mse" else F.smooth_l1_loss)(predicted, noise).backward()
+        losses = (F.mse_loss if loss == "mse" else F.smooth_l1_loss)(predicted, noise, reduction="none")
+        snr = (cosine(50).alpha_bar / (1 - cosine(50).alpha_bar))[t].float().reshape(-1, 1, 1, 1)
+        (losses * (snr.clamp(max=min_snr) / snr) if min_snr else losses).mean().backward()
         stepper.step()
         rates.step()
         # AveragedModel takes the first weights as they are.
