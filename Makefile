@@ -22,6 +22,7 @@ lab: setup
 bench: setup
 	$(BIN)/python benchmarks/dann_training.py
 	$(BIN)/python benchmarks/gan_training.py
+	$(BIN)/python benchmarks/diffusion_training.py
 
 # uv installs in seconds what takes pip minutes; where it cannot be had or fails, pip does the same.
 $(VENV)/ready: pyproject.toml constraints.txt

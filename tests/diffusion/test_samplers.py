@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hw2lib.diffusion.guidance import guided
-from hw2lib.diffusion.process import dropped, noised
+from hw2lib.diffusion.process import dropped, min_snr_weights, noised
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import cosine, grid, linear
 from hw2lib.errors import UserError
@@ -241,6 +241,18 @@ def test_labels_are_dropped_image_by_image():
     assert (found == -1).float().mean() == pytest.approx(0.1, abs=0.01)
     assert torch.equal(dropped(labels, 0.0), labels)
     assert (dropped(labels, 1.0) == -1).all()
+
+
+def test_weights_make_the_loss_of_noise_that_of_the_image_up_to_the_cap():
+    """An error of the noise is one of the image times 1 / SNR in the square; so w = c / SNR weighs the image by c."""
+    schedule = cosine(1000)
+    t = torch.arange(1, 1001)
+    snr = schedule.alpha_bar[t] / (1 - schedule.alpha_bar[t])
+    weights = min_snr_weights(t, schedule, 2.0)
+    assert (weights[snr < 2] == 1).all()
+    assert torch.allclose((weights * snr)[snr > 2], torch.tensor(2.0, dtype=torch.float64))
+    assert weights.dtype == torch.float32
+    assert 0 < weights[0] < 1e-3
 
 
 def test_guidance():
