@@ -128,8 +128,8 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
         status, _, err = sample(*args)
         assert status == 2
         assert err == (
-            "hw2: error: dcgan/ours/seed-0: no run ships with weights; train one, hw2 train dcgan --preset paper, and "
-            "give the weights.safetensors of its folder\n"
+            "hw2: error: the weights of dcgan do not ship (those that do: none); train it, hw2 train dcgan --preset "
+            "paper, and give --weights the weights.safetensors of its folder\n"
         )
         (shipped / "weights.safetensors").write_bytes((home / "moved").read_bytes())
         assert sample(*args)[0] == 0

@@ -22,19 +22,21 @@ DENOISERS = {
 }
 
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
-COMPARED = {"smoke": 20, "quick": 50, "paper": 200}  # the same where many ways to draw are compared
+COMPARED = {"smoke": 20, "quick": 50, "paper": 100}  # the same where many ways to draw are compared
 ANCESTRAL = {"smoke": [4], "quick": [], "paper": [400, 1000]}  # further steps of DDPM: those of two reports, and all
 
 MILLISECONDS = "milliseconds an image"
 
 # Network and recipe of each short training in which one thing is changed, and its title.
 STUDIES = {
-    ("unet-two-level", "study"): "nothing",
-    ("unet-two-level", "study-100"): "T = 100",
-    ("unet-two-level", "study-400"): "T = 400",
-    ("unet-two-level", "study-linear"): "linear schedule",
-    ("unet-two-level", "study-raw"): "no average of the weights",
-    ("unet-two-level-plain", "study"): "no attention",
+    ("context-unet-64", "study"): "nothing",
+    ("context-unet-64", "study-100"): "T = 100",
+    ("context-unet-64", "study-400"): "T = 400",
+    ("context-unet-64", "study-linear"): "linear schedule",
+    ("context-unet-64", "study-unweighted"): "all steps weigh the same",
+    ("context-unet-64", "study-raw"): "no average of the weights",
+    ("unet-two-level", "study"): "unet-two-level",
+    ("unet-two-level-plain", "study"): "unet-two-level, no attention",
 }
 
 

@@ -123,8 +123,8 @@ def test_the_study_and_the_lengths_of_training(finished):
         for value in (50.0, 60.0)
     ]
     rows = results.study_table(runs, 2).set_index("changed")
-    assert rows.loc["nothing", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
-    assert (rows.drop("nothing")["accuracy, %"] == "missing").all()
+    assert rows.loc["unet-two-level", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
+    assert (rows.drop("unet-two-level")["accuracy, %"] == "missing").all()
     (row, _) = results.training_table(runs).to_dict("records")
     assert (row["schedule"], row["images seen"], row["minutes"], row["commit"]) == (
         "cosine, T = 1,000",
