@@ -93,10 +93,11 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: dpm-solver]")
 @click.option("--steps", type=int, help="Of a denoiser: 1 to its T.  [default: 20; of ddpm all]")
 @click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022.  [default: 0.0, none]")
+@click.option("--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
 def sample(
-    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, device, overwrite
+    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, eta, device, overwrite
 ) -> None:
     """Draw images with NETWORK, such as dcgan, acgan or context-unet; interrupted, the same line completes them.
 
@@ -106,7 +107,7 @@ def sample(
     from hw2lib import image_files
     from hw2lib.diffusion.sampling import SamplerSettings
 
-    given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight}
+    given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
     given = {name: value for name, value in given.items() if value is not None}
     if sampler == "ddpm":
         given.setdefault("steps", None)

@@ -84,10 +84,7 @@ def ddim(
     Raises:
         UserError: eta outside of [0, 1], or above 0 without `draw`.
     """
-    if not 0 <= eta <= 1:
-        raise UserError(f"eta {eta}: give 0 to 1")
-    if eta and draw is None:
-        raise UserError(f"eta {eta} needs noise: give draw")
+    _check_eta(eta, draw)
     alpha_bar = schedule.alpha_bar.tolist()
 
     def rule(x: Tensor, image: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
@@ -99,17 +96,30 @@ def ddim(
 
 
 def dpm_solver(
-    model: Model, x: Tensor, labels: Tensor, schedule: Schedule, grid: Sequence[int], **options
+    model: Model,
+    x: Tensor,
+    labels: Tensor,
+    schedule: Schedule,
+    grid: Sequence[int],
+    eta: float = 0.0,
+    draw: Draw | None = None,
+    **options,
 ) -> Tensor | list[Tensor]:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): deterministic; a step also reads what the last one predicted.
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), and SDE-DPM-Solver++(2M) (their equation 19) with noise.
 
-    The first step is of first order, and so is the last if it ends in the image itself, where the logarithm of the
-    ratio of signal to noise is infinite.
+    A step also reads what the last one predicted. The first step is of first order, and so is the last if it ends in
+    the image itself, where the logarithm of the ratio of signal to noise is infinite.
 
     Args:
         model, x, labels, schedule, grid: see the head of this file.
+        eta: 0: deterministic, 1: the whole noise of the stochastic differential equation; between them, less of it.
+        draw: the noise of each step, where eta is not 0.
         options: `clip`, `return_intermediates`, `progress`.
+
+    Raises:
+        UserError: eta outside of [0, 1], or above 0 without `draw`.
     """
+    _check_eta(eta, draw)
     alpha, sigma = schedule.alpha_bar.sqrt().tolist(), (1 - schedule.alpha_bar).sqrt().tolist()
     half_log_snr = (schedule.alpha_bar / (1 - schedule.alpha_bar)).log().div(2).tolist()
     before: tuple[Tensor, float] | None = None  # the image predicted at the last step, and that step's length
@@ -121,9 +131,18 @@ def dpm_solver(
         length = half_log_snr[s] - half_log_snr[t]
         slope = 0.0 if before is None else (image - before[0]) * (length / (2 * before[1]))
         before = image, length
-        return sigma[s] / sigma[t] * x - alpha[s] * math.expm1(-length) * (image + slope)
+        x = sigma[s] / sigma[t] * math.exp(-eta * length) * x
+        x = x - alpha[s] * math.expm1(-(1 + eta) * length) * (image + slope)
+        return x + sigma[s] * (-math.expm1(-2 * eta * length)) ** 0.5 * draw(*x.shape[1:]).to(x) if eta else x
 
     return _walk(model, rule, x, labels, schedule, grid, **options)
+
+
+def _check_eta(eta: float, draw: Draw | None) -> None:
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta {eta}: give 0 to 1")
+    if eta and draw is None:
+        raise UserError(f"eta {eta} needs noise: give draw")
 
 
 @torch.inference_mode()

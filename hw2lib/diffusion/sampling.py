@@ -29,8 +29,8 @@ class SamplerSettings:
         sampler: ``ddpm``, ``ddim`` or ``dpm-solver``.
         steps: how often the network predicts, twice each time with guidance; None: all steps.
         guidance_weight: w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1.
-        eta: of ddim, in [0, 1].
-        spacing: see `hw2lib.diffusion.schedule.grid`.
+        eta: of ddim and dpm-solver, in [0, 1]: how much noise is added on the way.
+        spacing, start: see `hw2lib.diffusion.schedule.grid`.
         clip: keep predicted images within [-1, 1] on the way.
 
     Raises:
@@ -42,6 +42,7 @@ class SamplerSettings:
     guidance_weight: float = 0.0
     eta: float = 0.0
     spacing: str = "trailing"
+    start: float = 1.0
     clip: bool = True
 
     def __post_init__(self) -> None:
@@ -53,10 +54,12 @@ class SamplerSettings:
             raise UserError(f"guidance weight {self.guidance_weight}: give 0 or more")
         if not 0 <= self.eta <= 1:
             raise UserError(f"eta {self.eta}: give 0 to 1")
-        if self.eta and self.sampler != "ddim":
-            raise UserError(f"eta {self.eta}: {self.sampler} has none; choose ddim")
+        if self.eta and self.sampler == "ddpm":
+            raise UserError(f"eta {self.eta}: ddpm has none; choose ddim or dpm-solver")
         if self.spacing not in SPACINGS:
             raise UserError(f"unknown spacing '{self.spacing}': choose one of {', '.join(SPACINGS)}")
+        if not 0 < self.start <= 1:
+            raise UserError(f"start {self.start}: give a share of T above 0, up to 1")
 
     @property
     def title(self) -> str:
@@ -91,7 +94,8 @@ class Denoiser:
             raise UserError(
                 f"guidance weight {settings.guidance_weight:g}: the network learned no image without its label; give 0"
             )
-        return grid(self.schedule.steps, settings.steps or self.schedule.steps, settings.spacing)
+        steps = settings.steps or round(settings.start * self.schedule.steps)
+        return grid(self.schedule.steps, steps, settings.spacing, settings.start)
 
 
 def draw_images(
@@ -138,7 +142,7 @@ def draw_images(
         return ddpm(*common, noise.draw, **options)
     if settings.sampler == "ddim":
         return ddim(*common, settings.eta, noise.draw, **options)
-    return dpm_solver(*common, **options)
+    return dpm_solver(*common, settings.eta, noise.draw, **options)
 
 
 def _in_bfloat16(network: nn.Module, device: torch.device) -> Model:

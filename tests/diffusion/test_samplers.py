@@ -123,6 +123,31 @@ def test_dpm_solver_is_that_of_diffusers(count):
         assert torch.allclose(ours, other.to(ours.dtype), atol=2e-4)
 
 
+@pytest.mark.parametrize("count", [100, 20, 10])
+def test_dpm_solver_with_noise_is_that_of_diffusers(count):
+    x = noise().draw(2, 4, 4).double()
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        T, 1e-4, 2e-2, timestep_spacing="trailing", final_sigmas_type="zero", lower_order_final=False,
+        algorithm_type="sde-dpmsolver++",
+    )  # fmt: skip
+    scheduler.set_timesteps(count)
+    of_diffusers, expected = noise(1), [x]
+    for t in scheduler.timesteps:
+        predicted = toy(expected[-1], torch.full((3,), (int(t) + 1) / T, dtype=x.dtype), LABELS)
+        drawn = of_diffusers.draw(2, 4, 4).double()
+        expected.append(scheduler.step(predicted, t, expected[-1], variance_noise=drawn).prev_sample)
+    found = dpm_solver(toy, x, LABELS, linear(T), grid(T, count), 1.0, noise(1).draw, return_intermediates=True)
+    for ours, other in zip(found, expected, strict=True):
+        assert torch.allclose(ours, other.to(ours.dtype), atol=5e-4)
+
+
+def test_a_step_of_first_order_with_noise_is_that_of_ddim():
+    x, steps = noise().draw(2, 4, 4).double(), [60, 40]
+    for eta in (0.0, 1.0):
+        ours, other = (sampler(toy, x, LABELS, linear(T), steps, eta, noise(1).draw) for sampler in (dpm_solver, ddim))
+        assert torch.allclose(ours, other, atol=1e-6)
+
+
 def step_moments(sampler, t, x, **options):
     """Mean and deviation over many draws of a step from t to t - 1, which is not the last one."""
     many = x.expand(20_000, -1, -1, -1)
