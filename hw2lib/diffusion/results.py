@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hw2lib.diffusion.sampling import SAMPLERS, Denoiser, SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.models import build, count_parameters
 from hw2lib.training import cards
@@ -99,9 +99,9 @@ def sampler_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Accuracy for each number of steps (rows) and sampler, and the time of an image (`compare_samplers`)."""
     rows = []
     for steps, sets in frame.groupby("steps"):
-        row = {"steps": str(steps)}
-        for sampler, title in SAMPLERS.items():
-            row[title] = spread(list(sets.loc[sets["sampler"] == sampler, "accuracy"]))
+        row = {"steps": f"{steps:,}"}
+        for way in frame["way"].unique():
+            row[way] = spread(list(sets.loc[sets["way"] == way, "accuracy"])) if way in set(sets["way"]) else UNKNOWN
         times = {MILLISECONDS: spread(list(1000 * sets["seconds"]))}
         rows.append(row | times | {"images a set": f"{sets['images'].iloc[0]}"})
     return pd.DataFrame(rows)

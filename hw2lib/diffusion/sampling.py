@@ -62,10 +62,18 @@ class SamplerSettings:
             raise UserError(f"start {self.start}: give a share of T above 0, up to 1")
 
     @property
+    def name(self) -> str:
+        """The sampler with its noise: ``DDIM, η = 1`` or ``SDE-DPM-Solver++``."""
+        if self.sampler == "dpm-solver" and self.eta == 1:
+            return "SDE-DPM-Solver++"
+        return SAMPLERS[self.sampler] + (f", η = {self.eta:g}" if self.eta else "")
+
+    @property
     def title(self) -> str:
         """For a caption: ``20 steps of DPM-Solver++, w = 0.5``."""
         steps = "all steps" if self.steps is None else f"{self.steps} steps"
-        return f"{steps} of {SAMPLERS[self.sampler]}, w = {self.guidance_weight:g}"
+        start = f" from {self.start:g} T" if self.start < 1 else ""
+        return f"{steps} of {self.name}{start}, w = {self.guidance_weight:g}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from hw2lib.metrics.digits import Grader, digit_scores
 from hw2lib.models.unet import DIGITS
 from hw2lib.training.cards import value_name
 
-MOST_STEPS = 10_000  # over all images of a set, where samplers are compared
+# What is compared: samplers, and their eta.
+WAYS = (("ddpm", 0.0), ("ddim", 0.0), ("ddim", 1.0), ("dpm-solver", 0.0), ("dpm-solver", 1.0))
+MOST_STEPS = 10_000  # there, over all images of a set
 
 
 def grade(
@@ -65,7 +67,7 @@ def sweep(
     return pd.DataFrame(
         [
             vars(way)
-            | {"steps": way.steps or denoiser.schedule.steps, "seed": seed}
+            | {"way": way.name, "steps": way.steps or denoiser.schedule.steps, "seed": seed}
             | grade(denoiser, way, seed, count, grader, real)
             for way, seed in tqdm(combinations, desc="sets of digits", unit="set")
         ]
@@ -74,20 +76,21 @@ def sweep(
 
 def compare_samplers(
     denoiser: Denoiser,
+    settings: SamplerSettings,
     grid: Sequence[int],
     ancestral: Sequence[int],
-    guidance_weight: float,
     seeds: Sequence[int],
     count: int,
     grader: Grader,
     real: DigitReference | None = None,
 ) -> pd.DataFrame:
-    """`sweep` over every sampler at the numbers of steps of `grid`, and over DDPM alone at those of `ancestral`.
+    """`sweep` over `WAYS` at the numbers of steps of `grid`, and over DDPM alone at those of `ancestral`.
 
-    A set of `count` digits that would take more than `MOST_STEPS` in all has fewer: as the column ``images`` says.
+    Guidance is that of `settings`, and so is the start but for the last, which begin at T. A set of `count` digits that
+    would take more than `MOST_STEPS` in all has fewer: as the column ``images`` says.
     """
-    ways = [SamplerSettings(sampler, steps, guidance_weight) for sampler in SAMPLERS for steps in grid]
-    ways += [SamplerSettings("ddpm", steps, guidance_weight) for steps in ancestral]
+    ways = [replace(settings, sampler=sampler, eta=eta, steps=steps) for sampler, eta in WAYS for steps in grid]
+    ways += [replace(settings, sampler="ddpm", eta=0.0, steps=steps, start=1.0) for steps in ancestral]
     frames = []
     for way in ways:
         images = max(2 * DIGITS, min(count, MOST_STEPS // way.steps // DIGITS * DIGITS))
@@ -95,13 +98,14 @@ def compare_samplers(
     return pd.concat(frames, ignore_index=True)
 
 
-def speedups(frame: pd.DataFrame, steps: int) -> dict[str, float]:
-    """How many times as long as in `steps` of DPM-Solver++ an image takes in more steps of DDPM: ``ddpm_400_times``."""
-    seconds = frame.groupby(["sampler", "steps"])["seconds"].mean()
-    if ("dpm-solver", steps) not in seconds:
+def speedups(frame: pd.DataFrame, settings: SamplerSettings) -> dict[str, float]:
+    """How many times as long as with `settings` an image takes in more steps of DDPM: ``ddpm_400_times``."""
+    seconds = frame.groupby(["way", "steps"])["seconds"].mean()
+    ours = (settings.name, settings.steps)
+    if ours not in seconds:
         return {}
-    longer = [calls for sampler, calls in seconds.index if sampler == "ddpm" and calls > steps]
-    return {f"ddpm_{calls}_times": seconds["ddpm", calls] / seconds["dpm-solver", steps] for calls in longer}
+    longer = [steps for way, steps in seconds.index if way == SAMPLERS["ddpm"] and steps > settings.steps]
+    return {f"ddpm_{steps}_times": seconds[SAMPLERS["ddpm"], steps] / seconds[ours] for steps in longer}
 
 
 def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:

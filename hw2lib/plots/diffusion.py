@@ -11,11 +11,10 @@ from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.sampling import SAMPLERS
 from hw2lib.plots.grids import image_grid
 from hw2lib.plots.style import PALETTE, WIDTH
 
-MARKERS = ("o", "s", "^")
+MARKERS = ("o", "s", "^", "D", "v")
 
 
 def digit_grid(images: Tensor) -> Figure:
@@ -54,24 +53,21 @@ def accuracy_and_diversity(frame: pd.DataFrame, real_accuracy: float | None) -> 
 
 
 def accuracy_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figure:
-    """Accuracy over the number of steps and over the time of an image, a line a sampler; dashed: real digits."""
+    """Accuracy over the number of steps and over the time of an image, a line a way to sample; dashed: real digits."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True, layout="constrained")
     frame = frame.assign(milliseconds=1000 * frame["seconds"])
     for axes, key in zip(panels, ("steps", "milliseconds"), strict=True):
-        for (sampler, title), colour, marker in zip(SAMPLERS.items(), PALETTE, MARKERS, strict=False):
-            rows = frame[frame["sampler"] == sampler]
-            if not len(rows):
-                continue
+        for (way, rows), colour, marker in zip(frame.groupby("way", sort=False), PALETTE, MARKERS, strict=False):
             if key == "milliseconds":  # the clock differs from seed to seed
                 rows = rows.assign(milliseconds=rows.groupby("steps")[key].transform("mean"))
-            _line(axes, rows, key, "accuracy", colour, marker, title)
+            _line(axes, rows, key, "accuracy", colour, marker, way)
         if real_accuracy is not None:
             axes.axhline(real_accuracy, ls="--", lw=0.9, color="black")
         axes.set(xscale="log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     panels[0].set(xlabel="steps", ylabel="accuracy, %")
     panels[1].set(xlabel="milliseconds an image")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(SAMPLERS))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

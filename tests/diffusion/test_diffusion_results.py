@@ -1,6 +1,7 @@
 """Trained denoisers: loaded as they were trained, and what the tables say of them."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -72,15 +73,19 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
 def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finished, monkeypatch):
     monkeypatch.setattr(scoring, "MOST_STEPS", 250)
     denoiser = results.load(finished(diffusion_steps=20))
-    frame = scoring.compare_samplers(denoiser, [1, 5], [10, 20], 0.0, [0], 60, grader())
-    assert list(zip(frame["sampler"], frame["steps"], frame["images"], strict=True)) == [
-        ("ddpm", 1, 60), ("ddpm", 5, 50), ("ddim", 1, 60), ("ddim", 5, 50),
-        ("dpm-solver", 1, 60), ("dpm-solver", 5, 50), ("ddpm", 10, 20), ("ddpm", 20, 20),
+    ours = SamplerSettings("ddim", 5, start=0.9)
+    frame = scoring.compare_samplers(denoiser, ours, [1, 5], [10, 20], [0], 60, grader())
+    assert list(zip(frame["way"], frame["steps"], frame["images"], strict=True)) == [
+        ("DDPM", 1, 60), ("DDPM", 5, 50), ("DDIM", 1, 60), ("DDIM", 5, 50), ("DDIM, η = 1", 1, 60),
+        ("DDIM, η = 1", 5, 50), ("DPM-Solver++", 1, 60), ("DPM-Solver++", 5, 50), ("SDE-DPM-Solver++", 1, 60),
+        ("SDE-DPM-Solver++", 5, 50), ("DDPM", 10, 20), ("DDPM", 20, 20),
     ]  # fmt: skip
-    assert list(scoring.speedups(frame, 5)) == ["ddpm_10_times", "ddpm_20_times"]
-    assert scoring.speedups(frame, 3) == {}
+    assert list(frame["start"]) == [0.9] * 10 + [1.0] * 2
+    assert list(scoring.speedups(frame, ours)) == ["ddpm_10_times", "ddpm_20_times"]
+    assert scoring.speedups(frame, replace(ours, steps=3)) == {}
     frame["seconds"] = frame["steps"] * 0.01
-    assert scoring.speedups(frame, 1) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
+    ours = replace(ours, steps=1)
+    assert scoring.speedups(frame, ours) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
 
 
 def test_diversity_is_within_a_digit():
@@ -92,7 +97,7 @@ def test_diversity_is_within_a_digit():
 
 SETS = pd.DataFrame(
     {
-        "sampler": ["ddpm", "ddpm", "dpm-solver", "dpm-solver"], "steps": [5, 5, 5, 10], "accuracy": [10.0, 20, 90, 99],
+        "way": ["DDPM", "DDPM", "DPM-Solver++", "DPM-Solver++"], "steps": [5, 5, 5, 10], "accuracy": [10.0, 20, 90, 99],
         "frechet": [9.0, 9, 2, 1], "diversity": [0.3, 0.3, 0.2, 0.1], "seconds": [0.01, 0.01, 0.01, 0.03],
         "guidance_weight": [0.0, 0.0, 2.0, 2.0], "images": 100,
     }
@@ -114,7 +119,7 @@ def test_the_tables():
     assert rows.loc["5", "DDPM"] == "15.0 ± 7.1"
     assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
     assert list(rows["images a set"]) == ["100", "100"]
-    assert list(rows["DDIM"]) == ["missing", "missing"]
+    assert rows.loc["10", "DDPM"] == "–", "not drawn in so many steps"
 
 
 def test_the_study_and_the_lengths_of_training(finished):

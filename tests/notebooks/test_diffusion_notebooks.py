@@ -30,7 +30,7 @@ def test_samples(run):
     record = run("31", "31_diffusion_samples", "-p", "steps=4")
     (figure,) = record["figures"]
     assert figure["file"] == "digits-unet-two-level.png"
-    assert "4 steps of DPM-Solver++, w = 0.5" in figure["caption"]
+    assert "4 steps of DDIM, η = 1 from 0.95 T, w = 0.5" in figure["caption"]
     assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
 
 
@@ -68,7 +68,7 @@ def test_scores(run):
     rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
     assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
     assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2", "3"]
-    assert {"ddpm_3_times", "dpm_solver_2_accuracy"} <= set(record["values"])
+    assert {"ddpm_3_times", "dpm_solver_2_accuracy", "ddim_1_2_accuracy"} <= set(record["values"])
     assert all("missing" not in row for row in record["tables"]["study"]["rows"])
     schedules = {row[1]: row[3] for row in record["tables"]["training"]["rows"]}
     assert schedules["study-100"] == "cosine, T = 100"

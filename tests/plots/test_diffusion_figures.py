@@ -49,7 +49,7 @@ def test_guidance_has_the_mean_of_the_sets_at_each_weight():
 def test_accuracy_is_drawn_over_steps_and_over_time():
     frame = pd.DataFrame(
         {
-            "sampler": ["ddpm", "ddpm", "dpm-solver", "dpm-solver"],
+            "way": ["DDPM", "DDPM", "DPM-Solver++", "DPM-Solver++"],
             "steps": [5, 50, 5, 5],
             "accuracy": [10.0, 90.0, 97.0, 99.0],
             "seconds": [0.01, 0.1, 0.01, 0.03],
