@@ -22,7 +22,7 @@ DENOISERS = {
 }
 
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
-COMPARED = {"smoke": 20, "quick": 50, "paper": 100}  # the same where many ways to draw are compared
+COMPARED = {"smoke": 20, "quick": 30, "paper": 50}  # the same where many ways to draw are compared
 GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50, 100]}  # steps that samplers are compared at
 ANCESTRAL = {"smoke": [8], "quick": [], "paper": [400, 1000]}  # further steps of DDPM: those of two reports, and all
 

@@ -30,7 +30,7 @@ class SamplerSettings:
         steps: how often the network predicts, twice each time with guidance; None: all steps.
         guidance_weight: w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1.
         eta: of ddim and dpm-solver, in [0, 1]: how much noise is added on the way.
-        spacing, start: see `hw2lib.diffusion.schedule.grid`.
+        spacing: see `hw2lib.diffusion.schedule.grid`.
         clip: keep predicted images within [-1, 1] on the way.
 
     Raises:
@@ -42,7 +42,6 @@ class SamplerSettings:
     guidance_weight: float = 0.0
     eta: float = 0.0
     spacing: str = "trailing"
-    start: float = 1.0
     clip: bool = True
 
     def __post_init__(self) -> None:
@@ -58,8 +57,6 @@ class SamplerSettings:
             raise UserError(f"eta {self.eta}: ddpm has none; choose ddim or dpm-solver")
         if self.spacing not in SPACINGS:
             raise UserError(f"unknown spacing '{self.spacing}': choose one of {', '.join(SPACINGS)}")
-        if not 0 < self.start <= 1:
-            raise UserError(f"start {self.start}: give a share of T above 0, up to 1")
 
     @property
     def name(self) -> str:
@@ -72,8 +69,7 @@ class SamplerSettings:
     def title(self) -> str:
         """For a caption: ``20 steps of DPM-Solver++, w = 0.5``."""
         steps = "all steps" if self.steps is None else f"{self.steps} steps"
-        start = f" from {self.start:g} T" if self.start < 1 else ""
-        return f"{steps} of {self.name}{start}, w = {self.guidance_weight:g}"
+        return f"{steps} of {self.name}, w = {self.guidance_weight:g}"
 
 
 @dataclass(frozen=True)
@@ -102,8 +98,7 @@ class Denoiser:
             raise UserError(
                 f"guidance weight {settings.guidance_weight:g}: the network learned no image without its label; give 0"
             )
-        steps = settings.steps or round(settings.start * self.schedule.steps)
-        return grid(self.schedule.steps, steps, settings.spacing, settings.start)
+        return grid(self.schedule.steps, settings.steps or self.schedule.steps, settings.spacing)
 
 
 def draw_images(

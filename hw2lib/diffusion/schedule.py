@@ -79,26 +79,20 @@ def _check_steps(steps: int) -> None:
 SPACINGS = ("trailing", "leading", "leading-offset")
 
 
-def grid(total: int, count: int, spacing: str = "trailing", start: float = 1.0) -> list[int]:
+def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
     """The steps that a sampler visits, from noise to image: `count` steps, and where the last one ends.
 
     With T = 1,000 and 50 steps, ``trailing`` is 1000, 980, ..., 20, 0, which begins at T itself. The other two are of
     public DDIM code: ``leading``, 981, 961, ..., 1, 0, and ``leading-offset``, 982, 962, ..., 2, 1, whose last step
     leaves a trace of noise.
 
-    With `start` below 1 the steps of ``trailing`` begin at that share of T, as if the noise there were all. What is
-    left of the image at T is so little that a small error of the predicted noise is a large one of the image.
-
     Raises:
-        UserError: no steps, more than there are, an unknown spacing, or another start than 1 for one but ``trailing``.
+        UserError: no steps, more than T, or an unknown spacing.
     """
-    if not 0 < start <= 1 or (start < 1 and spacing != "trailing"):
-        raise UserError(f"start {start}: give a share of T above 0, and 1 for another spacing than trailing")
-    first = round(start * total)
-    if not 1 <= count <= first:
-        raise UserError(f"{count} steps: give 1 to {first}, the number of steps that the network was trained for")
+    if not 1 <= count <= total:
+        raise UserError(f"{count} steps: give 1 to {total}, the number of steps that the network was trained for")
     if spacing == "trailing":
-        return [round(first * (count - i) / count) for i in range(count + 1)]
+        return [round(total * (count - i) / count) for i in range(count + 1)]
     stride = total // count
     if spacing == "leading":
         return [stride * i + 1 for i in reversed(range(count))] + [0]

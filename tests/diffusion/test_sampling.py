@@ -89,7 +89,6 @@ def test_quality_of_a_network_that_knows_nothing(denoiser):
         ({"guidance_weight": float("inf")}, "guidance weight inf"),
         ({"sampler": "ddim", "eta": 1.5}, "eta 1.5: give 0 to 1"),
         ({"sampler": "ddpm", "eta": 0.5}, "eta 0.5: ddpm has none; choose ddim or dpm-solver"),
-        ({"start": 0}, "start 0: give a share of T above 0, up to 1"),
         ({"spacing": "even"}, "unknown spacing 'even'"),
     ],
 )

@@ -30,7 +30,7 @@ def test_samples(run):
     record = run("31", "31_diffusion_samples", "-p", "steps=4")
     (figure,) = record["figures"]
     assert figure["file"] == "digits-unet-two-level.png"
-    assert "4 steps of DDIM, η = 1 from 0.95 T, w = 0.5" in figure["caption"]
+    assert "4 steps of DDIM, η = 1, w = 2" in figure["caption"]
     assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
 
 
