@@ -6,6 +6,7 @@ Imports stand inside the commands, so that ``hw2 --help`` and a report that is u
 import errno
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -90,10 +91,10 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file; else the one that ships.")
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
-@click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: dpm-solver]")
+@click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: ddim]")
 @click.option("--steps", type=int, help="Of a denoiser: 1 to its T.  [default: 20; of ddpm all]")
-@click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022.  [default: 0.0, none]")
-@click.option("--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.")
+@click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
+@click.option("--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.  [default: 1 of ddim, else 0]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
 def sample(
@@ -105,13 +106,15 @@ def sample(
     taken for one of the recipe 'ours'.
     """
     from hw2lib import image_files
-    from hw2lib.diffusion.sampling import SamplerSettings
+    from hw2lib.diffusion.drawer import DEFAULT
 
     given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
     given = {name: value for name, value in given.items() if value is not None}
     if sampler == "ddpm":
-        given.setdefault("steps", None)
-    way = SamplerSettings(**given) if given else None
+        given = {"steps": None} | given
+    if sampler not in (None, DEFAULT.sampler):
+        given = {"eta": 0.0} | given
+    way = replace(DEFAULT, **given) if given else None
     drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, way)
     click.echo(f"{drawn} images in {folder}")
 

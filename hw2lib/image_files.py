@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
-from hw2lib.diffusion.drawer import DenoiserDrawer
+from hw2lib.diffusion.drawer import DEFAULT, DenoiserDrawer
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.gan.drawer import GeneratorDrawer
@@ -70,7 +70,7 @@ def write(
         overwrite: replace an earlier set.
         ema: refuse weights that are not known to be a moving average. A run's ``weights.safetensors`` is the average
             wherever its recipe asks for one.
-        sampler: of a denoiser; None: `SamplerSettings` as they are.
+        sampler: of a denoiser, by default `DEFAULT`.
 
     Returns:
         How many images the set has.
@@ -90,7 +90,7 @@ def write(
     training = _training(network, file, ema)
     drawer: Drawer
     if network in diffusion.NETWORKS:
-        drawer = DenoiserDrawer(network, file, where, sampler or SamplerSettings(), training)
+        drawer = DenoiserDrawer(network, file, where, sampler or DEFAULT, training)
     else:
         drawer = GeneratorDrawer(network, file, where)
     chosen = _chosen_digits(network, drawer.digits, digits)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hw2lib import models, paths
 from hw2lib.data.image_writer import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.drawer import DenoiserDrawer
+from hw2lib.diffusion.drawer import DEFAULT, DenoiserDrawer
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.diffusion.schedule import SCHEDULES
 from hw2lib.models import context_unet, unet
@@ -101,7 +102,7 @@ def test_digits_are_numbered_and_seeded_and_share_their_noise(sample, tmp_path):
     assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 13)]
     for digit, i in ((0, 0), (7, 9), (9, 11)):
         file = tmp_path / f"out/{digit}_{i + 1:03d}.png"
-        assert_drawn(file, SamplerSettings(steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
+        assert_drawn(file, replace(DEFAULT, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
 
 
 def test_by_default_a_hundred_of_each_digit(sample, tmp_path):
@@ -163,15 +164,16 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
     one = ("--digit", "3", "--count", "1")
     sample(*one, *FEW)
     settings = bound_to(tmp_path / "out")
-    assert (settings["sampler"], settings["steps"], settings["guidance_weight"]) == ("dpm-solver", 3, 0.0)
+    assert (settings["sampler"], settings["steps"], settings["guidance_weight"]) == ("ddim", 3, 2.0)
     assert (settings["schedule"], settings["diffusion_steps"], settings["size"]) == ("cosine", 1000, 28)
 
     drawn = {images(tmp_path / "out")["3_001.png"]}
     for i, (way, difference) in enumerate(
         [
-            (("--sampler", "ddim", *FEW), "sampler is dpm-solver there and ddim here"),
+            (("--sampler", "dpm-solver", "--eta", "1", *FEW), "sampler is ddim there and dpm-solver here"),
+            ((*FEW, "--eta", "0"), "eta is 1.0 there and 0.0 here"),
             (("--steps", "4"), "steps is 3 there and 4 here"),
-            ((*FEW, "--guidance-weight", "3"), "guidance_weight is 0.0 there and 3.0 here"),
+            ((*FEW, "--guidance-weight", "3"), "guidance_weight is 2.0 there and 3.0 here"),
         ]
     ):
         status, _, err = sample(*one, *way)
@@ -179,7 +181,7 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
         assert f"holds images of other settings ({difference})" in err
         sample(*one, *way, out=f"other{i}")
         drawn.add(images(tmp_path / f"other{i}")["3_001.png"])
-    assert len(drawn) == 4
+    assert len(drawn) == 5
 
 
 def test_ddpm_takes_all_steps_if_it_is_not_told_how_many(sample, weights, tmp_path):
@@ -197,7 +199,7 @@ def test_schedule_steps_and_size_are_those_of_the_card_beside_the_weights(sample
     sample(*one, *FEW, out="ours")
     card(weights, schedule="linear", diffusion_steps=40, size=32)
     sample(*one, *FEW)
-    assert_drawn(tmp_path / "out/3_001.png", SamplerSettings(steps=3), 0, 3, SCHEDULES["linear"](40), 32)
+    assert_drawn(tmp_path / "out/3_001.png", replace(DEFAULT, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
     assert images(tmp_path / "out") != images(tmp_path / "ours")
 
     status, _, err = sample(*one, *FEW, out="ours")
@@ -261,7 +263,7 @@ def test_what_learned_no_image_without_its_label_is_not_guided(sample, weights, 
     card(weights, label_dropout=0.0)
     assert_refused(sample("--guidance-weight", "1"), "the network learned no image without its label; give 0")
     assert not (tmp_path / "out").exists()
-    assert sample(*FEW, "--digit", "3", "--count", "1")[0] == 0
+    assert sample(*FEW, "--guidance-weight", "0", "--digit", "3", "--count", "1")[0] == 0
 
 
 @pytest.mark.parametrize("network", ["dcgan", "acgan"])

@@ -14,6 +14,8 @@ from hw2lib.models.unet import DIGITS
 from hw2lib.training.diffusion import recipe_for, recipe_of
 from hw2lib.training.run_folder import load_weights
 
+DEFAULT = SamplerSettings("ddim", 20, guidance_weight=2.0, eta=1.0)  # unless it is told otherwise
+
 
 class DenoiserDrawer:
     """See `hw2lib.image_files.Drawer`.
