@@ -7,7 +7,6 @@ else the stand-ins, written below ``build/bench``. The target is a ratio of 3 on
 """
 
 import csv
-import json
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import outcome
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -23,13 +23,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 from tqdm import tqdm
 
-from hw2lib import environment, paths
+from hw2lib import paths
 from hw2lib.adaptation.losses import domain_loss
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data import SPLITS, source
 from hw2lib.models import build
 from hw2lib.training import dann
-from hw2lib.training.devices import bf16_is_fast
 from hw2lib.training.run_folder import RunFolder
 
 NETWORK, DOMAINS = "dann-compact", ("mnistm", "usps")
@@ -134,21 +133,11 @@ def main() -> None:
 
     best = max(value for name, value in measured.items() if name.startswith("plain"))
     ratio = measured["hw2lib, no augmentation"] / best
-    where = environment.hardware()
-    result = {
-        "network": NETWORK, "batch": f"{BATCH} + {BATCH}", "images": images.describe(),
-        **where, **environment.versions(),
-        "precision": "bf16" if bf16_is_fast(torch.device("cpu")) else "fp32", "load": os.getloadavg()[0],
-        "images a second": {name: round(value) for name, value in measured.items()}, "ratio": round(ratio, 2),
-    }  # fmt: skip
-    print(f"{NETWORK}, batch {BATCH} + {BATCH}, {where['cpu']}, {where['cores']} cores, {result['precision']}")
-    for name, value in measured.items():
-        print(f"{value:8,.0f} images/s  {name}")
-    print(f"{ratio:8.2f} times the plain loop at its best (target on two cores: {TARGET})")
-    if result["load"] > 1.5 * where["cores"]:
-        print(f"         noisy: the load is {result['load']:.1f} on {where['cores']} cores")
-    bench.mkdir(parents=True, exist_ok=True)
-    (bench / "dann_training.json").write_text(json.dumps(result, indent=1) + "\n")
+    outcome.save(
+        "dann_training", NETWORK, f"{BATCH} + {BATCH}", measured,
+        {"images": images.describe(), "ratio": round(ratio, 2)},
+        [f"{ratio:8.2f} times the plain loop at its best (target on two cores: {TARGET})"],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,19 +6,19 @@ PNG files by the denoiser that ships, in 20 guided steps. The images are those o
 stand-ins. The targets on two cores are a ratio of 2.5 and four minutes.
 """
 
-import json
 import os
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 
+import outcome
 import torch
 import torch.nn.functional as F
 from dann_training import Pngs, homework_folder
 from torch.utils.data import DataLoader
 
-from hw2lib import environment, image_files, paths
+from hw2lib import image_files, paths
 from hw2lib.data import source
 from hw2lib.diffusion.process import dropped, noised
 from hw2lib.diffusion.results import DENOISERS
@@ -26,7 +26,6 @@ from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.models import build
 from hw2lib.training import diffusion
-from hw2lib.training.devices import bf16_is_fast
 from hw2lib.training.run_folder import RunFolder
 
 NETWORK, BATCH = "context-unet-128", 128
@@ -82,21 +81,13 @@ def main() -> None:
     root = Path(os.environ.get("HW2_DATA") or homework_folder(bench / "images"))
     images = source("paper", str(root))
     plain, fast, seconds = reference(root), ours(images), drawing()
-    where = environment.hardware()
-    result = {
-        "network": NETWORK, "batch": BATCH, "images": images.describe(("mnistm",)), **where, **environment.versions(),
-        "precision": "bf16" if bf16_is_fast(torch.device("cpu")) else "fp32", "load": os.getloadavg()[0],
-        "images a second": {"plain loop": round(plain, 1), "hw2lib": round(fast, 1)}, "ratio": round(fast / plain, 2),
-        "seconds for 1,000 digits": round(seconds, 1),
-    }  # fmt: skip
-    print(f"{NETWORK}, batch {BATCH}, {where['cpu']}, {where['cores']} cores, {result['precision']}")
-    print(f"{plain:8,.1f} images/s  plain loop\n{fast:8,.1f} images/s  hw2lib")
-    print(f"{fast / plain:8.2f} times the plain loop (target on two cores: {TARGET})")
-    print(f"{seconds / 60:8.2f} minutes for {COUNT:,} digits as PNG files (target: {MINUTES})")
-    if result["load"] > 1.5 * where["cores"]:
-        print(f"         noisy: the load is {result['load']:.1f} on {where['cores']} cores")
-    bench.mkdir(parents=True, exist_ok=True)
-    (bench / "diffusion_training.json").write_text(json.dumps(result, indent=1) + "\n")
+    outcome.save(
+        "diffusion_training", NETWORK, BATCH, {"plain loop": plain, "hw2lib": fast},
+        {"images": images.describe(("mnistm",)), "ratio": round(fast / plain, 2),
+         "seconds for 1,000 digits": round(seconds, 1)},
+        [f"{fast / plain:8.2f} times the plain loop (target on two cores: {TARGET})",
+         f"{seconds / 60:8.2f} minutes for {COUNT:,} digits as PNG files (target: {MINUTES})"],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,21 +6,20 @@ down. The images are those of HW2_DATA if it is set, else the stand-ins. The tar
 1,000 faces as PNG files in 10 seconds.
 """
 
-import json
 import os
 import tempfile
 import time
 from pathlib import Path
 
+import outcome
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from hw2lib import environment, image_files, paths
+from hw2lib import image_files
 from hw2lib.data import FACES, source
 from hw2lib.models import build
 from hw2lib.training import gan
-from hw2lib.training.devices import bf16_is_fast
 from hw2lib.training.run_folder import RunFolder
 
 NETWORK, BATCH = "dcgan", 128
@@ -80,22 +79,13 @@ def main() -> None:
     images = source("paper", root) if root else source("quick")
     faces = torch.tensor(images.load(FACES, "train").images)
     plain, fast, seconds = reference(faces), ours(images), drawing()
-    where = environment.hardware()
-    result = {
-        "network": NETWORK, "batch": BATCH, "images": images.describe((FACES,)), **where, **environment.versions(),
-        "precision": "bf16" if bf16_is_fast(torch.device("cpu")) else "fp32", "load": os.getloadavg()[0],
-        "images a second": {"tutorial loop": round(plain), "hw2lib": round(fast)}, "ratio": round(fast / plain, 2),
-        "seconds for 1,000 faces": round(seconds, 2),
-    }  # fmt: skip
-    print(f"{NETWORK}, batch {BATCH}, {where['cpu']}, {where['cores']} cores, {result['precision']}")
-    print(f"{plain:8,.0f} images/s  tutorial loop\n{fast:8,.0f} images/s  hw2lib")
-    print(f"{fast / plain:8.2f} times the tutorial loop (target on two cores: 2)")
-    print(f"{seconds:8.2f} s for {COUNT:,} faces as PNG files (target: 10)")
-    if result["load"] > 1.5 * where["cores"]:
-        print(f"         noisy: the load is {result['load']:.1f} on {where['cores']} cores")
-    bench = paths.build_dir() / "bench"
-    bench.mkdir(parents=True, exist_ok=True)
-    (bench / "gan_training.json").write_text(json.dumps(result, indent=1) + "\n")
+    outcome.save(
+        "gan_training", NETWORK, BATCH, {"tutorial loop": plain, "hw2lib": fast},
+        {"images": images.describe((FACES,)), "ratio": round(fast / plain, 2),
+         "seconds for 1,000 faces": round(seconds, 2)},
+        [f"{fast / plain:8.2f} times the tutorial loop (target on two cores: 2)",
+         f"{seconds:8.2f} s for {COUNT:,} faces as PNG files (target: 10)"],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: ddim]")
 @click.option("--steps", type=int, help="Of a denoiser: 1 to its T.  [default: 20; of ddpm all]")
 @click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
-@click.option("--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.  [default: 1 of ddim, else 0]")
+@click.option(
+    "--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.  [default: 1 of ddim, else 0]"
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
 def sample(
