@@ -81,12 +81,19 @@ class Denoiser:
         schedule: its noise schedule.
         size: height and width of its images, in pixels.
         guidable: whether it learned images without their labels too.
+        classes: how many labels it knows; 0: none.
     """
 
     network: nn.Module
     schedule: Schedule
     size: int = 28
     guidable: bool = True
+    classes: int = DIGITS
+
+    @property
+    def shown(self) -> int:
+        """Height and width at which images are shown, whatever it was trained at."""
+        return self.network.inputs.size
 
     def grid(self, settings: SamplerSettings) -> list[int]:
         """The steps that are visited (`hw2lib.diffusion.schedule.grid`).
@@ -161,20 +168,20 @@ def _in_bfloat16(network: nn.Module, device: torch.device) -> Model:
 
 
 def sample(
-    denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int, shown: int = 28, mixed: bool = False
+    denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int, mixed: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The first `count` digits of a seed, uint8 (count, 3, shown, shown), and their labels, which take turns, 0 to 9.
+    """The first `count` images of a seed, uint8 (count, 3, H, W), and their labels, which take turns, 0 to 9.
 
-    Each noise serves all ten digits. Images are drawn at the denoiser's size and scaled to `shown`. For `mixed` see
-    `draw_images`.
+    Each noise serves all ten digits. Faces have the label -1. Images are drawn at the denoiser's size and scaled to
+    the one `shown`. For `mixed` see `draw_images`.
     """
-    labels = torch.arange(count) % DIGITS
+    each = torch.arange(count)
+    labels, numbers = (each % denoiser.classes, each // denoiser.classes) if denoiser.classes else (each * 0 - 1, each)
     parts = []
     for first in range(0, count, BATCH):
-        numbers = [i // DIGITS for i in range(first, min(first + BATCH, count))]
-        wanted = labels[first : first + BATCH]
-        batch = draw_images(denoiser, settings, seed, numbers, wanted, mixed)
-        parts.append(scaled(batch, shown).cpu())
+        part = slice(first, first + BATCH)
+        batch = draw_images(denoiser, settings, seed, numbers[part].tolist(), labels[part], mixed)
+        parts.append(scaled(batch, denoiser.shown).cpu())
     return to_uint8(torch.cat(parts)), labels
 
 

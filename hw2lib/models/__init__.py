@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from hw2lib.errors import UserError
-from hw2lib.models import classifier, context_unet, dann, gan, unet
+from hw2lib.models import classifier, context_unet, dann, face_unet, gan, unet
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "dann-wide": dann.wide,
@@ -30,6 +30,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "context-unet": context_unet.wide,
     "context-unet-128": context_unet.narrow,
     "context-unet-64": context_unet.narrowest,
+    "face-unet": face_unet.small,
+    "face-unet-course": face_unet.course,
 }
 
 

@@ -23,6 +23,11 @@ def load_split(images, domain: str, split: str, device: torch.device, batch: int
     return torch.tensor(data.images, device=device), labels
 
 
+def mirrored(images: Tensor) -> Tensor:
+    """Images (N, C, H, W), of which half at random are mirrored."""
+    return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images)
+
+
 def draw(data: Labelled, batch: int) -> Labelled:
     """A batch drawn with replacement."""
     images, labels = data

@@ -1,4 +1,4 @@
-"""Training of a conditional denoiser on digits."""
+"""Training of a denoiser: a conditional one on digits, or one on faces."""
 
 import math
 from collections.abc import Callable
@@ -7,24 +7,25 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from hw2lib import recipes
-from hw2lib.data import DIGIT_DOMAINS
+from hw2lib.data import DIGIT_DOMAINS, FACES
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
 from hw2lib.diffusion.process import dropped, min_snr_weights, noised
 from hw2lib.diffusion.sampling import Denoiser
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.models import build
-from hw2lib.training.batches import draw, load_split
+from hw2lib.models.unet import DIGITS
+from hw2lib.training.batches import draw, load_split, mirrored
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
 from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
-NETWORKS = (
+OF_DIGITS = (
     "unet-two-level",
     "unet-two-level-plain",
     "unet-three-level",
@@ -33,6 +34,8 @@ NETWORKS = (
     "context-unet-128",
     "context-unet-64",
 )
+OF_FACES = ("face-unet",)
+NETWORKS = (*OF_DIGITS, *OF_FACES)
 WARMUP = 0.3  # of a one-cycle training
 LOSSES = {"mse": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
 
@@ -43,13 +46,14 @@ class Recipe(NetworkRecipe):
     task = "diffusion"
 
     network: Literal[NETWORKS]
-    domain: Literal[DIGIT_DOMAINS]
-    size: int = Field(ge=8, le=64, description="height and width that images are scaled to, in pixels")
+    domain: Literal[*DIGIT_DOMAINS, FACES]
+    size: int = Field(ge=8, le=256, description="height and width that images are scaled to, in pixels")
     schedule: Literal[tuple(SCHEDULES)]
     diffusion_steps: int = Field(ge=quality.SETTINGS.steps, description="T")
     loss: Literal[tuple(LOSSES)] = Field(description="between the noise and the prediction")
     min_snr: float = Field(default=0, ge=0, description="cap of `min_snr_weights`; 0: all steps weigh the same")
     label_dropout: float = Field(ge=0, lt=1, description="share of images that are learned without their label")
+    flip: bool = Field(default=False, description="mirror half of the images")
     optimiser: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0, description="the highest")
     rates: Literal["constant", "falling", "one-cycle"] = Field(
@@ -63,6 +67,20 @@ class Recipe(NetworkRecipe):
         if size % 4:
             raise ValueError("give a multiple of 4")
         return size
+
+    @field_validator("domain")
+    @classmethod
+    def _of_the_network(cls, domain: str, info: ValidationInfo) -> str:
+        if (domain == FACES) != (info.data.get("network") in OF_FACES):
+            raise ValueError(f"{', '.join(OF_FACES)} and no other denoiser learns from {FACES}")
+        return domain
+
+    @field_validator("label_dropout")
+    @classmethod
+    def _faces_have_no_labels(cls, share: float, info: ValidationInfo) -> float:
+        if share and info.data.get("domain") == FACES:
+            raise ValueError(f"{FACES} has no labels; give 0")
+        return share
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -87,7 +105,8 @@ class Recipe(NetworkRecipe):
 
     def denoiser(self, network: torch.nn.Module) -> Denoiser:
         """A network that was trained by this recipe, to draw with."""
-        return Denoiser(network, self.schedule_table(), self.size, guidable=self.label_dropout > 0)
+        classes = 0 if self.domain == FACES else DIGITS
+        return Denoiser(network, self.schedule_table(), self.size, self.label_dropout > 0, classes)
 
 
 recipe_for = Recipe.of
@@ -109,8 +128,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a denoiser to predict the noise in noised images (Ho et al. 2020, algorithm 1).
 
-    Each image's label is dropped on its own with a probability, so that the network can be guided (Ho and Salimans
-    2022, algorithm 1). The card has the loss over the steps, and the quality of digits at each mark.
+    A digit's label is dropped on its own with a probability, so that the network can be guided (Ho and Salimans 2022,
+    algorithm 1). The card has the loss over the steps, and the quality of images at each mark.
     """
     # Device, network, optimiser, images.
     fabric = fabric_for(device)
@@ -130,11 +149,11 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate_at(step)
         x, labels = draw(data, recipe.batch)
-        x = prepare(x, network.inputs.channels, recipe.size, "range")
+        x = prepare(x, network.inputs.channels, recipe.size, "range", mirrored if recipe.flip else None)
         t = torch.randint(1, schedule.steps + 1, (recipe.batch,), device=x.device)
         noise = torch.randn_like(x)
         with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
-            known = dropped(labels, recipe.label_dropout)
+            known = t * 0 - 1 if labels is None else dropped(labels, recipe.label_dropout)
             predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)
         losses = LOSSES[recipe.loss](predicted.float(), noise, reduction="none").mean((1, 2, 3))
         if recipe.min_snr:
@@ -150,20 +169,21 @@ def train(
         steps.require_finite(loss, step, network)
         entry = {"loss": loss.item()} if steps.at_log(step) else {}
         if steps.at_mark(step):
-            entry |= quality.of(recipe.denoiser(result), recipe.scored)
+            entry |= quality.of(recipe.denoiser(result), images, recipe.domain, recipe.scored)
         if entry:
             steps.log(step, **entry)
 
     # The result is that of the last step, whatever its quality.
     log = folder.history()
+    marks = [{key: value for key, value in line.items() if key != "loss"} for line in log]
     card = {
         "losses": [(line["step"], line["loss"]) for line in log if "loss" in line],
-        "curve": [{key: line[key] for key in line if key != "loss"} for line in log if "accuracy" in line],
+        "curve": [mark for mark in marks if len(mark) > 1],
         **circumstances(images, recipe.domains, fabric.device, steps.seconds),
     }
     return folder.finish(result.state_dict(), card)
 
 
 def result_of(card: dict[str, Any]) -> str:
-    """The quality of the last step's digits in a few words."""
+    """The quality of the last step's images in a few words."""
     return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())

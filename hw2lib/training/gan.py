@@ -19,7 +19,7 @@ from hw2lib.gan.losses import Loss, discriminator_loss, generator_loss, gradient
 from hw2lib.gan.sampling import sample, with_standing_statistics
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
-from hw2lib.training.batches import draw, load_split
+from hw2lib.training.batches import draw, load_split, mirrored
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
 from hw2lib.training.recipe import NetworkRecipe
@@ -132,7 +132,7 @@ def train(
             x, labels = draw(data, recipe.batch)
             x = prepare(x, gan.inputs.channels, gan.inputs.size, "range")
             if recipe.flip:
-                x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x)
+                x = mirrored(x)
             noise = [torch.randn(recipe.batch, gan.latent, device=x.device)]
             wanted = torch.randint(gan.classes, (recipe.batch,), device=x.device) if gan.classes else None
             with torch.set_grad_enabled(turn == recipe.critic_steps - 1):  # the last images serve the generator too

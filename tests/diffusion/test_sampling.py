@@ -75,7 +75,7 @@ def test_states_on_the_way(denoiser):
 
 
 def test_quality_of_a_network_that_knows_nothing(denoiser):
-    scores = quality.of(replace(denoiser, schedule=cosine(10)), 20)
+    scores = quality.of(replace(denoiser, schedule=cosine(10)), None, "mnistm", 20)
     assert 0 <= scores["accuracy"] <= 40
     assert scores["frechet"] > 10
 

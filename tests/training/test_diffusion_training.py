@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from interrupted import stopped
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
-from synthetic import Synthetic
+from synthetic import Portraits, Synthetic
 from torch import nn
 
 from hw2lib import paths
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
 from hw2lib.diffusion.process import dropped, noised
-from hw2lib.diffusion.sampling import SamplerSettings, sample
+from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, sample
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.errors import UserError
 from hw2lib.models.context_unet import ContextUNet
@@ -181,8 +181,58 @@ def test_learning_rates():
     assert at("one-cycle", 0, 30, 65) == pytest.approx([0.08, 2, 1])
 
 
+class Watched(ContextUNet):
+    """Remembers the labels that it reads."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x, time, labels):
+        self.seen.append(labels)
+        return super().forward(x, time, labels)
+
+
+def test_faces_are_learned_without_labels(tmp_path, monkeypatch):
+    network = Watched()
+    monkeypatch.setattr(diffusion, "build", lambda name: network)
+    short = {"batch": 8, "steps": 3, "evaluations": 1, "size": 16, "ema_decay": 0.0}
+    settings = diffusion.recipe_for("face-unet", "ours", 0, "smoke", short)
+    folder = train(tmp_path / "run", settings)
+    assert (torch.cat(network.seen) == -1).all()
+    assert len(network.seen) == 3
+    denoiser = settings.denoiser(network)
+    assert (denoiser.classes, denoiser.guidable) == (0, False)
+    assert folder.card["curve"] == [{"step": 3, "accuracy": 50.0}]
+
+
+def test_the_real_quality_of_faces(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
+    denoiser = Denoiser(ContextUNet(16), cosine(10), 16, guidable=False, classes=0)
+    monkeypatch.setattr(type(denoiser), "shown", 64)
+    scores = quality.of(denoiser, Portraits({"train": 30, "val": 20}), "face", 4)
+    assert set(scores) == set(quality.OF_FACES)
+    assert scores["sliced_wasserstein"] > 10
+
+
+@pytest.mark.parametrize(
+    ("network", "key", "value", "what"),
+    [
+        ("face-unet", "domain", "mnistm", "domain = 'mnistm'.*face-unet and no other denoiser learns from face"),
+        ("context-unet", "domain", "face", "domain = 'face'.*face-unet and no other denoiser learns from face"),
+        ("face-unet", "label_dropout", 0.1, "label_dropout = 0.1.*face has no labels; give 0"),
+    ],
+)
+def test_faces_are_for_their_own_network(network, key, value, what):
+    with pytest.raises(UserError, match=what):
+        diffusion.recipe_for(network, "ours", 0, "smoke", {key: value})
+
+
 def test_every_recipe_resolves():
-    for network, name, preset in itertools.product(diffusion.NETWORKS, ("as-reported", "ours"), paths.PRESETS):
+    digits = itertools.product(diffusion.OF_DIGITS, ("as-reported", "ours"), paths.PRESETS)
+    faces = itertools.product(diffusion.OF_FACES, ("ours", "full"), paths.PRESETS)
+    for network, name, preset in (*digits, *faces):
         found = diffusion.recipe_for(network, name, 1, preset)
         assert (found.network, found.recipe) == (network, name)
         assert (preset == "smoke") == (found.steps < 10)
@@ -191,7 +241,7 @@ def test_every_recipe_resolves():
 
 
 def test_what_the_source_reports_state():
-    found = {network: diffusion.recipe_for(network, "as-reported", 0, "paper") for network in diffusion.NETWORKS}
+    found = {network: diffusion.recipe_for(network, "as-reported", 0, "paper") for network in diffusion.OF_DIGITS}
     stated = {
         "unet-two-level": ("cosine", 1000, "mse", 32, 2e-5, 0.995),
         "unet-three-level": ("linear", 400, "smooth-l1", 16, 1e-4, 0.0),

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,11 +12,9 @@ from interrupted import killed, stopped
 from lightning_fabric import Fabric
 from PIL import Image
 from safetensors.torch import load_file
-from synthetic import Synthetic, write_folder
+from synthetic import Portraits, Synthetic, write_folder
 
-from hw2lib.data import SPLITS, ImageSet
 from hw2lib.data.prepare import prepare
-from hw2lib.data.standins.faces import faces
 from hw2lib.errors import UserError
 from hw2lib.gan import quality
 from hw2lib.gan.losses import discriminator_loss, generator_loss, gradient_penalty
@@ -162,11 +159,6 @@ def test_the_discriminator_can_learn_by_sgd_and_behind_augmentation(tmp_path):
 
 
 def test_the_real_quality_of_faces(tmp_path, monkeypatch):
-    class Portraits(Synthetic):
-        def load(self, domain: str, split: str) -> ImageSet:
-            images = faces(self.counts[split], np.random.default_rng(SPLITS.index(split))).clamp(0, 1)
-            return ImageSet((255 * images).byte().numpy(), None, domain, split, self.origin)
-
     monkeypatch.undo()
     monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
     images = Portraits({"train": 30, "val": 20})
