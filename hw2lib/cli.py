@@ -1,4 +1,4 @@
-"""The command line ``hw2``: data, train, ship, sample, score, run, report. Each is a thin call into the library.
+"""The command line ``hw2``: data, train, ship, noise, sample, score, run, report. Each is a thin call into the library.
 
 Imports stand inside the commands, so that ``hw2 --help`` and a report that is up to date do not wait for torch.
 """
@@ -97,28 +97,49 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option(
     "--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.  [default: 1 of ddim, else 0]"
 )
+@click.option("--noise", type=click.Path(path_type=Path), help="Of faces: a folder with 00.pt to 09.pt.")
+@click.option("--normalise", help="Of a denoiser: range or min-max.  [default: range; with --noise min-max]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
 def sample(
-    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, eta, device, overwrite
-) -> None:
-    """Draw images with NETWORK, such as dcgan, acgan or context-unet; interrupted, the same line completes them.
+    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, eta, noise, normalise,
+    device, overwrite,
+) -> None:  # fmt: skip
+    """Draw images with NETWORK, such as dcgan, acgan or face-unet; interrupted, the same line completes them.
+
+    Faces have other defaults: 50 steps of ddim, without guidance and noise on the way. From --noise, a folder as hw2
+    noise writes it, come the homework's ten, 00.png to 09.png; with --weights UNet.pt its network draws them.
 
     The card.json beside the weights of a denoiser says which schedule it was trained with. Without that file, it is
     taken for one of the recipe 'ours'.
     """
     from hw2lib import image_files
-    from hw2lib.diffusion.drawer import DEFAULT
+    from hw2lib.diffusion.drawer import default
 
     given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
     given = {name: value for name, value in given.items() if value is not None}
     if sampler == "ddpm":
         given = {"steps": None} | given
-    if sampler not in (None, DEFAULT.sampler):
+    usual = default(network)
+    if sampler not in (None, usual.sampler):
         given = {"eta": 0.0} | given
-    way = replace(DEFAULT, **given) if given else None
-    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, way)
+    way = replace(usual, **given) if given else None
+    drawn = image_files.write(
+        network, folder, count, seed, digits, weights, device, overwrite, ema, way, noise, normalise
+    )
     click.echo(f"{drawn} images in {folder}")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--size", default=64, show_default=True, help="Height and width; the homework's network takes 256.")
+@click.option("--overwrite", is_flag=True, help="Replace noise that is there.")
+def noise(folder: Path, size: int, overwrite: bool) -> None:
+    """Write noise 00.pt to 09.pt to FOLDER, the same for all, for hw2 sample face-unet --noise FOLDER."""
+    from hw2lib.diffusion import fixed_noise
+
+    fixed_noise.write(folder, size, overwrite)
+    click.echo(f"10 noises in {folder}")
 
 
 @cli.command()

@@ -1,4 +1,6 @@
-"""Drawn images as files, named as the homework asks: ``0000.png`` ... for faces, ``7_001.png`` ... for digits.
+"""Drawn images as files, named as the homework asks.
+
+``0000.png`` ... for faces, ``00.png`` to ``09.png`` for those of fixed noise, ``7_001.png`` ... for digits.
 
 An image depends on the weights, the seed, its number and its digit alone, and that of a denoiser on its sampler. Sums
 may be rounded otherwise in a batch of another size, so each image is always drawn in the same place of a full batch,
@@ -14,7 +16,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
-from hw2lib.diffusion.drawer import DEFAULT, DenoiserDrawer
+from hw2lib.diffusion import fixed_noise
+from hw2lib.diffusion.drawer import DenoiserDrawer, default
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.gan.drawer import GeneratorDrawer
@@ -54,6 +57,8 @@ def write(
     overwrite: bool = False,
     ema: bool = False,
     sampler: SamplerSettings | None = None,
+    noise: Path | None = None,
+    normalise: str | None = None,
 ) -> int:
     """Draw images and write them; an interrupted set is completed.
 
@@ -70,7 +75,11 @@ def write(
         overwrite: replace an earlier set.
         ema: refuse weights that are not known to be a moving average. A run's ``weights.safetensors`` is the average
             wherever its recipe asks for one.
-        sampler: of a denoiser, by default `DEFAULT`.
+        sampler: of a denoiser, by default `hw2lib.diffusion.drawer.default`.
+        noise: a folder of fixed noise, ``00.pt`` to ``09.pt`` (`hw2lib.diffusion.fixed_noise`), from which a denoiser
+            of faces draws ten.
+        normalise: of a denoiser: ``range`` or ``min-max`` (`hw2lib.diffusion.faces`), by default the second for fixed
+            noise, as the homework has it, and else the first.
 
     Returns:
         How many images the set has.
@@ -83,29 +92,35 @@ def write(
         raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
-    if sampler and network in gan.NETWORKS:
-        raise UserError(f"{network} is no denoiser: leave --sampler, --steps and --guidance-weight out")
+    if network in gan.NETWORKS and (sampler or normalise):
+        raise UserError(f"{network} is no denoiser: leave --sampler, --steps, --guidance-weight and --normalise out")
+    if noise and network not in diffusion.OF_FACES:
+        raise UserError(f"{network} draws no faces from noise of their size: leave --noise out")
+    if noise and count not in (None, len(fixed_noise.NAMES)):
+        raise UserError(f"--count {count}: --noise is of {len(fixed_noise.NAMES)} images; leave --count out")
     where = check_device(device)
     file = weights or _shipped(network)
     training = _training(network, file, ema)
     drawer: Drawer
     if network in diffusion.NETWORKS:
-        drawer = DenoiserDrawer(network, file, where, sampler or DEFAULT, training)
+        start = partial(fixed_noise.read, noise) if noise else None
+        normalise = normalise or ("min-max" if noise else "range")
+        drawer = DenoiserDrawer(network, file, where, sampler or default(network), training, start, normalise)
     else:
         drawer = GeneratorDrawer(network, file, where)
     chosen = _chosen_digits(network, drawer.digits, digits)
-    each = _count_of_each(count, chosen)
-    settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": each * len(chosen)}
+    names = {None: [f"{name}.png" for name in fixed_noise.NAMES]} if noise else _names(count, chosen)
+    drawn = sum(map(len, names.values()))
+    settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": drawn}
     if drawer.digits:
         settings["digits"] = chosen
     batches = [
-        Batch([_name(digit, i, each) for i in range(first, min(first + drawer.batch, each))],
-              partial(drawer.draw, seed, digit, first))
-        for digit in chosen
-        for first in range(0, each, drawer.batch)
-    ]  # fmt: skip
+        Batch(names_of_digit[first : first + drawer.batch], partial(drawer.draw, seed, digit, first))
+        for digit, names_of_digit in names.items()
+        for first in range(0, len(names_of_digit), drawer.batch)
+    ]
     write_images(folder, batches, settings | drawer.settings, overwrite)
-    return each * len(chosen)
+    return drawn
 
 
 def _shipped(network: str) -> Path:
@@ -156,6 +171,12 @@ def _count_of_each(count: int | None, chosen: list[int | None]) -> int:
     if count % len(chosen):
         raise UserError(f"--count {count}: in all, of {len(chosen)} digits alike; give a multiple of {len(chosen)}")
     return count // len(chosen)
+
+
+def _names(count: int | None, chosen: list[int | None]) -> dict[int | None, list[str]]:
+    """Of each digit, `count` in all."""
+    each = _count_of_each(count, chosen)
+    return {digit: [_name(digit, i, each) for i in range(each)] for digit in chosen}
 
 
 def _name(digit: int | None, i: int, each: int) -> str:

@@ -14,7 +14,7 @@ from hw2lib import models, paths
 from hw2lib.data.image_writer import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.drawer import DEFAULT, DenoiserDrawer
+from hw2lib.diffusion.drawer import DIGITS, DenoiserDrawer
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.diffusion.schedule import SCHEDULES
 from hw2lib.models import context_unet, unet
@@ -102,7 +102,7 @@ def test_digits_are_numbered_and_seeded_and_share_their_noise(sample, tmp_path):
     assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 13)]
     for digit, i in ((0, 0), (7, 9), (9, 11)):
         file = tmp_path / f"out/{digit}_{i + 1:03d}.png"
-        assert_drawn(file, replace(DEFAULT, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
+        assert_drawn(file, replace(DIGITS, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
 
 
 def test_by_default_a_hundred_of_each_digit(sample, tmp_path):
@@ -199,7 +199,7 @@ def test_schedule_steps_and_size_are_those_of_the_card_beside_the_weights(sample
     sample(*one, *FEW, out="ours")
     card(weights, schedule="linear", diffusion_steps=40, size=32)
     sample(*one, *FEW)
-    assert_drawn(tmp_path / "out/3_001.png", replace(DEFAULT, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
+    assert_drawn(tmp_path / "out/3_001.png", replace(DIGITS, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
     assert images(tmp_path / "out") != images(tmp_path / "ours")
 
     status, _, err = sample(*one, *FEW, out="ours")
@@ -271,7 +271,7 @@ def test_what_learned_no_image_without_its_label_is_not_guided(sample, weights, 
     "arguments", [("--sampler", "ddim"), ("--steps", "20"), ("--guidance-weight", "0")], ids=lambda pair: pair[0]
 )
 def test_a_gan_takes_no_options_of_samplers(sample, tmp_path, network, arguments):
-    what = f"{network} is no denoiser: leave --sampler, --steps and --guidance-weight out"
+    what = f"{network} is no denoiser: leave --sampler, --steps, --guidance-weight and --normalise out"
     assert_refused(sample(*arguments, network=network), what)
     assert not (tmp_path / "out").exists()
 

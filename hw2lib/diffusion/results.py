@@ -30,14 +30,14 @@ MILLISECONDS = "milliseconds an image"
 
 # Network and recipe of each short training in which one thing is changed, and its title.
 STUDIES = {
-    ("context-unet-64", "study"): "nothing",
-    ("context-unet-64", "study-100"): "T = 100",
-    ("context-unet-64", "study-400"): "T = 400",
-    ("context-unet-64", "study-linear"): "linear schedule",
-    ("context-unet-64", "study-unweighted"): "all steps weigh the same",
-    ("context-unet-64", "study-raw"): "no average of the weights",
-    ("unet-two-level", "study"): "unet-two-level",
-    ("unet-two-level-plain", "study"): "unet-two-level, no attention",
+    ("context-unet-32", "study"): "nothing (context-unet-32)",
+    ("context-unet-32", "study-100"): "T = 100",
+    ("context-unet-32", "study-400"): "T = 400",
+    ("context-unet-32", "study-linear"): "linear schedule",
+    ("context-unet-32", "study-unweighted"): "all steps weigh the same",
+    ("context-unet-32", "study-raw"): "no average of the weights",
+    ("unet-two-level", "study"): "nothing (unet-two-level)",
+    ("unet-two-level-plain", "study"): "no attention (unet-two-level)",
 }
 
 

@@ -115,6 +115,7 @@ def draw_images(
     numbers: Sequence[int],
     labels: Tensor,
     mixed: bool = False,
+    start: Tensor | None = None,
     **options,
 ) -> Tensor | list[Tensor]:
     """The numbered images of a seed, (N, 3, H, W) float32 in about [-1, 1].
@@ -130,10 +131,13 @@ def draw_images(
         labels: (N,) integers 0 to 9, -1 for none.
         mixed: in mixed bfloat16 where the hardware has it. It is several times as fast, but what is rounded in it
             differs from batch to batch, and with it, a little or where the sampler amplifies it more, an image.
+        start: the noise (N, 3, size, size) that the images begin with, in place of the seed's; the noise that is added
+            on the way stays the seed's.
         options: `return_intermediates` for the states from noise to image, `progress`; see `hw2lib.diffusion.samplers`.
 
     Raises:
-        UserError: other labels, more steps than the schedule has, or guidance for a network that knows none.
+        UserError: other labels, noise of another shape, more steps than the schedule has, or guidance for a network
+            that knows none.
     """
     if labels.shape != (len(numbers),) or labels.is_floating_point():
         raise UserError(f"labels of {len(numbers)} images have to be as many integers")
@@ -145,7 +149,10 @@ def draw_images(
     model = guided(model, settings.guidance_weight, together=device.type == "cuda")
     steps = denoiser.grid(settings)
     noise = ImageNoise(seed, numbers)
-    x = noise.draw(3, size, size).to(device, memory_format=torch.channels_last)
+    x = noise.draw(3, size, size)  # also where it is replaced: what is added on the way must not be the same again
+    if start is not None and start.shape != x.shape:
+        raise UserError(f"noise of shape {tuple(start.shape)}: give {tuple(x.shape)}")
+    x = (x if start is None else start).to(device, memory_format=torch.channels_last)
     common = (model, x, labels.to(device), denoiser.schedule, steps)
     options["clip"] = settings.clip
     if settings.sampler == "ddpm":

@@ -10,16 +10,13 @@ Example::
 """
 
 import hashlib
-import io
-import pickle
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from hw2lib import torch_file
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy
@@ -81,20 +78,11 @@ def _see(network: DigitClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _read_state_dict(file: Path) -> dict[str, Tensor]:
-    try:
-        whole = io.BytesIO(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    try:
-        content = torch.load(whole, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"holds code ({code[1]}), which is never run" if code else "damaged, or no file of torch.save"
-        raise UserError(f"{file}: {what}; give one of torch.save({{'state_dict': network.state_dict()}}, …)") from None
-    tensors = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+    content = torch_file.read(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
+    tensors = torch_file.tensors(content.get("state_dict")) if isinstance(content, dict) else None
+    if tensors is None:
         raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
-    return dict(tensors)
+    return tensors
 
 
 def digit_scores(

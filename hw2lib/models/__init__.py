@@ -29,7 +29,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "unet-wide-bottleneck": unet.wide_bottleneck,
     "context-unet": context_unet.wide,
     "context-unet-128": context_unet.narrow,
-    "context-unet-64": context_unet.narrowest,
+    "context-unet-64": context_unet.narrower,
+    "context-unet-32": context_unet.narrowest,
     "face-unet": face_unet.small,
     "face-unet-course": face_unet.course,
 }

@@ -16,8 +16,11 @@ from hw2lib.imports import imported, modules
 from hw2lib.report import parameters, record
 
 DATA = "data: "
+FILE = "file: "
 # Where the images lie and which processor computes is no other question; the record names both all the same.
 PLACES = ("data_dir", "device")
+# Parameters whose values name a file or a folder of the user's.
+FILES = ("weights", "noise_dir", "truth_dir")
 # Parameters whose values name domains, also such that hw2lib does not know: a domain is a folder of images.
 DOMAINS = ("domains", "source", "target", "pairs")
 
@@ -35,8 +38,9 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         values: the value of each of its parameters; others are ignored.
 
     Returns:
-        Path below the repository (of a folder of finished runs: their cards), or ``parameters``, to SHA-256, and
-        ``data: DOMAIN`` to the fingerprint of its images. Images that cannot be found are left out.
+        To SHA-256: a path below the repository (of a folder of finished runs: their cards), ``parameters``, or
+        ``file: NAME`` of a file of the user's; and ``data: DOMAIN`` to the fingerprint of its images. Images that
+        cannot be found are left out.
 
     Raises:
         UserError: no such notebook, or a parameter without a value.
@@ -62,6 +66,7 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         "parameters": _sha256(settings.encode()),
         **{_name(path): _sha256(path.read_bytes()) for path in files},
         **_shipped_runs(preset, text, code, library),
+        **{FILE + path.name: _sha256(path.read_bytes()) for path in _files(values)},
         **_fingerprints(preset, values.get("data_dir", ""), _domains(text, values)),
     }
 
@@ -116,6 +121,11 @@ def _shipped_runs(preset: str, text: str, code: str, library: list[Path]) -> dic
             cards = {_name(card): _sha256(card.read_bytes()) for card in folder.rglob("card.json")}
             found[_name(folder)] = _sha256(json.dumps(cards, sort_keys=True).encode())
     return found
+
+
+def _files(values: dict) -> list[Path]:
+    named = [Path(value).expanduser() for value in map(values.get, FILES) if value]
+    return sorted(file for path in named for file in ([path] if path.is_file() else path.glob("*.*")) if file.is_file())
 
 
 def _domains(text: str, values: dict) -> list[str]:

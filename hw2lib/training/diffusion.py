@@ -33,6 +33,7 @@ OF_DIGITS = (
     "context-unet",
     "context-unet-128",
     "context-unet-64",
+    "context-unet-32",
 )
 OF_FACES = ("face-unet",)
 NETWORKS = (*OF_DIGITS, *OF_FACES)
@@ -59,6 +60,7 @@ class Recipe(NetworkRecipe):
     rates: Literal["constant", "falling", "one-cycle"] = Field(
         description="falling: linearly to 0; one-cycle: up for the first 0.3, then down, along half cosines"
     )
+    guided: bool = Field(default=False, description="whether scored images are guided (`hw2lib.diffusion.quality`)")
     scored: int = Field(default=200, gt=1, description="images that are scored for each evaluation")
 
     @field_validator("size")
@@ -81,6 +83,15 @@ class Recipe(NetworkRecipe):
         if share and info.data.get("domain") == FACES:
             raise ValueError(f"{FACES} has no labels; give 0")
         return share
+
+    @field_validator("guided")
+    @classmethod
+    def _can_be_guided(cls, guided: bool, info: ValidationInfo) -> bool:
+        if guided and not info.data.get("label_dropout"):
+            raise ValueError("label_dropout is 0, and so the network cannot be guided")
+        if guided and info.data.get("diffusion_steps", 0) < quality.GUIDED.steps:
+            raise ValueError(f"scored images take {quality.GUIDED.steps} steps, more than diffusion_steps")
+        return guided
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -169,7 +180,7 @@ def train(
         steps.require_finite(loss, step, network)
         entry = {"loss": loss.item()} if steps.at_log(step) else {}
         if steps.at_mark(step):
-            entry |= quality.of(recipe.denoiser(result), images, recipe.domain, recipe.scored)
+            entry |= quality.of(recipe.denoiser(result), images, recipe.domain, recipe.scored, recipe.guided)
         if entry:
             steps.log(step, **entry)
 

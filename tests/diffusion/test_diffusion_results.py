@@ -35,7 +35,7 @@ def finished(tmp_path):
 
 
 def test_a_run_is_loaded_with_its_schedule_and_size(finished):
-    denoiser = results.load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0))
+    denoiser = results.load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0, guided=False))
     assert (denoiser.schedule.steps, denoiser.size, denoiser.guidable) == (30, 32, False)
     assert denoiser.schedule.beta[0] == pytest.approx(1e-4)
     torch.manual_seed(0)
@@ -127,8 +127,8 @@ def test_the_study_and_the_lengths_of_training(finished):
         for value in (50.0, 60.0)
     ]
     rows = results.study_table(runs, 2).set_index("changed")
-    assert rows.loc["unet-two-level", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
-    assert (rows.drop("unet-two-level")["accuracy, %"] == "missing").all()
+    assert rows.loc["nothing (unet-two-level)", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
+    assert (rows.drop("nothing (unet-two-level)")["accuracy, %"] == "missing").all()
     (row, _) = results.training_table(runs).to_dict("records")
     assert (row["schedule"], row["images seen"], row["minutes"], row["commit"]) == (
         "cosine, T = 1,000",

@@ -80,6 +80,20 @@ def test_quality_of_a_network_that_knows_nothing(denoiser):
     assert scores["frechet"] > 10
 
 
+def test_quality_is_that_of_the_way_it_is_asked_for(denoiser, monkeypatch):
+    ways = []
+
+    def recorded(denoiser, settings, *rest, **options):
+        ways.append(settings)
+        return sample(denoiser, replace(settings, steps=1), *rest, **options)
+
+    monkeypatch.setattr(quality, "sample", recorded)
+    for guided in (False, True):
+        quality.of(denoiser, None, "mnistm", 20, guided)
+    assert ways == [quality.SETTINGS, quality.GUIDED]
+    assert [way.guidance_weight for way in ways] == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("settings", "what"),
     [

@@ -17,6 +17,7 @@ SHEET = {
     "context-unet": 18_743_187,
     "context-unet-128": 6_590_211,
     "context-unet-64": 1_652_611,
+    "context-unet-32": 415_683,
 }
 # Of ConvBlock(i, m, o) and of attention over C channels.
 BLOCKS = {(3, 64, 64): 38_848, (64, 128, 128): 221_696, (256, 512, 512): 3_540_992, (256, 128, 64): 369_024}

@@ -260,6 +260,11 @@ def test_what_the_source_reports_state():
         ({"size": 30}, "size = 30: .*multiple of 4"),
         ({"schedule": "sigmoid"}, "schedule = 'sigmoid'"),
         ({"label_dropout": 1.5}, "label_dropout = 1.5"),
+        ({"label_dropout": 0.0, "guided": True}, "guided = True: .*label_dropout is 0"),
+        (
+            {"diffusion_steps": 19, "guided": True},
+            "guided = True: .*scored images take 20 steps",
+        ),
     ],
 )
 def test_bad_settings(settings, what):

@@ -1,0 +1,80 @@
+"""Faces from given noise: by which denoiser, and how the homework keeps them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hw2lib import torch_file
+from hw2lib.data.prepare import to_uint8
+from hw2lib.diffusion.results import load
+from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images
+from hw2lib.diffusion.schedule import linear
+from hw2lib.errors import UserError
+from hw2lib.models import build
+from hw2lib.training import cards
+from hw2lib.training.run_folder import RunFolder, fill
+
+BATCH = 10  # images drawn at a time
+
+
+def course(file: Path) -> Denoiser:
+    """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
+
+    Raises:
+        UserError: the file is damaged, holds code, which is never run, or lacks a tensor or has one more; it is named.
+    """
+    give = "the homework's UNet.pt"
+    content = torch_file.read(file, give)
+    if isinstance(content, dict):
+        content = content.get("state_dict", content)
+    tensors = torch_file.tensors(content)
+    if not tensors:
+        raise UserError(f"{file}: holds no names and tensors; give {give}")
+    network = build("face-unet-course")
+    fill(network, tensors, file)
+    return Denoiser(network.eval(), linear(1000), network.inputs.size, guidable=False, classes=0)
+
+
+def denoisers(weights: str, folders: Sequence[RunFolder], device: torch.device | str) -> dict[str, Denoiser]:
+    """Name to denoiser: the course's, if `weights` names its file, else those of finished runs; or none."""
+    if not weights:
+        return {folder.settings["network"]: load(folder, device) for folder in folders}
+    file = Path(weights).expanduser()
+    denoiser = course(file)
+    denoiser.network.to(device)
+    return {file.name: denoiser}
+
+
+def provenance(weights: str, folders: Sequence[RunFolder]) -> str:
+    """Whose weights those of `denoisers` are, for a caption."""
+    return f"weights of {Path(weights).name}, the homework's network" if weights else cards.provenance(folders)
+
+
+def draw(
+    denoiser: Denoiser, settings: SamplerSettings, noise: Tensor, seed: int = 0, mixed: bool = True, progress: str = ""
+) -> Tensor:
+    """The faces that noise (N, 3, H, W) leads to, (N, 3, H, W) float32 in about [-1, 1], on the CPU.
+
+    `seed` is of the noise that is added on the way, another for each face; `progress` is the title of a bar; for
+    `mixed` see `draw_images`.
+    """
+    parts = []
+    for first in range(0, len(noise), BATCH):
+        start = noise[first : first + BATCH]
+        numbers, labels = range(first, first + len(start)), torch.full((len(start),), -1)
+        parts.append(draw_images(denoiser, settings, seed, numbers, labels, mixed, start, progress=progress).cpu())
+    return torch.cat(parts)
+
+
+def min_max(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) to 0 to 255, each from its own lowest value to its highest over all channels; flat ones to 0.
+
+    So the homework saves them. It stretches the contrast of an image that lacks any.
+    """
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return (255 * (images - low) / (high - low).clamp(min=1e-12)).round().to(torch.uint8)
+
+
+NORMALISATIONS = {"min-max": min_max, "range": to_uint8}  # range: -1 to 1 for all images alike

@@ -1,0 +1,65 @@
+"""The noise 00 to 09 from which the homework has faces drawn: named, so that all draw the same, or the user's files."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hw2lib import torch_file
+from hw2lib.errors import UserError
+from hw2lib.noise import ImageNoise
+
+SEED = 0
+NAMES = tuple(f"{number:02d}" for number in range(10))
+
+
+def named(size: int) -> Tensor:
+    """(10, 3, size, size) float32, normal: the first ten of seed 0, with which faces 0000 to 0009 begin as well."""
+    return ImageNoise(SEED, range(len(NAMES))).draw(3, size, size)
+
+
+def write(folder: Path, size: int, overwrite: bool = False) -> None:
+    """Write `named` as ``00.pt`` to ``09.pt``, float32 (1, 3, size, size) each, as the homework has them.
+
+    Raises:
+        UserError: a size below 1, files of these names that are there and not to be overwritten, or a bad disk.
+    """
+    if size < 1:
+        raise UserError(f"size {size}: give at least 1 pixel")
+    if not overwrite and (there := [name for name in NAMES if (folder / f"{name}.pt").exists()]):
+        raise UserError(f"{folder}: has {there[0]}.pt already; choose another folder, or add --overwrite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, noise in zip(NAMES, named(size).split(1), strict=True):
+            temporary = folder / f".{name}.pt.partial"
+            torch.save(noise.clone(), temporary)  # a view would bring all ten along
+            os.replace(temporary, folder / f"{name}.pt")
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}; choose a folder that can be written") from None
+
+
+def read(folder: Path, size: int) -> Tensor:
+    """The noise in ``00.pt`` to ``09.pt``, (10, 3, size, size) float32.
+
+    Raises:
+        UserError: a file is missing or damaged, holds code, or holds anything but one finite noise of that size.
+    """
+    return torch.cat([_read_one(folder / f"{name}.pt", size) for name in NAMES])
+
+
+def _read_one(file: Path, size: int) -> Tensor:
+    give = f"a tensor (1, 3, {size}, {size}) of floats in a file of torch.save; hw2 noise writes such"
+    noise = torch_file.read(file, give)
+    if not isinstance(noise, Tensor):
+        raise UserError(f"{file}: holds a {type(noise).__name__}; give {give}")
+    if noise.shape not in ((1, 3, size, size), (3, size, size)) or not noise.is_floating_point():
+        raise UserError(f"{file}: holds {tuple(noise.shape)} {str(noise.dtype).removeprefix('torch.')}; give {give}")
+    if not noise.isfinite().all():
+        raise UserError(f"{file}: holds numbers that are not finite; give {give}")
+    return noise.float().reshape(1, 3, size, size)
+
+
+def fixed(folder: str, size: int) -> Tensor:
+    """Noise 00 to 09, (10, 3, size, size): that of a folder, or, where `folder` is empty, `named`."""
+    return read(Path(folder).expanduser(), size) if folder else named(size)

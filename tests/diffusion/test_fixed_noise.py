@@ -1,0 +1,76 @@
+"""The noise 00 to 09: the same for all, as the homework's files, and what is refused of a user's."""
+
+import pytest
+import torch
+
+from hw2lib.diffusion import fixed_noise
+from hw2lib.errors import UserError
+
+
+def test_the_named_noise_is_what_it_has_always_been():
+    noise = fixed_noise.named(64)
+    assert noise.shape == (10, 3, 64, 64)
+    first = torch.randn((3, 64, 64), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(noise[0], first)
+    assert noise[7, 0, 0, :3].tolist() == pytest.approx([-0.8201, 0.3956, 0.8989], abs=1e-4)
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    assert torch.corrcoef(noise.flatten(1)).fill_diagonal_(0).abs().max() < 0.05
+
+
+def test_written_noise_is_read_back(tmp_path):
+    fixed_noise.write(tmp_path / "noise", 16)
+    assert sorted(file.name for file in (tmp_path / "noise").iterdir()) == [f"{i:02d}.pt" for i in range(10)]
+    assert torch.equal(fixed_noise.read(tmp_path / "noise", 16), fixed_noise.named(16))
+    assert torch.equal(fixed_noise.fixed(str(tmp_path / "noise"), 16), fixed_noise.fixed("", 16))
+    file = tmp_path / "noise" / "03.pt"
+    assert torch.load(file, weights_only=True).shape == (1, 3, 16, 16)
+    assert file.stat().st_size < 10_000, "one noise, not ten"
+
+
+def test_a_users_noise_may_lack_the_batch_or_be_of_another_precision(tmp_path):
+    fixed_noise.write(tmp_path, 16)
+    other = torch.randn(3, 16, 16, dtype=torch.float64)
+    torch.save(other, tmp_path / "04.pt")
+    found = fixed_noise.read(tmp_path, 16)
+    assert found.dtype == torch.float32
+    assert torch.equal(found[4], other.float())
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("this was run",)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda file: file.unlink(), "cannot be read: No such file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:300]), "damaged"),
+        (lambda file: torch.save(Harmful(), file), "holds code .*which is never run"),
+        (lambda file: torch.save({"noise": 1}, file), "holds a dict; give a tensor"),
+        (lambda file: torch.save(torch.zeros(1, 3, 32, 32), file), r"holds \(1, 3, 32, 32\) float32; give a tensor"),
+        (lambda file: torch.save(torch.zeros(1, 3, 16, 16, dtype=torch.int64), file), r"16\) int64; give"),
+        (lambda file: torch.save(torch.full((1, 3, 16, 16), torch.nan), file), "not finite"),
+    ],
+)
+def test_files_that_hold_no_noise(tmp_path, capsys, spoil, what):
+    fixed_noise.write(tmp_path, 16)
+    spoil(tmp_path / "06.pt")
+    with pytest.raises(UserError, match=rf"06\.pt: .*{what}"):
+        fixed_noise.read(tmp_path, 16)
+    assert "this was run" not in capsys.readouterr().out
+
+
+def test_files_that_are_there_are_kept(tmp_path):
+    (tmp_path / "02.pt").write_text("mine")
+    with pytest.raises(UserError, match=r"has 02\.pt already"):
+        fixed_noise.write(tmp_path, 16)
+    assert [file.name for file in tmp_path.iterdir()] == ["02.pt"]
+    fixed_noise.write(tmp_path, 16, overwrite=True)
+    assert torch.equal(fixed_noise.read(tmp_path, 16), fixed_noise.named(16))
+
+
+def test_a_size_that_is_none(tmp_path):
+    with pytest.raises(UserError, match="size 0: give at least 1"):
+        fixed_noise.write(tmp_path, 0)
