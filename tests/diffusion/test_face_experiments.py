@@ -1,0 +1,211 @@
+"""The experiments on faces, with denoisers whose answers are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from hw2lib.diffusion import face_experiments as experiments
+from hw2lib.diffusion import faces, fixed_noise
+from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images
+from hw2lib.diffusion.schedule import linear
+from hw2lib.errors import UserError
+from hw2lib.models.face_unet import FaceUNet
+from hw2lib.models.layers import Inputs
+
+SIZE = 8
+WAY = SamplerSettings("ddim", 10, spacing="leading")
+
+
+class Gaussian(nn.Module):
+    """The exact noise in images whose pixels are normal with a deviation of 1/2: what a perfect denoiser would say."""
+
+    inputs = Inputs(3, SIZE)
+    deviation = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.schedule = linear(1000)
+
+    def forward(self, x, time, labels):
+        assert (labels == -1).all()
+        alpha_bar = self.schedule.alpha_bar[(1000 * time).round().long()].float()[:, None, None, None]
+        return (1 - alpha_bar).sqrt() * x / (alpha_bar * self.deviation**2 + 1 - alpha_bar)
+
+
+@pytest.fixture
+def denoiser() -> Denoiser:
+    return Denoiser(Gaussian(), linear(1000), SIZE, guidable=False, classes=0)
+
+
+NOISE = fixed_noise.named(SIZE)
+
+
+def test_the_exact_denoiser_scales_noise_to_images(denoiser):
+    """The differential equation of a normal distribution is solved by x_0 = deviation x_T, but for the last alpha-bar."""
+    found = faces.draw(denoiser, SamplerSettings("ddim", None, clip=False), NOISE, mixed=False)
+    assert torch.allclose(found, 0.5 * NOISE, rtol=0.02, atol=1e-3)
+
+
+def test_faces_are_those_of_their_own_noise_whatever_the_batch(denoiser):
+    many = faces.draw(denoiser, WAY, torch.cat([NOISE, NOISE[:3]]), mixed=False)
+    assert many.shape == (13, 3, SIZE, SIZE)
+    assert torch.allclose(many[10:], many[:3], atol=1e-6)
+    alone = faces.draw(denoiser, WAY, NOISE[4:5], mixed=False)
+    assert torch.allclose(many[4:5], alone, atol=1e-6)
+
+
+def test_named_noise_is_that_of_the_first_images_of_its_seed(denoiser):
+    drawn = draw_images(denoiser, WAY, fixed_noise.SEED, range(10), torch.full((10,), -1))
+    assert torch.equal(faces.draw(denoiser, WAY, NOISE, mixed=False), drawn)
+
+
+def test_noise_on_the_way_is_not_that_of_the_start(denoiser):
+    """Both come from one generator; with the same numbers again, the first step would add the start to itself."""
+    way = SamplerSettings("ddim", 1000, eta=1.0, clip=False)
+    drawn = faces.draw(denoiser, way, NOISE, seed=fixed_noise.SEED, mixed=False)
+    assert torch.corrcoef(torch.stack([drawn.flatten(), NOISE.flatten()]))[0, 1].abs() < 0.2
+    assert float(drawn.std()) == pytest.approx(0.5, rel=0.1)
+
+
+def test_noise_of_another_shape_is_refused(denoiser):
+    with pytest.raises(UserError, match=r"noise of shape \(10, 3, 4, 4\): give \(10, 3, 8, 8\)"):
+        faces.draw(denoiser, WAY, fixed_noise.named(4))
+
+
+def test_min_max():
+    images = torch.tensor([[[[-3.0, 1.0]], [[5.0, 1.0]]], [[[0.2, 0.2]], [[0.2, 0.2]]]])
+    found = faces.min_max(images)
+    assert found.dtype == torch.uint8
+    assert found[0].flatten().tolist() == [0, 128, 255, 128], "over all channels"
+    assert not found[1].any(), "a flat image has no contrast to stretch"
+
+
+def test_runs_are_the_same_without_eta_and_part_with_it(denoiser):
+    drawn = experiments.repeated(denoiser, WAY, NOISE[:3], [0.0, 0.3, 0.9], runs=3)
+    frame = experiments.distances_between_runs(drawn)
+    assert len(frame) == 3 * 3 * 3, "pairs of runs, noises, etas"
+    means = experiments.distance_headline(frame)
+    assert means["distance_0"] == 0
+    assert 0 < means["distance_0_3"] < means["distance_0_9"]
+    assert means["distance_0_9"] < 1.3 * experiments.distance_between_noises(drawn[0.0][0])
+
+
+def test_distances_by_hand():
+    a, b = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.full((2, 3, 4, 4), 3, dtype=torch.uint8)
+    b[1, 0] = 9
+    assert experiments.distance(a, b).tolist() == pytest.approx([3, (81 / 3 + 9 * 2 / 3) ** 0.5])
+    assert experiments.mean_squared_error(a, b).tolist() == pytest.approx([9, 33])
+    assert experiments.distance_between_noises(torch.stack([a[0], b[0], b[0]])) == pytest.approx(2)
+
+
+def test_sharpness_by_hand():
+    ramp = torch.arange(4.0).expand(3, 4, 4)  # rises by one from column to column
+    assert float(experiments.sharpness(ramp)) == pytest.approx(1)
+    assert float(experiments.sharpness(2 * ramp + ramp.transpose(1, 2))) == pytest.approx(5**0.5)
+
+
+def test_ways_between_two_noises(denoiser):
+    alphas = [0.0, 0.5, 1.0]
+    noises = {name: experiments.path(way, NOISE[0], NOISE[1], alphas) for name, way in experiments.PATHS.items()}
+    drawn = {name: faces.draw(denoiser, WAY, points, mixed=False) for name, points in noises.items()}
+    ends = faces.draw(denoiser, WAY, NOISE[:2], mixed=False)
+    for images in drawn.values():
+        assert torch.allclose(images[[0, 2]], ends, atol=1e-6)
+    frame = experiments.path_frame(noises, drawn, alphas)
+    found = experiments.path_headline(frame)
+    assert found["slerp_norm_half"] == pytest.approx(experiments.shell(NOISE[0]), rel=0.1)
+    assert found["lerp_contrast_half"] < 0.8 * found["slerp_contrast_half"], "less noise, paler faces"
+    assert list(frame["step"].isna()) == [True, False, False] * 2
+
+
+def test_errors_fall_with_the_steps_and_are_none_with_all(denoiser):
+    truth = experiments.truth(denoiser, NOISE[:3], "")
+    ways = [SamplerSettings("ddim", spacing="leading"), SamplerSettings("dpm-solver", spacing="trailing")]
+    frame, drawn = experiments.errors(denoiser, NOISE[:3], truth, ways, [10, 100, 1000])
+    means = experiments.error_headline(frame)
+    assert means["ddim_leading_10"] > means["ddim_leading_100"] > means["ddim_leading_1000"] == 0
+    assert means["dpm_solver_trailing_10"] < means["ddim_leading_10"], "of second order"
+    assert torch.equal(drawn["DDIM, leading", 1000], truth)
+    row = experiments.error_table(frame).iloc[0]
+    assert row["sampler, grid of steps"] == "DDIM, leading"
+    assert row["1000 steps"] == "0.0 ± 0.0"
+
+
+def test_the_truth_of_a_user(denoiser, tmp_path):
+    for i, name in enumerate(fixed_noise.NAMES[:3]):
+        Image.fromarray(np.full((SIZE, SIZE, 3), 40 * i, np.uint8)).save(tmp_path / f"{name}.png")
+    truth = experiments.truth(denoiser, NOISE[:3], str(tmp_path))
+    assert truth[:, 0, 0, 0].tolist() == [0, 40, 80]
+    with pytest.raises(UserError, match=r"03\.png: cannot be read"):
+        experiments.truth(denoiser, NOISE[:4], str(tmp_path))
+    with pytest.raises(UserError, match=r"8x8 pixels; it must be 16x16"):
+        experiments.truth(denoiser, fixed_noise.named(16)[:2], str(tmp_path))
+    Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(tmp_path / "02.png")
+    with pytest.raises(UserError, match=r"02\.png: grey; give an image in colour"):
+        experiments.truth(denoiser, NOISE[:3], str(tmp_path))
+
+
+# The homework's UNet.pt
+
+
+@pytest.fixture
+def small(monkeypatch) -> FaceUNet:
+    """In place of the course's network, which is large."""
+    torch.manual_seed(0)
+    network = FaceUNet((32, 32), attending=1, size=16)
+    monkeypatch.setattr(faces, "build", lambda name: FaceUNet((32, 32), attending=1, size=16))
+    return network
+
+
+@pytest.mark.parametrize("entry", [None, "state_dict"])
+def test_the_homeworks_weights(small, tmp_path, entry):
+    weights = small.state_dict()
+    torch.save({entry: weights} if entry else weights, tmp_path / "UNet.pt")
+    found = faces.denoisers(str(tmp_path / "UNet.pt"), [], "cpu")["UNet.pt"]
+    assert (found.schedule.steps, found.size, found.classes, found.guidable) == (1000, 16, 0, False)
+    assert found.schedule.alpha_bar[21] == pytest.approx(0.99373543, abs=1e-8), "step 20 of the homework"
+    for name, tensor in found.network.state_dict().items():
+        assert torch.equal(tensor, weights[name])
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("this was run",)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (
+            lambda weights: weights.pop("mid1.resblocks.conv1.weight"),
+            r"'mid1\.resblocks\.conv1\.weight', which is missing",
+        ),
+        (lambda weights: weights.update(extra=torch.zeros(1)), "'extra', which is not expected"),
+        (lambda weights: weights.update({"out.2.bias": torch.zeros(4)}), r"'out\.2\.bias', which has the shape \(4,\)"),
+        (lambda weights: weights.update(code=Harmful()), "holds code .*which is never run"),
+        (lambda weights: weights.update(note="mine"), "holds no names and tensors"),
+        (lambda weights: weights.clear(), "holds no names and tensors"),
+    ],
+)
+def test_files_that_are_not_the_homeworks(small, tmp_path, capsys, spoil, what):
+    weights = dict(small.state_dict())
+    spoil(weights)
+    torch.save(weights, tmp_path / "UNet.pt")
+    with pytest.raises(UserError, match=what):
+        faces.course(tmp_path / "UNet.pt")
+    assert "this was run" not in capsys.readouterr().out
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"UNet\.pt: cannot be read: No such file"):
+        faces.course(tmp_path / "UNet.pt")
+
+
+def test_guidance_of_faces_is_refused(denoiser):
+    with pytest.raises(UserError, match="the network learned no image without its label; give 0"):
+        faces.draw(denoiser, replace(WAY, guidance_weight=1.0), NOISE)
