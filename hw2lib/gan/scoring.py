@@ -10,6 +10,9 @@ from scipy.stats import spearmanr
 
 from hw2lib import data
 from hw2lib.data import FACES
+from hw2lib.diffusion import results as diffusion
+from hw2lib.diffusion.sampling import SamplerSettings
+from hw2lib.diffusion.sampling import sample as denoised
 from hw2lib.gan.results import draw, load
 from hw2lib.gan.sampling import sample
 from hw2lib.metrics import fidelity
@@ -34,12 +37,20 @@ def of_faces(
     count: int,
     real: Reference,
     device: torch.device | str,
+    way: SamplerSettings | None = None,
 ) -> dict[str, list[Scores]]:
-    """The scores of a set of `count` faces for each seed of the noise, by network; none where no run is finished."""
+    """The scores of a set of `count` faces for each seed of the noise, by network; none where no run is finished.
+
+    The folders are of generators, or, where there is a `way` to draw, of denoisers.
+    """
     found: dict[str, list[Scores]] = {network: [] for network in networks}
     for folder in folders:
-        sets = (draw(folder, seed, count, device) for seed in seeds)
-        found[folder.settings["network"]] += [face_scores(images, real) for images in sets]
+        for seed in seeds:
+            if way:
+                images, _ = denoised(diffusion.load(folder, device), way, seed, count, mixed=True)
+            else:
+                images = draw(folder, seed, count, device)
+            found[folder.settings["network"]].append(face_scores(images, real))
     return found
 
 

@@ -20,7 +20,7 @@ FILE = "file: "
 # Where the images lie and which processor computes is no other question; the record names both all the same.
 PLACES = ("data_dir", "device")
 # Parameters whose values name a file or a folder of the user's.
-FILES = ("weights", "noise_dir", "truth_dir")
+FILES = ("weights", "classifier", "noise_dir", "truth_dir")
 # Parameters whose values name domains, also such that hw2lib does not know: a domain is a folder of images.
 DOMAINS = ("domains", "source", "target", "pairs")
 

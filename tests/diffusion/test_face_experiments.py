@@ -46,7 +46,7 @@ NOISE = fixed_noise.named(SIZE)
 
 
 def test_the_exact_denoiser_scales_noise_to_images(denoiser):
-    """The differential equation of a normal distribution is solved by x_0 = deviation x_T, but for the last alpha-bar."""
+    """The equation of normal pixels leads from x_T to deviation x_T, but for what is left of the image at T."""
     found = faces.draw(denoiser, SamplerSettings("ddim", None, clip=False), NOISE, mixed=False)
     assert torch.allclose(found, 0.5 * NOISE, rtol=0.02, atol=1e-3)
 

@@ -114,6 +114,19 @@ def test_what_changes_is_named(library, images, write_notebook):
     assert "notebooks/10_some.ipynb" in dependencies.changes(before, of())
 
 
+def test_files_of_the_user_count_by_their_content(library, write_notebook, tmp_path):
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise/00.pt").write_text("1")
+    (tmp_path / "UNet.pt").write_text("2")
+    named = {"weights": str(tmp_path / "UNet.pt"), "noise_dir": str(tmp_path / "noise"), "truth_dir": ""}
+    write_notebook("10_some", parameters="\n".join(f"{name} = ''" for name in ("preset", *named)))
+    before = of(**named)
+    assert {"file: UNet.pt", "file: 00.pt"} <= set(before)
+    (tmp_path / "noise/00.pt").write_text("other")
+    assert dependencies.changes(before, of(**named)) == ["file: 00.pt"]
+    assert not [name for name in of(weights="", noise_dir="", truth_dir="") if name.startswith("file: ")]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("pairs", ["usps-mnist"]), ("domains", ["usps", "mnist"]), ("source", "mnist"), ("target", "mnist"), ("seed", 0)],
