@@ -12,6 +12,25 @@ def noised(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tens
     return alpha_bar.sqrt().to(images.dtype) * images + (1 - alpha_bar).sqrt().to(images.dtype) * noise
 
 
+def velocity(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """What a network may predict in place of the noise: sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) images.
+
+    So Salimans and Ho 2022, appendix D. Where there is much noise, it is the image and not the noise that is asked for,
+    and a network need not learn to pass on what it reads.
+
+    Args:
+        images, noise: (N, ...).
+        t: (N,) steps.
+        schedule: the noise schedule.
+    """
+    return noised(noise, -images, t, schedule)
+
+
+def noise_of(velocity: Tensor, noisy: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """The noise in images at steps t, by `velocity`: sqrt(alpha_bar) velocity + sqrt(1 - alpha_bar) noisy."""
+    return noised(velocity, noisy, t, schedule)
+
+
 def min_snr_weights(t: Tensor, schedule: Schedule, cap: float) -> Tensor:
     """Weights (N,) of the loss of noise at steps t (N,): min(SNR, cap) / SNR (Hang et al. 2023, section 3.4).
 

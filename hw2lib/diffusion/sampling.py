@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.guidance import Model, guided
+from hw2lib.diffusion.process import noise_of
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import SPACINGS, Schedule, grid
 from hw2lib.errors import UserError
@@ -82,6 +83,7 @@ class Denoiser:
         size: height and width of its images, in pixels.
         guidable: whether it learned images without their labels too.
         classes: how many labels it knows; 0: none.
+        prediction: of the network, ``noise`` or ``velocity`` (`hw2lib.diffusion.process.velocity`).
     """
 
     network: nn.Module
@@ -89,6 +91,14 @@ class Denoiser:
     size: int = 28
     guidable: bool = True
     classes: int = DIGITS
+    prediction: str = "noise"
+
+    def model(self, mixed: bool = False) -> Model:
+        """What samplers take: it predicts the noise. For `mixed` see `draw_images`."""
+        network = self.network.eval()
+        device = next(network.parameters()).device
+        network = _in_bfloat16(network, device) if mixed else network
+        return _predicting_noise(network, self.schedule) if self.prediction == "velocity" else network
 
     @property
     def shown(self) -> int:
@@ -143,10 +153,8 @@ def draw_images(
         raise UserError(f"labels of {len(numbers)} images have to be as many integers")
     if wrong := [label for label in labels.tolist() if not -1 <= label < DIGITS]:
         raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
-    network, size = denoiser.network.eval(), denoiser.size
-    device = next(network.parameters()).device
-    model = _in_bfloat16(network, device) if mixed else network
-    model = guided(model, settings.guidance_weight, together=device.type == "cuda")
+    size, device = denoiser.size, next(denoiser.network.parameters()).device
+    model = guided(denoiser.model(mixed), settings.guidance_weight, together=device.type == "cuda")
     steps = denoiser.grid(settings)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size)  # also where it is replaced: what is added on the way must not be the same again
@@ -170,6 +178,16 @@ def _in_bfloat16(network: nn.Module, device: torch.device) -> Model:
     def model(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16):
             return network(x, time, labels).float()
+
+    return model
+
+
+def _predicting_noise(network: Model, schedule: Schedule) -> Model:
+    """A network that predicts the velocity, as one that predicts the noise."""
+
+    def model(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        t = (schedule.steps * time).round().long()
+        return noise_of(network(x, time, labels), x, t, schedule)
 
     return model
 

@@ -13,7 +13,7 @@ from hw2lib import recipes
 from hw2lib.data import DIGIT_DOMAINS, FACES
 from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import quality
-from hw2lib.diffusion.process import dropped, min_snr_weights, noised
+from hw2lib.diffusion.process import dropped, min_snr_weights, noised, velocity
 from hw2lib.diffusion.sampling import Denoiser
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.models import build
@@ -51,7 +51,8 @@ class Recipe(NetworkRecipe):
     size: int = Field(ge=8, le=256, description="height and width that images are scaled to, in pixels")
     schedule: Literal[tuple(SCHEDULES)]
     diffusion_steps: int = Field(ge=quality.SETTINGS.steps, description="T")
-    loss: Literal[tuple(LOSSES)] = Field(description="between the noise and the prediction")
+    prediction: Literal["noise", "velocity"] = Field(default="noise", description="what the network predicts")
+    loss: Literal[tuple(LOSSES)] = Field(description="between that and the prediction")
     min_snr: float = Field(default=0, ge=0, description="cap of `min_snr_weights`; 0: all steps weigh the same")
     label_dropout: float = Field(ge=0, lt=1, description="share of images that are learned without their label")
     flip: bool = Field(default=False, description="mirror half of the images")
@@ -83,6 +84,13 @@ class Recipe(NetworkRecipe):
         if share and info.data.get("domain") == FACES:
             raise ValueError(f"{FACES} has no labels; give 0")
         return share
+
+    @field_validator("min_snr")
+    @classmethod
+    def _weights_the_noise(cls, cap: float, info: ValidationInfo) -> float:
+        if cap and info.data.get("prediction") == "velocity":
+            raise ValueError("weights are of the loss of the noise; give 0 with the velocity, or predict noise")
+        return cap
 
     @field_validator("guided")
     @classmethod
@@ -117,7 +125,8 @@ class Recipe(NetworkRecipe):
     def denoiser(self, network: torch.nn.Module) -> Denoiser:
         """A network that was trained by this recipe, to draw with."""
         classes = 0 if self.domain == FACES else DIGITS
-        return Denoiser(network, self.schedule_table(), self.size, self.label_dropout > 0, classes)
+        guidable = self.label_dropout > 0
+        return Denoiser(network, self.schedule_table(), self.size, guidable, classes, self.prediction)
 
 
 recipe_for = Recipe.of
@@ -137,7 +146,7 @@ def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
 def train(
     recipe: Recipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
 ) -> dict[str, Any]:
-    """Train a denoiser to predict the noise in noised images (Ho et al. 2020, algorithm 1).
+    """Train a denoiser to predict the noise in noised images (Ho et al. 2020, algorithm 1), or the velocity.
 
     A digit's label is dropped on its own with a probability, so that the network can be guided (Ho and Salimans 2022,
     algorithm 1). The card has the loss over the steps, and the quality of images at each mark.
@@ -166,7 +175,8 @@ def train(
         with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
             known = t * 0 - 1 if labels is None else dropped(labels, recipe.label_dropout)
             predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)
-        losses = LOSSES[recipe.loss](predicted.float(), noise, reduction="none").mean((1, 2, 3))
+        wanted = noise if recipe.prediction == "noise" else velocity(x, noise, t, schedule)
+        losses = LOSSES[recipe.loss](predicted.float(), wanted, reduction="none").mean((1, 2, 3))
         if recipe.min_snr:
             losses = losses * min_snr_weights(t, schedule, recipe.min_snr)
         loss = losses.mean()

@@ -51,6 +51,21 @@ def test_the_exact_denoiser_scales_noise_to_images(denoiser):
     assert torch.allclose(found, 0.5 * NOISE, rtol=0.02, atol=1e-3)
 
 
+class GaussianVelocity(Gaussian):
+    """The same answer as a velocity."""
+
+    def forward(self, x, time, labels):
+        alpha_bar = self.schedule.alpha_bar[(1000 * time).round().long()].float()[:, None, None, None]
+        return (super().forward(x, time, labels) - (1 - alpha_bar).sqrt() * x) / alpha_bar.sqrt()
+
+
+def test_a_network_that_predicts_the_velocity_draws_the_same(denoiser):
+    other = replace(denoiser, network=GaussianVelocity(), prediction="velocity")
+    for way in (WAY, SamplerSettings("dpm-solver", 10), SamplerSettings("ddim", 10, eta=1.0)):
+        drawn = faces.draw(other, way, NOISE, mixed=False)
+        assert torch.allclose(drawn, faces.draw(denoiser, way, NOISE, mixed=False), atol=1e-3)
+
+
 def test_faces_are_those_of_their_own_noise_whatever_the_batch(denoiser):
     many = faces.draw(denoiser, WAY, torch.cat([NOISE, NOISE[:3]]), mixed=False)
     assert many.shape == (13, 3, SIZE, SIZE)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hw2lib.diffusion.guidance import guided
-from hw2lib.diffusion.process import dropped, min_snr_weights, noised
+from hw2lib.diffusion.process import dropped, min_snr_weights, noise_of, noised, velocity
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import cosine, grid, linear
 from hw2lib.errors import UserError
@@ -247,6 +247,17 @@ def test_dpm_solver_is_of_second_order():
     assert 1.8 < error(ddim, 40) / error(ddim, 80) < 2.3
     assert 3.5 < error(dpm_solver, 40) / error(dpm_solver, 80) < 4.6
     assert error(dpm_solver, 40) < 0.1 * error(ddim, 40)
+
+
+def test_the_velocity_says_the_noise_and_the_image():
+    torch.manual_seed(0)
+    schedule, t = linear(1000), torch.tensor([1, 500, 1000])
+    images, noise = torch.randn(3, 3, 4, 4).double(), torch.randn(3, 3, 4, 4).double()
+    noisy, v = noised(images, noise, t, schedule), velocity(images, noise, t, schedule)
+    assert torch.allclose(noise_of(v, noisy, t, schedule), noise)
+    alpha_bar = schedule.alpha_bar[t].reshape(-1, 1, 1, 1)
+    assert torch.allclose(v, alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * images)
+    assert torch.allclose(alpha_bar.sqrt() * noisy - (1 - alpha_bar).sqrt() * v, images)
 
 
 def test_the_forward_process():

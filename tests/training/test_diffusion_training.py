@@ -56,15 +56,20 @@ def train(path, settings: diffusion.Recipe, images=IMAGES) -> RunFolder:
 
 
 @pytest.mark.parametrize(
-    ("loss", "optimiser", "ema_decay", "min_snr"),
-    [("mse", "adamw", 0.0, 0), ("smooth-l1", "adam", 0.0, 0), ("mse", "adamw", 0.9, 2)],
+    ("loss", "optimiser", "ema_decay", "min_snr", "prediction"),
+    [
+        ("mse", "adamw", 0.0, 0, "noise"),
+        ("smooth-l1", "adam", 0.0, 0, "noise"),
+        ("mse", "adamw", 0.9, 2, "noise"),
+        ("mse", "adamw", 0.0, 0, "velocity"),
+    ],
 )
-def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay, min_snr):
+def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay, min_snr, prediction):
     monkeypatch.setattr(diffusion, "fabric_for", lambda _: Fabric(accelerator="cpu", devices=1, precision="32-true"))
     decayed = functools.partial(torch.optim.AdamW, weight_decay=10.0)
     settings = recipe(
         3, steps=4, evaluations=2, ema_decay=ema_decay, rates="falling", loss=loss, optimiser=optimiser,
-        label_dropout=0.5, min_snr=min_snr,
+        label_dropout=0.5, min_snr=min_snr, prediction=prediction,
     )  # fmt: skip
     monkeypatch.setattr(torch.optim, "AdamW", decayed)
     found = load_file(train(tmp_path / "run", settings).weights)
@@ -85,9 +90,14 @@ def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, e
         labels = dropped(torch.tensor(data.labels)[chosen], 0.5)
         predicted = network(noised(x, noise, t, cosine(50)), t / 50, labels)
         stepper.zero_grad()
-        # Sums in the same order: the gradient of a bias before a BatchNorm is rounding, which Adam makes large.
-        losses = (F.mse_loss if loss == "mse" else F.smooth_l1_loss)(predicted, noise, reduction="none").mean((1, 2, 3))
         alpha_bar = cosine(50).alpha_bar[t]
+        wanted = noise
+        if prediction == "velocity":
+            share = alpha_bar[:, None, None, None]
+            wanted = share.sqrt().float() * noise - (1 - share).sqrt().float() * x
+        # Sums in the same order: the gradient of a bias before a BatchNorm is rounding, which Adam makes large.
+        distance = F.mse_loss if loss == "mse" else F.smooth_l1_loss
+        losses = distance(predicted, wanted, reduction="none").mean((1, 2, 3))
         weights = (min_snr * (1 - alpha_bar) / alpha_bar).clamp(max=1) if min_snr else torch.ones(8)
         (losses * weights.float()).mean().backward()
         stepper.step()
@@ -260,6 +270,7 @@ def test_what_the_source_reports_state():
         ({"size": 30}, "size = 30: .*multiple of 4"),
         ({"schedule": "sigmoid"}, "schedule = 'sigmoid'"),
         ({"label_dropout": 1.5}, "label_dropout = 1.5"),
+        ({"prediction": "velocity"}, "min_snr = 2: .*give 0 with the velocity"),
         ({"label_dropout": 0.0, "guided": True}, "guided = True: .*label_dropout is 0"),
         (
             {"diffusion_steps": 19, "guided": True},
