@@ -124,9 +124,8 @@ def sample(
     if sampler not in (None, usual.sampler):
         given = {"eta": 0.0} | given
     way = replace(usual, **given) if given else None
-    drawn = image_files.write(
-        network, folder, count, seed, digits, weights, device, overwrite, ema, way, noise, normalise
-    )
+    given = {"sampler": way, "noise": noise, "normalise": normalise}
+    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, **given)
     click.echo(f"{drawn} images in {folder}")
 
 

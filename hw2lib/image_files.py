@@ -93,7 +93,7 @@ def write(
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
     if network in gan.NETWORKS and (sampler or normalise):
-        raise UserError(f"{network} is no denoiser: leave --sampler, --steps, --guidance-weight and --normalise out")
+        raise UserError(f"{network} is no denoiser: leave the options of denoisers out, such as --sampler and --steps")
     if noise and network not in diffusion.OF_FACES:
         raise UserError(f"{network} draws no faces from noise of their size: leave --noise out")
     if noise and count not in (None, len(fixed_noise.NAMES)):

@@ -35,7 +35,12 @@ def read(file: Path, give: str) -> Any:
 
 
 def tensors(content: Any) -> dict[str, Tensor] | None:
-    """The content as names and tensors; None if it is anything else."""
-    if isinstance(content, dict) and all(isinstance(tensor, Tensor) for tensor in content.values()):
+    """The content as names and plain tensors; None if it is anything else."""
+    if isinstance(content, dict) and all(isinstance(name, str) and is_plain(x) for name, x in content.items()):
         return dict(content)
     return None
+
+
+def is_plain(content: Any) -> bool:
+    """Whether it is a tensor that has all its numbers in memory: no sparse one, and none without content."""
+    return isinstance(content, Tensor) and content.layout is torch.strided and content.device.type == "cpu"

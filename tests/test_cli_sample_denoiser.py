@@ -271,7 +271,7 @@ def test_what_learned_no_image_without_its_label_is_not_guided(sample, weights, 
     "arguments", [("--sampler", "ddim"), ("--steps", "20"), ("--guidance-weight", "0")], ids=lambda pair: pair[0]
 )
 def test_a_gan_takes_no_options_of_samplers(sample, tmp_path, network, arguments):
-    what = f"{network} is no denoiser: leave --sampler, --steps, --guidance-weight and --normalise out"
+    what = f"{network} is no denoiser: leave the options of denoisers out, such as --sampler and --steps"
     assert_refused(sample(*arguments, network=network), what)
     assert not (tmp_path / "out").exists()
 

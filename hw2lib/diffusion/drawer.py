@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from hw2lib.diffusion.faces import NORMALISATIONS, course
+from hw2lib.diffusion.quality import GUIDED
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.training.diffusion import OF_FACES, recipe_for, recipe_of
 from hw2lib.training.run_folder import load_weights
 
-# Unless it is told otherwise. That of faces is the homework's.
-DIGITS = SamplerSettings("ddim", 20, guidance_weight=2.0, eta=1.0)
-FACES = SamplerSettings("ddim", 50, spacing="leading")
+# Unless it is told otherwise. That of faces is the homework's, which keeps nothing within [-1, 1] on the way.
+DIGITS = GUIDED
+FACES = SamplerSettings("ddim", 50, spacing="leading", clip=False)
 
 
 def default(network: str) -> SamplerSettings:
@@ -81,10 +82,11 @@ class DenoiserDrawer:
 
 def _load(network: str, weights: Path, training: dict[str, Any] | None) -> tuple[Denoiser, dict[str, Any]]:
     """The denoiser, and the settings of its training that its images depend on."""
-    if network in OF_FACES and weights.suffix == ".pt":
+    if network in OF_FACES and weights.suffix in (".pt", ".pth"):
         denoiser = course(weights)
-        return denoiser, {"schedule": "linear", "diffusion_steps": denoiser.schedule.steps, "size": denoiser.size}
+        learned = {"schedule": "linear", "diffusion_steps": denoiser.schedule.steps, "prediction": denoiser.prediction}
+        return denoiser, learned | {"size": denoiser.size}
     recipe = recipe_of(training, weights) if training else recipe_for(network, "ours", seed=0, preset="paper")
     denoiser = recipe.denoiser(build(network))
     load_weights(denoiser.network, weights)
-    return denoiser, recipe.model_dump(include={"schedule", "diffusion_steps", "size"})
+    return denoiser, recipe.model_dump(include={"schedule", "diffusion_steps", "size", "prediction"})

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from hw2lib.data.png import read_png
+from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion import fixed_noise
 from hw2lib.diffusion.faces import draw, min_max
 from hw2lib.diffusion.interpolation import lerp, slerp
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings
 from hw2lib.errors import UserError
+from hw2lib.metrics.appearance import contrast
 from hw2lib.training.cards import spread, value_name
 
 PATHS = {"slerp": slerp, "lerp": lerp}
@@ -29,11 +31,17 @@ def repeated(
 ) -> dict[float, Tensor]:
     """For each eta the faces of several runs from the same noise: uint8 (runs, N, 3, H, W).
 
-    Runs differ in the noise that is added on the way.
+    Runs differ in the noise that is added on the way. They are drawn in mixed bfloat16, all in the same batches.
+
+    Raises:
+        UserError: an eta outside of [0, 1], or fewer than two runs.
     """
+    if runs < 2:
+        raise UserError(f"{runs} runs: give at least 2, to compare them")
+    ways = [replace(settings, eta=eta) for eta in etas]
     return {
-        eta: torch.stack([min_max(draw(denoiser, replace(settings, eta=eta), noise, seed=run)) for run in range(runs)])
-        for eta in etas
+        way.eta: torch.stack([min_max(draw(denoiser, way, noise, run, mixed=True)) for run in range(runs)])
+        for way in ways
     }
 
 
@@ -63,9 +71,15 @@ def distance_headline(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def distance_between_noises(images: Tensor) -> float:
-    """The mean over all pairs of images (N, C, H, W): how far apart faces of different noise are."""
-    return float(torch.stack([distance(images[i : i + 1], images[j : j + 1])
-                              for i, j in combinations(range(len(images)), 2)]).mean())  # fmt: skip
+    """The mean over all pairs of images (N, C, H, W): how far apart faces of different noise are.
+
+    Raises:
+        UserError: there is only one.
+    """
+    pairs = list(combinations(images.split(1), 2))
+    if not pairs:
+        raise UserError(f"{len(images)} faces: give at least 2 noises, to compare them")
+    return float(torch.cat([distance(a, b) for a, b in pairs]).mean())
 
 
 def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, alphas: Sequence[float]) -> Tensor:
@@ -82,22 +96,22 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
         alphas: where on the way each is.
 
     Returns:
-        Columns ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, ``contrast``, the deviation of its
-        pixels, and ``step``, its distance from the face before (none for the first). Images are taken from -1 to 1,
-        since each from its own lowest to its highest value would hide a loss of contrast.
+        Columns ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, ``contrast``
+        (`hw2lib.metrics.appearance.contrast`), and ``step``, its distance from the face before (none for the first).
+        Images are taken from -1 to 1: each from its own lowest to its highest value would hide a loss of contrast.
     """
     rows = []
     for way, faces in images.items():
-        grey_levels = (faces.clamp(-1, 1) + 1) * 127.5
-        steps = [None, *distance(grey_levels[1:], grey_levels[:-1]).tolist()]
+        pixels = to_uint8(faces)
+        steps = [None, *distance(pixels[1:], pixels[:-1]).tolist()]
         for i, alpha in enumerate(alphas):
             rows.append(
                 {
                     "way": way,
                     "alpha": alpha,
                     "norm": float(noises[way][i].norm()),
-                    "sharpness": float(sharpness(grey_levels[i])),
-                    "contrast": float(grey_levels[i].std()),
+                    "sharpness": float(sharpness(pixels[i])),
+                    "contrast": contrast(pixels[[i, i]]),  # it is made for sets
                     "step": steps[i],
                 }
             )
@@ -106,6 +120,7 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
 
 def sharpness(image: Tensor) -> Tensor:
     """Root mean squared difference of neighbouring pixels, of an image (C, H, W) in its own unit."""
+    image = image.double()
     down, across = image.diff(dim=1).square().mean(), image.diff(dim=2).square().mean()
     return (down + across).sqrt()
 
@@ -143,7 +158,7 @@ def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
         UserError: a file is missing, grey, or of another size than the noise.
     """
     if not folder:
-        return min_max(draw(denoiser, SamplerSettings("ddim", None), noise, mixed=False, progress="all steps"))
+        return min_max(draw(denoiser, SamplerSettings("ddim", None, clip=False), noise, progress="all steps"))
     files = [Path(folder).expanduser() / f"{name}.png" for name in fixed_noise.NAMES[: len(noise)]]
     images = [torch.tensor(read_png(file, noise.shape[-1])) for file in files]
     if grey := [file for file, image in zip(files, images, strict=True) if len(image) == 1]:
@@ -162,7 +177,7 @@ def errors(
     rows, faces = [], {}
     for way, steps in product(ways, counts):
         name = way_name(way)
-        faces[name, steps] = min_max(draw(denoiser, replace(way, steps=steps), noise, mixed=False))
+        faces[name, steps] = min_max(draw(denoiser, replace(way, steps=steps), noise))
         found = mean_squared_error(faces[name, steps], truth).tolist()
         rows += [{"way": name, "steps": steps, "noise": n, "error": error} for n, error in enumerate(found)]
     return pd.DataFrame(rows), faces

@@ -23,7 +23,8 @@ def course(file: Path) -> Denoiser:
     """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
 
     Raises:
-        UserError: the file is damaged, holds code, which is never run, or lacks a tensor or has one more; it is named.
+        UserError: the file is damaged, holds code, which is never run, lacks a tensor or has one more, or one holds
+            anything but finite numbers; it is named.
     """
     give = "the homework's UNet.pt"
     content = torch_file.read(file, give)
@@ -32,28 +33,30 @@ def course(file: Path) -> Denoiser:
     tensors = torch_file.tensors(content)
     if not tensors:
         raise UserError(f"{file}: holds no names and tensors; give {give}")
+    if bad := [name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()]:
+        raise UserError(f"{file}: '{bad[0]}' holds no finite numbers; give {give}")
     network = build("face-unet-course")
     fill(network, tensors, file)
     return Denoiser(network.eval(), linear(1000), network.inputs.size, guidable=False, classes=0)
 
 
-def denoisers(weights: str, folders: Sequence[RunFolder], device: torch.device | str) -> dict[str, Denoiser]:
-    """Name to denoiser: the course's, if `weights` names its file, else those of finished runs; or none."""
-    if not weights:
+def denoisers(unet: str, folders: Sequence[RunFolder], device: torch.device | str) -> dict[str, Denoiser]:
+    """Name to denoiser: the course's, if `unet` names its file, else those of finished runs; or none."""
+    if not unet:
         return {folder.settings["network"]: load(folder, device) for folder in folders}
-    file = Path(weights).expanduser()
+    file = Path(unet).expanduser()
     denoiser = course(file)
     denoiser.network.to(device)
     return {file.name: denoiser}
 
 
-def provenance(weights: str, folders: Sequence[RunFolder]) -> str:
+def provenance(unet: str, folders: Sequence[RunFolder]) -> str:
     """Whose weights those of `denoisers` are, for a caption."""
-    return f"weights of {Path(weights).name}, the homework's network" if weights else cards.provenance(folders)
+    return f"weights of {Path(unet).name}, the homework's network" if unet else cards.provenance(folders)
 
 
 def draw(
-    denoiser: Denoiser, settings: SamplerSettings, noise: Tensor, seed: int = 0, mixed: bool = True, progress: str = ""
+    denoiser: Denoiser, settings: SamplerSettings, noise: Tensor, seed: int = 0, mixed: bool = False, progress: str = ""
 ) -> Tensor:
     """The faces that noise (N, 3, H, W) leads to, (N, 3, H, W) float32 in about [-1, 1], on the CPU.
 

@@ -1,5 +1,6 @@
 """The noise 00 to 09 from which the homework has faces drawn: named, so that all draw the same, or the user's files."""
 
+import io
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hw2lib.errors import UserError
 from hw2lib.noise import ImageNoise
 
 SEED = 0
+LARGEST = 1024  # pixels
 NAMES = tuple(f"{number:02d}" for number in range(10))
 
 
@@ -23,20 +25,28 @@ def write(folder: Path, size: int, overwrite: bool = False) -> None:
     """Write `named` as ``00.pt`` to ``09.pt``, float32 (1, 3, size, size) each, as the homework has them.
 
     Raises:
-        UserError: a size below 1, files of these names that are there and not to be overwritten, or a bad disk.
+        UserError: a size of none, files of these names that are there and not to be overwritten, or a bad disk; what
+            was there stays then.
     """
-    if size < 1:
-        raise UserError(f"size {size}: give at least 1 pixel")
+    if not 1 <= size <= LARGEST:
+        raise UserError(f"size {size}: give 1 to {LARGEST} pixels")
     if not overwrite and (there := [name for name in NAMES if (folder / f"{name}.pt").exists()]):
         raise UserError(f"{folder}: has {there[0]}.pt already; choose another folder, or add --overwrite")
+    partial = {folder / f".{name}.pt.partial": folder / f"{name}.pt" for name in NAMES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, noise in zip(NAMES, named(size).split(1), strict=True):
-            temporary = folder / f".{name}.pt.partial"
-            torch.save(noise.clone(), temporary)  # a view would bring all ten along
-            os.replace(temporary, folder / f"{name}.pt")
+        for temporary, noise in zip(partial, named(size).split(1), strict=True):
+            content = io.BytesIO()
+            torch.save(noise.clone(), content)  # a view would bring all ten along
+            temporary.write_bytes(content.getvalue())
+        for temporary, file in partial.items():
+            os.replace(temporary, file)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror}; choose a folder that can be written") from None
+    finally:
+        for temporary in partial:
+            if temporary.parent.is_dir():
+                temporary.unlink(missing_ok=True)
 
 
 def read(folder: Path, size: int) -> Tensor:
@@ -49,15 +59,16 @@ def read(folder: Path, size: int) -> Tensor:
 
 
 def _read_one(file: Path, size: int) -> Tensor:
-    give = f"a tensor (1, 3, {size}, {size}) of floats in a file of torch.save; hw2 noise writes such"
+    give = f"a tensor (1, 3, {size}, {size}) of floats in a file of torch.save; hw2 noise --size {size} writes such"
     noise = torch_file.read(file, give)
-    if not isinstance(noise, Tensor):
-        raise UserError(f"{file}: holds a {type(noise).__name__}; give {give}")
+    if not torch_file.is_plain(noise):
+        raise UserError(f"{file}: holds a {type(noise).__name__} that is no plain tensor; give {give}")
     if noise.shape not in ((1, 3, size, size), (3, size, size)) or not noise.is_floating_point():
         raise UserError(f"{file}: holds {tuple(noise.shape)} {str(noise.dtype).removeprefix('torch.')}; give {give}")
+    noise = noise.detach().float().reshape(1, 3, size, size)
     if not noise.isfinite().all():
         raise UserError(f"{file}: holds numbers that are not finite; give {give}")
-    return noise.float().reshape(1, 3, size, size)
+    return noise
 
 
 def fixed(folder: str, size: int) -> Tensor:

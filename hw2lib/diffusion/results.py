@@ -1,6 +1,7 @@
 """Trained denoisers: loaded with what they were trained with, and drawn from."""
 
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 import pandas as pd
 import torch
@@ -110,20 +111,35 @@ def sampler_table(frame: pd.DataFrame) -> pd.DataFrame:
 def study_table(folders: Sequence[RunFolder], seeds: int) -> pd.DataFrame:
     """The last step of each short training of `STUDIES`, mean and spread over that many seeds of training."""
     rows = []
-    for (network, recipe), title in STUDIES.items():
-        last = [
-            folder.card["curve"][-1]
-            for folder in folders
-            if (folder.settings["network"], folder.settings["recipe"]) == (network, recipe)
-        ]
+    for variant, title in STUDIES.items():
+        last = _last_scores(folders, variant)
         rows.append(
             {
                 "changed": title,
                 "accuracy, %": spread([scores["accuracy"] for scores in last], expected=seeds),
-                "Fréchet distance": spread([scores["frechet"] for scores in last], 2, seeds),
+                "Fréchet distance": spread([scores["frechet"] for scores in last], 0, seeds),
             }
         )
     return pd.DataFrame(rows)
+
+
+def study_headline(folders: Sequence[RunFolder]) -> dict[str, float]:
+    """Means over the seeds for the text, such as ``context_unet_32_study_linear_accuracy``; nothing without runs."""
+    return {
+        cards.value_name(*variant, name): mean(scores[name] for scores in last)
+        for variant in STUDIES
+        if (last := _last_scores(folders, variant))
+        for name in ("accuracy", "frechet")
+    }
+
+
+def _last_scores(folders: Sequence[RunFolder], variant: tuple[str, str]) -> list[dict[str, float]]:
+    """Of each run of a network and a recipe."""
+    return [
+        folder.card["curve"][-1]
+        for folder in folders
+        if (folder.settings["network"], folder.settings["recipe"]) == variant
+    ]
 
 
 def _scores(frame: pd.DataFrame) -> dict[str, str]:

@@ -75,8 +75,8 @@ class Block(nn.Module):
 class FaceUNet(nn.Module):
     """Residual blocks on the way down, one more a level on the way up, each of which also reads a map that came down.
 
-    Its parameters have the names under which the course's are stored. A network begins by predicting no noise at all,
-    and each residual block by passing on what it reads (Ho et al. 2020, public code).
+    Its parameters have the names under which the course's are stored. A new network answers 0 to everything, and its
+    residual blocks add hardly anything to what they read (Ho et al. 2020, public code).
 
     Args:
         widths: channels of each level; the size is halved from one to the next.

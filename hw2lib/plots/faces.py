@@ -19,7 +19,7 @@ def eta_grid(faces: Mapping[float, Tensor]) -> Figure:
     columns = len(next(iter(faces.values())))
     rows = [images.numpy() for images in faces.values()]
     titles = [f"noise {number:02d}" for number in range(columns)]
-    return image_grid(rows, [f"η = {eta:.1f}" for eta in faces], titles, width=0.5 * WIDTH)
+    return image_grid(rows, [f"η = {eta:g}" for eta in faces], titles, width=0.5 * WIDTH)
 
 
 def runs_grid(runs: Tensor) -> Figure:
@@ -51,7 +51,7 @@ def ways_measured(frame: pd.DataFrame, shell: float) -> Figure:
     """`hw2lib.diffusion.face_experiments.path_frame` over alpha; dashed: the shell on which normal noise lies."""
     panels_of = {
         "norm": "norm of the noise",
-        "contrast": "contrast, grey levels",
+        "contrast": "contrast",
         "sharpness": "sharpness, grey levels",
         "step": "distance from the face\nbefore, grey levels",
     }

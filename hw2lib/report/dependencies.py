@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from hw2lib import paths
@@ -19,8 +20,6 @@ DATA = "data: "
 FILE = "file: "
 # Where the images lie and which processor computes is no other question; the record names both all the same.
 PLACES = ("data_dir", "device")
-# Parameters whose values name a file or a folder of the user's.
-FILES = ("weights", "classifier", "noise_dir", "truth_dir")
 # Parameters whose values name domains, also such that hw2lib does not know: a domain is a folder of images.
 DOMAINS = ("domains", "source", "target", "pairs")
 
@@ -39,7 +38,7 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
 
     Returns:
         To SHA-256: a path below the repository (of a folder of finished runs: their cards), ``parameters``, or
-        ``file: NAME`` of a file of the user's; and ``data: DOMAIN`` to the fingerprint of its images. Images that
+        ``file: PARAMETER`` of a file of the user's; and ``data: DOMAIN`` to the fingerprint of its images. Images that
         cannot be found are left out.
 
     Raises:
@@ -66,7 +65,7 @@ def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:
         "parameters": _sha256(settings.encode()),
         **{_name(path): _sha256(path.read_bytes()) for path in files},
         **_shipped_runs(preset, text, code, library),
-        **{FILE + path.name: _sha256(path.read_bytes()) for path in _files(values)},
+        **{FILE + name: _sha256(path.read_bytes()) for name, path in _files(values) if path.is_file()},
         **_fingerprints(preset, values.get("data_dir", ""), _domains(text, values)),
     }
 
@@ -123,9 +122,14 @@ def _shipped_runs(preset: str, text: str, code: str, library: list[Path]) -> dic
     return found
 
 
-def _files(values: dict) -> list[Path]:
-    named = [Path(value).expanduser() for value in map(values.get, FILES) if value]
-    return sorted(file for path in named for file in ([path] if path.is_file() else path.glob("*.*")) if file.is_file())
+def _files(values: dict) -> Iterator[tuple[str, Path]]:
+    """The user's files that parameters name, of a folder those that it is read for."""
+    for parameter in filter(values.get, parameters.FILES):
+        yield parameter, Path(values[parameter]).expanduser()
+    for parameter, pattern in parameters.FOLDERS.items():
+        if values.get(parameter):
+            for file in sorted(Path(values[parameter]).expanduser().glob(pattern)):
+                yield f"{parameter}/{file.name}", file
 
 
 def _domains(text: str, values: dict) -> list[str]:

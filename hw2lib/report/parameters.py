@@ -25,6 +25,9 @@ WANTED = {
     "list[float]": "finite numbers (list[float]) such as 0.1,1 or [0.1, 1]",
     "list[str]": 'words (list[str]) such as a,b or ["a", "b"]',
 }
+# Parameters that name a file of the user's, or a folder, with the files that are read of it.
+FILES = ("unet", "classifier")
+FOLDERS = {"noise_dir": "[0-9][0-9].pt", "truth_dir": "[0-9][0-9].png"}
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 
 
@@ -77,12 +80,13 @@ def load(notebook: Path) -> dict:
 
 
 def split(assignments: Iterable[str]) -> dict[str, str]:
-    """``["seed=3"]`` as ``{"seed": "3"}``; the folder ``data_dir`` absolute, because a kernel works in another one."""
+    """``["seed=3"]`` as ``{"seed": "3"}``; files and folders are made absolute: a kernel works in another folder."""
     pairs = [assignment.partition("=") for assignment in assignments]
     for name, equals, text in pairs:
         if not (name and equals):
             raise UserError(f"-p {name}{equals}{text}: write -p NAME=VALUE")
-    return {name: absolute(text) if name == "data_dir" and text else text for name, _, text in pairs}
+    places = ("data_dir", *FILES, *FOLDERS)
+    return {name: absolute(text) if name in places and text else text for name, _, text in pairs}
 
 
 def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:

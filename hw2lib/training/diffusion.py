@@ -66,9 +66,10 @@ class Recipe(NetworkRecipe):
 
     @field_validator("size")
     @classmethod
-    def _halved_twice(cls, size: int) -> int:
-        if size % 4:
-            raise ValueError("give a multiple of 4")
+    def _can_be_halved(cls, size: int, info: ValidationInfo) -> int:
+        factor = 16 if info.data.get("network") in OF_FACES else 4
+        if size % factor:
+            raise ValueError(f"give a multiple of {factor}")
         return size
 
     @field_validator("domain")

@@ -137,7 +137,8 @@ def ship(path: Path, weights: bool) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     if weights:
         tensors = read_weights(path / "weights.safetensors")
-        halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        # Vectors are small, and the frequencies of an embedding of time have to be exact.
+        halved = {name: x.half() if x.is_floating_point() and x.ndim > 1 else x for name, x in tensors.items()}
         save_weights(halved, target / "weights.safetensors")
         if (path / "strip").is_dir():
             shutil.copytree(path / "strip", target / "strip", dirs_exist_ok=True)

@@ -17,7 +17,7 @@ from hw2lib.models.face_unet import FaceUNet
 from hw2lib.models.layers import Inputs
 
 SIZE = 8
-WAY = SamplerSettings("ddim", 10, spacing="leading")
+WAY = SamplerSettings("ddim", 10, spacing="leading", clip=False)
 
 
 class Gaussian(nn.Module):
@@ -47,7 +47,7 @@ NOISE = fixed_noise.named(SIZE)
 
 def test_the_exact_denoiser_scales_noise_to_images(denoiser):
     """The equation of normal pixels leads from x_T to deviation x_T, but for what is left of the image at T."""
-    found = faces.draw(denoiser, SamplerSettings("ddim", None, clip=False), NOISE, mixed=False)
+    found = faces.draw(denoiser, SamplerSettings("ddim", None, clip=False), NOISE)
     assert torch.allclose(found, 0.5 * NOISE, rtol=0.02, atol=1e-3)
 
 
@@ -62,29 +62,35 @@ class GaussianVelocity(Gaussian):
 def test_a_network_that_predicts_the_velocity_draws_the_same(denoiser):
     other = replace(denoiser, network=GaussianVelocity(), prediction="velocity")
     for way in (WAY, SamplerSettings("dpm-solver", 10), SamplerSettings("ddim", 10, eta=1.0)):
-        drawn = faces.draw(other, way, NOISE, mixed=False)
-        assert torch.allclose(drawn, faces.draw(denoiser, way, NOISE, mixed=False), atol=1e-3)
+        drawn = faces.draw(other, way, NOISE)
+        assert torch.allclose(drawn, faces.draw(denoiser, way, NOISE), atol=1e-3)
 
 
 def test_faces_are_those_of_their_own_noise_whatever_the_batch(denoiser):
-    many = faces.draw(denoiser, WAY, torch.cat([NOISE, NOISE[:3]]), mixed=False)
+    many = faces.draw(denoiser, WAY, torch.cat([NOISE, NOISE[:3]]))
     assert many.shape == (13, 3, SIZE, SIZE)
     assert torch.allclose(many[10:], many[:3], atol=1e-6)
-    alone = faces.draw(denoiser, WAY, NOISE[4:5], mixed=False)
+    alone = faces.draw(denoiser, WAY, NOISE[4:5])
     assert torch.allclose(many[4:5], alone, atol=1e-6)
 
 
 def test_named_noise_is_that_of_the_first_images_of_its_seed(denoiser):
     drawn = draw_images(denoiser, WAY, fixed_noise.SEED, range(10), torch.full((10,), -1))
-    assert torch.equal(faces.draw(denoiser, WAY, NOISE, mixed=False), drawn)
+    assert torch.equal(faces.draw(denoiser, WAY, NOISE), drawn)
 
 
 def test_noise_on_the_way_is_not_that_of_the_start(denoiser):
     """Both come from one generator; with the same numbers again, the first step would add the start to itself."""
-    way = SamplerSettings("ddim", 1000, eta=1.0, clip=False)
-    drawn = faces.draw(denoiser, way, NOISE, seed=fixed_noise.SEED, mixed=False)
-    assert torch.corrcoef(torch.stack([drawn.flatten(), NOISE.flatten()]))[0, 1].abs() < 0.2
-    assert float(drawn.std()) == pytest.approx(0.5, rel=0.1)
+    labels = torch.full((10,), -1)
+    first, second = (
+        draw_images(
+            denoiser, replace(WAY, eta=eta), fixed_noise.SEED, range(10), labels, start=NOISE, return_intermediates=True
+        )[1]
+        for eta in (0.0, 1.0)
+    )
+    added = torch.stack([(second - first).flatten(), NOISE.flatten()])
+    assert (second - first).std() > 0.1
+    assert torch.corrcoef(added)[0, 1] < 0, "some of the start is taken away; it would be added"
 
 
 def test_noise_of_another_shape_is_refused(denoiser):
@@ -110,6 +116,15 @@ def test_runs_are_the_same_without_eta_and_part_with_it(denoiser):
     assert means["distance_0_9"] < 1.3 * experiments.distance_between_noises(drawn[0.0][0])
 
 
+def test_one_run_or_one_noise_cannot_be_compared(denoiser):
+    with pytest.raises(UserError, match="1 runs: give at least 2"):
+        experiments.repeated(denoiser, WAY, NOISE[:2], [0.0], runs=1)
+    with pytest.raises(UserError, match="1 faces: give at least 2 noises"):
+        experiments.distance_between_noises(torch.zeros(1, 3, 4, 4))
+    with pytest.raises(UserError, match=r"eta 1\.5: give 0 to 1"):
+        experiments.repeated(denoiser, WAY, NOISE[:2], [0.0, 1.5], runs=2)
+
+
 def test_distances_by_hand():
     a, b = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.full((2, 3, 4, 4), 3, dtype=torch.uint8)
     b[1, 0] = 9
@@ -127,8 +142,8 @@ def test_sharpness_by_hand():
 def test_ways_between_two_noises(denoiser):
     alphas = [0.0, 0.5, 1.0]
     noises = {name: experiments.path(way, NOISE[0], NOISE[1], alphas) for name, way in experiments.PATHS.items()}
-    drawn = {name: faces.draw(denoiser, WAY, points, mixed=False) for name, points in noises.items()}
-    ends = faces.draw(denoiser, WAY, NOISE[:2], mixed=False)
+    drawn = {name: faces.draw(denoiser, WAY, points) for name, points in noises.items()}
+    ends = faces.draw(denoiser, WAY, NOISE[:2])
     for images in drawn.values():
         assert torch.allclose(images[[0, 2]], ends, atol=1e-6)
     frame = experiments.path_frame(noises, drawn, alphas)
@@ -138,13 +153,25 @@ def test_ways_between_two_noises(denoiser):
     assert list(frame["step"].isna()) == [True, False, False] * 2
 
 
+class TwoNormals(Gaussian):
+    """The exact noise where pixels are normal around 0.6 or around -0.6: the way to an image is not straight."""
+
+    def forward(self, x, time, labels):
+        alpha_bar = self.schedule.alpha_bar[(1000 * time).round().long()].float()[:, None, None, None]
+        variance, centre = alpha_bar * 0.3**2 + 1 - alpha_bar, alpha_bar.sqrt() * 0.6
+        side = (centre * x / variance).tanh()
+        image = 0.6 * side + alpha_bar.sqrt() * 0.3**2 / variance * (x - centre * side)
+        return (x - alpha_bar.sqrt() * image) / (1 - alpha_bar).sqrt()
+
+
 def test_errors_fall_with_the_steps_and_are_none_with_all(denoiser):
+    denoiser = replace(denoiser, network=TwoNormals())
     truth = experiments.truth(denoiser, NOISE[:3], "")
-    ways = [SamplerSettings("ddim", spacing="leading"), SamplerSettings("dpm-solver", spacing="trailing")]
+    ways = [replace(WAY, steps=None), SamplerSettings("dpm-solver", clip=False)]
     frame, drawn = experiments.errors(denoiser, NOISE[:3], truth, ways, [10, 100, 1000])
     means = experiments.error_headline(frame)
     assert means["ddim_leading_10"] > means["ddim_leading_100"] > means["ddim_leading_1000"] == 0
-    assert means["dpm_solver_trailing_10"] < means["ddim_leading_10"], "of second order"
+    assert means["dpm_solver_trailing_100"] < means["ddim_leading_100"], "of second order"
     assert torch.equal(drawn["DDIM, leading", 1000], truth)
     row = experiments.error_table(frame).iloc[0]
     assert row["sampler, grid of steps"] == "DDIM, leading"
@@ -203,6 +230,10 @@ class Harmful:
         (lambda weights: weights.update(extra=torch.zeros(1)), "'extra', which is not expected"),
         (lambda weights: weights.update({"out.2.bias": torch.zeros(4)}), r"'out\.2\.bias', which has the shape \(4,\)"),
         (lambda weights: weights.update(code=Harmful()), "holds code .*which is never run"),
+        (lambda weights: weights["down1.bias"].fill_(torch.nan), r"'down1\.bias' holds no finite numbers"),
+        (lambda weights: weights.update({"down1.bias": torch.zeros(32, dtype=torch.int64)}), "holds no finite numbers"),
+        (lambda weights: weights.update({3: torch.zeros(1)}), "holds no names and tensors"),
+        (lambda weights: weights.update({"down1.bias": torch.zeros(32).to_sparse()}), "holds no names and tensors"),
         (lambda weights: weights.update(note="mine"), "holds no names and tensors"),
         (lambda weights: weights.clear(), "holds no names and tensors"),
     ],

@@ -1,5 +1,8 @@
 """The noise 00 to 09: the same for all, as the homework's files, and what is refused of a user's."""
 
+import errno
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -48,10 +51,13 @@ class Harmful:
         (lambda file: file.unlink(), "cannot be read: No such file"),
         (lambda file: file.write_bytes(file.read_bytes()[:300]), "damaged"),
         (lambda file: torch.save(Harmful(), file), "holds code .*which is never run"),
-        (lambda file: torch.save({"noise": 1}, file), "holds a dict; give a tensor"),
+        (lambda file: torch.save({"noise": 1}, file), "holds a dict that is no plain tensor; give a tensor"),
         (lambda file: torch.save(torch.zeros(1, 3, 32, 32), file), r"holds \(1, 3, 32, 32\) float32; give a tensor"),
         (lambda file: torch.save(torch.zeros(1, 3, 16, 16, dtype=torch.int64), file), r"16\) int64; give"),
         (lambda file: torch.save(torch.full((1, 3, 16, 16), torch.nan), file), "not finite"),
+        (lambda file: torch.save(torch.full((1, 3, 16, 16), 1e300, dtype=torch.float64), file), "not finite"),
+        (lambda file: torch.save(torch.zeros(1, 3, 16, 16).to_sparse(), file), "no plain tensor"),
+        (lambda file: torch.save(torch.zeros(1, 3, 16, 16, device="meta"), file), "no plain tensor"),
     ],
 )
 def test_files_that_hold_no_noise(tmp_path, capsys, spoil, what):
@@ -71,6 +77,30 @@ def test_files_that_are_there_are_kept(tmp_path):
     assert torch.equal(fixed_noise.read(tmp_path, 16), fixed_noise.named(16))
 
 
-def test_a_size_that_is_none(tmp_path):
-    with pytest.raises(UserError, match="size 0: give at least 1"):
-        fixed_noise.write(tmp_path, 0)
+@pytest.mark.parametrize("size", [0, 200_000])
+def test_a_size_that_is_none(tmp_path, size):
+    with pytest.raises(UserError, match=f"size {size}: give 1 to 1024"):
+        fixed_noise.write(tmp_path / "noise", size)
+    assert not (tmp_path / "noise").exists()
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch):
+    fixed_noise.write(tmp_path, 16)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    whole = Path.write_bytes
+
+    def full(file, content):
+        if file.name == ".07.pt.partial":
+            raise OSError(errno.ENOSPC, "No space left on device", str(file))
+        return whole(file, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"07.*No space left on device"):
+        fixed_noise.write(tmp_path, 8, overwrite=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_noise_that_was_learned_is_noise_all_the_same(tmp_path):
+    fixed_noise.write(tmp_path, 16)
+    torch.save(torch.nn.Parameter(torch.ones(1, 3, 16, 16)), tmp_path / "04.pt")
+    assert not fixed_noise.read(tmp_path, 16).requires_grad

@@ -1,4 +1,4 @@
-"""Notebooks 30 to 34."""
+"""Notebooks 30 to 35."""
 
 import pytest
 
@@ -61,23 +61,30 @@ def test_scores(run):
         "ancestral=3",
         "-p",
         "seeds=0",
-        "-p",
-        "studied=0",
     )
     record = run("34", "34_diffusion_scores", *settings)
     rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
     assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
     assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2", "3"]
     assert {"ddpm_3_times", "dpm_solver_2_accuracy", "ddim_1_2_accuracy"} <= set(record["values"])
+    assert record["values"]["unet_two_level_accuracy"] == pytest.approx(float(rows["unet-two-level"][0]), abs=0.05)
+
+
+def test_training(run):
+    record = run("35", "35_diffusion_training", "-p", "seeds=0")
     assert all("missing" not in row for row in record["tables"]["study"]["rows"])
     schedules = {row[1]: row[3] for row in record["tables"]["training"]["rows"]}
     assert schedules["study-100"] == "cosine, T = 100"
-    assert record["values"]["unet_two_level_accuracy"] == pytest.approx(float(rows["unet-two-level"][0]), abs=0.05)
+    shown = [row[1] for row in record["tables"]["study"]["rows"]]
+    assert [float(value) for value in shown] == pytest.approx(
+        [value for name, value in record["values"].items() if name.endswith("accuracy")], abs=0.05
+    )
 
 
 def test_runs_that_are_not_finished_are_missing(run):
     for notebook in ("31_diffusion_samples", "32_diffusion_reverse", "33_diffusion_guidance"):
         assert run(notebook[:2], notebook, "-p", "recipe=as-reported", "-p", "train=false")["figures"] == []
-    record = run("34", "34_diffusion_scores", "-p", "recipe=as-reported", "-p", "train=false", "-p", "studied=7")
+    record = run("34", "34_diffusion_scores", "-p", "recipe=as-reported", "-p", "train=false")
     assert record["tables"]["denoisers"]["rows"][0][2:] == ["missing"] * 4
+    record = run("35", "35_diffusion_training", "-p", "seeds=7", "-p", "train=false")
     assert {row[1] for row in record["tables"]["study"]["rows"]} == {"missing"}

@@ -26,7 +26,7 @@ def titles(labels) -> list[str]:
 def test_eta_goes_down_and_noise_across():
     figure = figures.eta_grid({0.0: plain(1, 2, 3), 0.5: plain(4, 5, 6)})
     assert shown(figure) == [[1, 2, 3], [4, 5, 6]]
-    assert titles(figure.axes[0].get_yticklabels()) == ["η = 0.0", "η = 0.5"]
+    assert titles(figure.axes[0].get_yticklabels()) == ["η = 0", "η = 0.5"]
     assert titles(figure.axes[0].get_xticklabels()) == ["noise 00", "noise 01", "noise 02"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hw2lib import data, imports, paths
 from hw2lib.errors import UserError
-from hw2lib.report import dependencies, record
+from hw2lib.report import dependencies, parameters, record
 
 LIBRARY = {
     "__init__.py": "",
@@ -118,13 +118,14 @@ def test_files_of_the_user_count_by_their_content(library, write_notebook, tmp_p
     (tmp_path / "noise").mkdir()
     (tmp_path / "noise/00.pt").write_text("1")
     (tmp_path / "UNet.pt").write_text("2")
-    named = {"weights": str(tmp_path / "UNet.pt"), "noise_dir": str(tmp_path / "noise"), "truth_dir": ""}
+    (tmp_path / "noise/notes.txt").write_text("3")
+    named = {"unet": str(tmp_path / "UNet.pt"), "noise_dir": str(tmp_path / "noise"), "truth_dir": ""}
     write_notebook("10_some", parameters="\n".join(f"{name} = ''" for name in ("preset", *named)))
     before = of(**named)
-    assert {"file: UNet.pt", "file: 00.pt"} <= set(before)
+    assert {name for name in before if name.startswith("file: ")} == {"file: unet", "file: noise_dir/00.pt"}
     (tmp_path / "noise/00.pt").write_text("other")
-    assert dependencies.changes(before, of(**named)) == ["file: 00.pt"]
-    assert not [name for name in of(weights="", noise_dir="", truth_dir="") if name.startswith("file: ")]
+    assert dependencies.changes(before, of(**named)) == ["file: noise_dir/00.pt"]
+    assert not [name for name in of(unet="", noise_dir="", truth_dir="") if name.startswith("file: ")]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,14 @@ def test_results_of_another_notebook_count_where_they_are_declared(library, writ
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"completed": True}))
     assert dependencies.changes(before, of("20_after")) == ["build/smoke/figures/10_some/record.json"]
+
+
+@pytest.mark.parametrize("file", sorted((paths.ROOT / "notebooks").glob("*.ipynb")), ids=lambda file: file.stem)
+def test_the_projects_notebooks_have_inputs(file):
+    defaults = {name: parameter.default for name, parameter in parameters.read(file).items()}
+    found = dependencies.inputs(file.stem, "smoke", defaults)
+    assert f"notebooks/{file.name}" in found
+    assert not [name for name in found if name.startswith("file: ")], "no files of a user's by default"
 
 
 def test_a_notebook_that_is_no_python_is_named(library, write_notebook):
