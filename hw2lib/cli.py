@@ -1,4 +1,4 @@
-"""The command line ``hw2``: data, train, ship, noise, sample, score, run, report. Each is a thin call into the library.
+"""The command line ``hw2``: data, train, ship, noise, sample, score, classify, run, report. Each is a thin call into the library.
 
 Imports stand inside the commands, so that ``hw2 --help`` and a report that is up to date do not wait for torch.
 """
@@ -166,6 +166,26 @@ def score(folder: Path, kind: str, classifier: Path | None) -> None:
         raise UserError("--classifier grades digits; leave it out, or score --kind digits")
     for part in scorecard.of_faces(folder) if kind == "faces" else scorecard.of_digits(folder, classifier):
         click.echo(part)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("csv", type=click.Path(path_type=Path))
+@click.option(
+    "--weights", required=True, type=click.Path(path_type=Path), help="Of a run, with its card.json beside it."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--overwrite", is_flag=True, help="Replace the csv if it is there.")
+def classify(folder: Path, csv: Path, weights: Path, device: str, overwrite: bool) -> None:
+    """Say which digit each PNG image in FOLDER shows: image_name,label in CSV, in the order of file names."""
+    from hw2lib.adaptation.classify import classify
+
+    classified, unreadable = classify(folder, csv, weights, device, overwrite)
+    for message in unreadable:
+        click.echo(f"hw2: {message}", err=True)
+    click.echo(f"{classified} images in {csv}")
+    if unreadable:
+        sys.exit(1)
 
 
 @cli.command()

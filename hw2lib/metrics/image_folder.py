@@ -1,4 +1,4 @@
-"""A folder of generated images, read to be scored."""
+"""A folder of images, read to be scored."""
 
 import os
 import re
@@ -15,6 +15,14 @@ from hw2lib.errors import UserError
 _DIGIT_FIRST = re.compile(r"[0-9](?![0-9])")
 
 
+def png_names(folder: Path) -> list[str]:
+    """The names of the PNG files in a folder, sorted; hidden ones do not count. `UserError` if it cannot be read."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.lower().endswith(".png") and name[0] != ".")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}; name a folder of PNG images") from None
+
+
 def read_folder(folder: Path, size: int) -> tuple[list[str], Tensor]:
     """All PNG files of a folder.
 
@@ -28,10 +36,7 @@ def read_folder(folder: Path, size: int) -> tuple[list[str], Tensor]:
     Raises:
         UserError: no such folder, fewer than two images, or an image that cannot be read or is of another size.
     """
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".png") and name[0] != ".")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}; name a folder of PNG images") from None
+    names = png_names(folder)
     if len(names) < 2:
         raise UserError(f"{folder}: holds {len(names) or 'no'} PNG image; a score needs two at least, better 1,000")
     # One process: to start others takes longer than a thousand images.

@@ -1,0 +1,78 @@
+"""Digits of a folder as the homework hands them in: ``image_name,label``."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from hw2lib.data.folders import DIGIT_SIZE
+from hw2lib.data.png import read_png
+from hw2lib.errors import UserError
+from hw2lib.metrics.accuracy import outputs
+from hw2lib.metrics.image_folder import png_names
+from hw2lib.models import build
+from hw2lib.training import dann
+from hw2lib.training.devices import check_device
+from hw2lib.training.run_folder import load_weights, read_json, write_atomically
+
+
+def classify(
+    folder: Path, out: Path, weights: Path, device: str = "auto", overwrite: bool = False
+) -> tuple[int, list[str]]:
+    """Classify every PNG image of a folder and write a csv, in the order of their names.
+
+    Args:
+        folder: 28x28 pixels each, grey or RGB.
+        out: the csv; written whole or not at all.
+        weights: the ``weights.safetensors`` of a run between domains; the ``card.json`` beside it says which network it
+            is of, and how its images were normalised.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        overwrite: replace a csv that is there.
+
+    Returns:
+        How many images it has, and a line for each that cannot be read and is left out.
+
+    Raises:
+        UserError: a csv that is there, no image that can be read, weights of something else, or a bad device or disk.
+    """
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: is there already; choose another name, or add --overwrite")
+    where, (network, form) = check_device(device), _load(weights)
+    names, images, unreadable = [], [], []
+    for name in tqdm(png_names(folder), desc=str(folder), unit=" images"):
+        try:
+            image = read_png(folder / name, DIGIT_SIZE)
+        except UserError as error:
+            unreadable.append(f"{error}; left out")
+            continue
+        names.append(name)
+        images.append(np.broadcast_to(image, (3, *image.shape[1:])))
+    if not names:
+        reason = f": {unreadable[0]}" if unreadable else "; name a folder of PNG images"
+        raise UserError(f"{folder}: holds no image that can be classified{reason}")
+    logits = outputs(network.to(where), torch.tensor(np.stack(images), device=where), *form)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerows([("image_name", "label"), *zip(names, logits.argmax(1).tolist(), strict=True)])
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, text.getvalue())
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: {error.strerror}; choose a file that can be written") from None
+    return len(names), unreadable
+
+
+def _load(weights: Path) -> tuple[torch.nn.Module, tuple[int, int, str]]:
+    """The network in evaluation mode, and the form of its input: channels, size, normalisation."""
+    card = weights.parent / "card.json"
+    if not card.exists():
+        raise UserError(f"{weights}: no card.json beside it says which network it is of; give the weights of a run")
+    settings = read_json(card).get("settings")
+    if not isinstance(settings, dict) or settings.get("network") not in dann.NETWORKS:
+        raise UserError(f"{card}: not the card of a run between domains; give the weights of one, such as dann-compact")
+    network = build(settings["network"])
+    load_weights(network, weights)
+    return network.eval(), (network.inputs.channels, network.inputs.size, settings["normalisation"])
