@@ -1,6 +1,7 @@
-"""The command line ``hw2``: data, train, ship, noise, sample, score, classify, run, report. Each is a thin call into the library.
+"""The command line ``hw2``: data, train, ship, noise, sample, score, classify, run, report.
 
-Imports stand inside the commands, so that ``hw2 --help`` and a report that is up to date do not wait for torch.
+Each is a thin call into the library. Imports stand inside the commands, so that ``hw2 --help`` and a report that is up
+to date do not wait for torch.
 """
 
 import errno
