@@ -24,6 +24,8 @@ from hw2lib.metrics.appearance import contrast
 from hw2lib.training.cards import spread, value_name
 
 PATHS = {"slerp": slerp, "lerp": lerp}
+RUNS = {"smoke": 2, "quick": 2, "paper": 5}  # from the same noise, to see how far they part
+NOISES = {"smoke": 2, "quick": 4, "paper": 10}  # whose faces in few steps are compared with those in all
 
 
 def repeated(
