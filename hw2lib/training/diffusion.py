@@ -61,6 +61,7 @@ class Recipe(NetworkRecipe):
     rates: Literal["constant", "falling", "one-cycle"] = Field(
         description="falling: linearly to 0; one-cycle: up for the first 0.3, then down, along half cosines"
     )
+    gradient_clip: float = Field(default=0, ge=0, description="largest norm of a step's gradient; 0: any")
     guided: bool = Field(default=False, description="whether scored images are guided (`hw2lib.diffusion.quality`)")
     scored: int = Field(default=200, gt=1, description="images that are scored for each evaluation")
 
@@ -182,6 +183,8 @@ def train(
             losses = losses * min_snr_weights(t, schedule, recipe.min_snr)
         loss = losses.mean()
         fabric.backward(loss)
+        if recipe.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
         optimiser.step()
         optimiser.zero_grad()
         if average:

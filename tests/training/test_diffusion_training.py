@@ -56,20 +56,20 @@ def train(path, settings: diffusion.Recipe, images=IMAGES) -> RunFolder:
 
 
 @pytest.mark.parametrize(
-    ("loss", "optimiser", "ema_decay", "min_snr", "prediction"),
+    ("loss", "optimiser", "ema_decay", "min_snr", "prediction", "clip"),
     [
-        ("mse", "adamw", 0.0, 0, "noise"),
-        ("smooth-l1", "adam", 0.0, 0, "noise"),
-        ("mse", "adamw", 0.9, 2, "noise"),
-        ("mse", "adamw", 0.0, 0, "velocity"),
+        ("mse", "adamw", 0.0, 0, "noise", 0),
+        ("smooth-l1", "adam", 0.0, 0, "noise", 0),
+        ("mse", "adamw", 0.9, 2, "noise", 0),
+        ("mse", "adamw", 0.0, 0, "velocity", 1e-3),
     ],
 )
-def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay, min_snr, prediction):
+def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, ema_decay, min_snr, prediction, clip):
     monkeypatch.setattr(diffusion, "fabric_for", lambda _: Fabric(accelerator="cpu", devices=1, precision="32-true"))
     decayed = functools.partial(torch.optim.AdamW, weight_decay=10.0)
     settings = recipe(
         3, steps=4, evaluations=2, ema_decay=ema_decay, rates="falling", loss=loss, optimiser=optimiser,
-        label_dropout=0.5, min_snr=min_snr, prediction=prediction,
+        label_dropout=0.5, min_snr=min_snr, prediction=prediction, gradient_clip=clip,
     )  # fmt: skip
     monkeypatch.setattr(torch.optim, "AdamW", decayed)
     found = load_file(train(tmp_path / "run", settings).weights)
@@ -100,6 +100,9 @@ def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch, loss, optimiser, e
         losses = distance(predicted, wanted, reduction="none").mean((1, 2, 3))
         weights = (min_snr * (1 - alpha_bar) / alpha_bar).clamp(max=1) if min_snr else torch.ones(8)
         (losses * weights.float()).mean().backward()
+        norm = torch.cat([parameter.grad.flatten() for parameter in network.parameters()]).norm()
+        for parameter in network.parameters():
+            parameter.grad *= min(1.0, clip / norm) if clip else 1.0
         stepper.step()
         rates.step()
         # AveragedModel takes the first weights as they are.
