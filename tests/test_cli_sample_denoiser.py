@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import assert_refused
 from torch import Tensor, nn
 
 from hw2lib import models, paths
@@ -249,14 +250,6 @@ def test_bad_input_is_one_line_and_status_2_and_makes_nothing(sample, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert_refused(sample(*arguments), what)
     assert not (tmp_path / "out").exists()
-
-
-def assert_refused(result: tuple[int, str, str], what: str) -> None:
-    status, out, err = result
-    assert (status, out) == (2, "")
-    assert err.startswith("hw2: error: ")
-    assert what in err
-    assert err.count("\n") == 1
 
 
 def test_what_learned_no_image_without_its_label_is_not_guided(sample, weights, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import assert_refused
 
 from hw2lib import models, paths
 from hw2lib.data.png import read_png
@@ -152,11 +153,7 @@ def test_bad_input_is_one_line_and_makes_nothing(sample, noise, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     fixed_noise.write(tmp_path / "large", 32)
     torch.save(small().state_dict(), tmp_path / "other.pt")
-    status, out, err = sample(*arguments)
-    assert (status, out) == (2, "")
-    assert err.startswith("hw2: error: ")
-    assert what in err
-    assert err.count("\n") == 1
+    assert_refused(sample(*arguments), what)
     assert not (tmp_path / "out").exists()
 
 

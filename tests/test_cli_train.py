@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from refusals import assert_refused
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +40,7 @@ def nowhere(monkeypatch, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_status_2(hw2, tmp_path, arguments, what):
-    status, out, err = hw2("train", *arguments)
-    assert status == 2
-    assert out == ""
-    assert err.startswith("hw2: error: ")
-    assert what in err
-    assert err.count("\n") == 1
+    assert_refused(hw2("train", *arguments), what)
     assert not (tmp_path / "build").exists()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from hw2lib import torch_file
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.results import load
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images
+from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, sample
 from hw2lib.diffusion.schedule import linear
 from hw2lib.errors import UserError
 from hw2lib.models import build
@@ -69,6 +69,11 @@ def draw(
         numbers, labels = range(first, first + len(start)), torch.full((len(start),), -1)
         parts.append(draw_images(denoiser, settings, seed, numbers, labels, mixed, start, progress=progress).cpu())
     return torch.cat(parts)
+
+
+def draw_set(folder: RunFolder, seed: int, count: int, settings: SamplerSettings, device: torch.device | str) -> Tensor:
+    """The first faces of a seed from a finished run, uint8 (count, 3, H, W) on the CPU, in mixed precision."""
+    return sample(load(folder, device), settings, seed, count, mixed=True)[0]
 
 
 def min_max(images: Tensor) -> Tensor:

@@ -1,18 +1,16 @@
 """Scores of finished generators: sets of images drawn from them, beside real ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
+from torch import Tensor
 
 from hw2lib import data
 from hw2lib.data import FACES
-from hw2lib.diffusion import results as diffusion
-from hw2lib.diffusion.sampling import SamplerSettings
-from hw2lib.diffusion.sampling import sample as denoised
 from hw2lib.gan.results import draw, load
 from hw2lib.gan.sampling import sample
 from hw2lib.metrics import fidelity
@@ -36,21 +34,16 @@ def of_faces(
     seeds: Sequence[int],
     count: int,
     real: Reference,
-    device: torch.device | str,
-    way: SamplerSettings | None = None,
+    draw: Callable[[RunFolder, int, int], Tensor],
 ) -> dict[str, list[Scores]]:
     """The scores of a set of `count` faces for each seed of the noise, by network; none where no run is finished.
 
-    The folders are of generators, or, where there is a `way` to draw, of denoisers.
+    `draw` takes a run, a seed and a count, and returns the images.
     """
     found: dict[str, list[Scores]] = {network: [] for network in networks}
     for folder in folders:
-        for seed in seeds:
-            if way:
-                images, _ = denoised(diffusion.load(folder, device), way, seed, count, mixed=True)
-            else:
-                images = draw(folder, seed, count, device)
-            found[folder.settings["network"]].append(face_scores(images, real))
+        sets = (draw(folder, seed, count) for seed in seeds)
+        found[folder.settings["network"]] += [face_scores(images, real) for images in sets]
     return found
 
 
