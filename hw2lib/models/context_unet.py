@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hw2lib.errors import UserError
-from hw2lib.models.layers import Inputs
+from hw2lib.models.layers import GroupNorm, Inputs
 from hw2lib.models.unet import DIGITS
 
 
@@ -54,11 +54,11 @@ class ContextUNet(nn.Module):
         self.to_vector = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GELU())
         self.time = nn.ModuleList([_vector(1, 2 * n), _vector(1, n)])
         self.label = nn.ModuleList([_vector(DIGITS, 2 * n), _vector(DIGITS, n)])
-        self.from_vector = nn.Sequential(nn.ConvTranspose2d(2 * n, 2 * n, 7, 7), nn.GroupNorm(8, 2 * n), nn.ReLU())
+        self.from_vector = nn.Sequential(nn.ConvTranspose2d(2 * n, 2 * n, 7, 7), GroupNorm(8, 2 * n), nn.ReLU())
         self.up1 = nn.Sequential(nn.ConvTranspose2d(4 * n, n, 2, 2), _pair(n, n), _pair(n, n))
         self.up2 = nn.Sequential(nn.ConvTranspose2d(2 * n, n, 2, 2), _pair(n, n), _pair(n, n))
         self.last = nn.Sequential(
-            nn.Conv2d(2 * n, n, 3, padding=1), nn.GroupNorm(8, n), nn.ReLU(), nn.Conv2d(n, 3, 3, padding=1)
+            nn.Conv2d(2 * n, n, 3, padding=1), GroupNorm(8, n), nn.ReLU(), nn.Conv2d(n, 3, 3, padding=1)
         )
 
     def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:

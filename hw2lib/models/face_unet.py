@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hw2lib.errors import UserError
-from hw2lib.models.layers import Inputs
+from hw2lib.models.layers import GroupNorm, Inputs
 
 TIME_SCALE = 1000  # times are embedded as steps of that many, counted from 0 as the course's are
 GROUPS = 32
@@ -35,9 +35,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, i: int, o: int, embedding: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(GROUPS, i), nn.Conv2d(i, o, 3, padding=1)
+        self.norm1, self.conv1 = GroupNorm(GROUPS, i), nn.Conv2d(i, o, 3, padding=1)
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(embedding, o))
-        self.norm2, self.conv2 = nn.GroupNorm(GROUPS, o), nn.Conv2d(o, o, 3, padding=1)
+        self.norm2, self.conv2 = GroupNorm(GROUPS, o), nn.Conv2d(o, o, 3, padding=1)
         self.skip = nn.Conv2d(i, o, 1) if i != o else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
 
@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.norm = GroupNorm(GROUPS, channels)
         self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class FaceUNet(nn.Module):
                 last = width
             if level:
                 up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)))
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, base), nn.SiLU(), nn.Conv2d(base, colours, 3, padding=1))
+        self.out = nn.Sequential(GroupNorm(GROUPS, base), nn.SiLU(), nn.Conv2d(base, colours, 3, padding=1))
         self.unfold = nn.PixelShuffle(patch)
         nn.init.zeros_(self.out[2].weight)
         nn.init.zeros_(self.out[2].bias)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hw2lib.errors import UserError
-from hw2lib.models.layers import Inputs
+from hw2lib.models.layers import GroupNorm, Inputs
 
 EMBEDDING = 256  # width of the embedding of time and label
 TIME_SCALE = 1000  # times are embedded as steps of that many, whatever T
@@ -29,8 +29,8 @@ class Block(nn.Module):
         super().__init__()
         self.residual = residual
         self.layers = nn.Sequential(
-            nn.Conv2d(i, m, 3, padding=1, bias=False), nn.GroupNorm(1, m), nn.GELU(),
-            nn.Conv2d(m, o, 3, padding=1, bias=False), nn.GroupNorm(1, o),
+            nn.Conv2d(i, m, 3, padding=1, bias=False), GroupNorm(1, m), nn.GELU(),
+            nn.Conv2d(m, o, 3, padding=1, bias=False), GroupNorm(1, o),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
