@@ -56,6 +56,18 @@ def fetch(domains: tuple[str, ...], data_dir: str) -> None:
         click.echo(f"{domain}: in {fetch(domain, data_dir)}")
 
 
+@data.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_data_dir
+def add(name: str, folder: Path, data_dir: str) -> None:
+    """Copy FOLDER, digits in the homework's layout, to where it is a domain by NAME, source or target as others."""
+    from hw2lib.data.add import add
+
+    target, counts = add(name, folder, data_dir)
+    click.echo(f"{name}: {', '.join(f'{count:,} {split}' for split, count in counts.items())} in {target}")
+
+
 @cli.command()
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--recipe", "recipe_names", multiple=True, default=["ours"], show_default=True)

@@ -14,7 +14,7 @@ from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.image_folder import png_names
 from hw2lib.models import build
-from hw2lib.training import dann
+from hw2lib.training import dann, uda
 from hw2lib.training.devices import check_device
 from hw2lib.training.run_folder import load_weights, read_json, write_atomically
 
@@ -71,7 +71,7 @@ def _load(weights: Path) -> tuple[torch.nn.Module, tuple[int, int, str]]:
     if not card.exists():
         raise UserError(f"{weights}: no card.json beside it says which network it is of; give the weights of a run")
     settings = read_json(card).get("settings")
-    if not isinstance(settings, dict) or settings.get("network") not in dann.NETWORKS:
+    if not isinstance(settings, dict) or settings.get("network") not in (*dann.NETWORKS, *uda.NETWORKS):
         raise UserError(f"{card}: not the card of a run between domains; give the weights of one, such as dann-compact")
     network = build(settings["network"])
     load_weights(network, weights)

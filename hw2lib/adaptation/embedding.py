@@ -24,7 +24,7 @@ class FeatureSpace:
     Attributes:
         domains: titles of source and target.
         points: title of the method to t-SNE coordinates (N, 2).
-        labels: (N,) digits 0 to 9.
+        labels: (N,) digits 0 to 9, or -1 where they are not known.
         is_target: (N,) bool.
         distance: title of the method to the proxy A-distance.
         accuracy: title of the method to the run's accuracy on the whole target test split, percent.
@@ -36,6 +36,11 @@ class FeatureSpace:
     is_target: np.ndarray
     distance: dict[str, float]
     accuracy: dict[str, float | None]
+
+    @property
+    def panels(self) -> dict[str, np.ndarray]:
+        """The points by what a figure writes above them: the method, and how far apart the domains lie in it."""
+        return {f"{title}: proxy A-distance {self.distance[title]:.2f}": xy for title, xy in self.points.items()}
 
 
 def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) -> dict[str, FeatureSpace]:
@@ -62,7 +67,7 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
         features = np.concatenate(
             [outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures[pair]]
         )
-        title = METHOD_TITLES[settings["method"]]
+        title = METHOD_TITLES.get(settings["method"], settings["method"])
         space.points[title] = embed(features, seed)
         space.distance[title] = proxy_a_distance(features[~space.is_target], features[space.is_target])
         space.accuracy[title] = folder.card["accuracy"]["target test"]
@@ -101,4 +106,5 @@ def headline(spaces: dict[str, FeatureSpace]) -> dict[str, float]:
 
 def _sample(images, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
-    return np.ascontiguousarray(images.images[chosen]), images.labels[chosen]
+    labels = np.full(len(images), -1) if images.labels is None else images.labels
+    return np.ascontiguousarray(images.images[chosen]), labels[chosen]

@@ -1,8 +1,8 @@
-"""Losses of domain-adversarial training."""
+"""Losses of training between domains."""
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def domain_loss(output: Tensor, is_target: Tensor, is_probability: bool = False) -> Tensor:
@@ -22,3 +22,45 @@ def domain_loss(output: Tensor, is_target: Tensor, is_probability: bool = False)
         if is_probability:
             return F.binary_cross_entropy(output.squeeze(1), is_target.float())
         return F.binary_cross_entropy_with_logits(output.squeeze(1), is_target.float())
+
+
+def pseudo_label_loss(logits: Tensor, given: Tensor, minimum: float | Tensor) -> tuple[Tensor, float]:
+    """Cross-entropy with a teacher's labels where it is confident (Sohn et al. 2020, equation 4), and how often it is.
+
+    Args:
+        logits: (N, C) of the strongly changed images.
+        given: (N, C) probabilities of the teacher for the weakly changed ones.
+        minimum: the largest of a row has to be at least that; of each class by itself if (C,).
+
+    Returns:
+        The sum over the rows that count, divided by N, a scalar in nats; and the share of rows that count.
+    """
+    probability, label = given.max(1)
+    counts = probability >= (minimum[label] if isinstance(minimum, Tensor) else minimum)
+    losses = F.cross_entropy(logits.float(), label, reduction="none") * counts
+    return losses.mean(), counts.float().mean().item()
+
+
+class ClassThresholds(nn.Module):
+    """A minimum of confidence for each class, lower where few images pass it (Zhang et al. 2021, equations 6 to 11).
+
+    The paper counts the confident images of each class, as if all classes had as many. Here it is their share among
+    the images that are given the class, so that a rare class is not taken for a hard one; and shares are moving averages
+    over batches, not counts over the whole set.
+    """
+
+    def __init__(self, classes: int = 10, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("given", torch.ones(classes))  # images a batch that are given each class,
+        self.register_buffer("passed", torch.ones(classes))  # and those of them that are confident
+
+    @torch.no_grad()
+    def update(self, given: Tensor, confidence: float) -> Tensor:
+        """Count a batch of probabilities (N, C), and return the minimum of each class, (C,), at most `confidence`."""
+        probability, label = given.max(1)
+        for share, chosen in ((self.given, label), (self.passed, label[probability >= confidence])):
+            share.lerp_(torch.bincount(chosen, minlength=len(share)).to(share), 1 - self.decay)
+        share = self.passed / self.given.clamp(min=1e-6)
+        beta = share / share.max().clamp(min=1e-6)
+        return confidence * beta / (2 - beta)

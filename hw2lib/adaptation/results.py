@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hw2lib.data.image_set import TITLES
-from hw2lib.training.cards import commit, hardware, spread, value_name
+from hw2lib.training.cards import UNKNOWN, commit, hardware, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
 # What a preset trains if it is not told otherwise.
@@ -17,11 +17,28 @@ DANN_NETWORKS = {
     "paper": ["dann-compact", "dann-deep", "dann-wide"],
 }
 
+# Of the edition of 2021. In quick one that takes a tenth of the time stands in for it.
+ORIGINAL = {"smoke": "dann-grey", "quick": "dann-compact", "paper": "dann-grey"}
+GREY_NETWORKS = {"smoke": ["dann-grey"], "quick": ["dann-compact"], "paper": ["dann-grey", "dann-grey-plus"]}
+OTHER_NETWORKS = {"smoke": [], "quick": [], "paper": ["dann-compact", "dann-deep", "dann-wide"]}
+
 METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}
+
+# What the improved model is without one of its parts: recipes of hw2lib/recipes/uda.toml.
+ABLATION = {
+    "ours": "everything",
+    "without-domain": "without the domain loss",
+    "without-pseudo": "without the teacher's labels",
+    "without-strong": "without strong changes of the target",
+    "without-source": "without augmentation of the source",
+    "without-instance": "without instance normalisation",
+}
+# Other values of its settings, between which a criterion may choose.
+CANDIDATES = ("ours", "confidence-70", "confidence-98", "one-threshold", "domain-1", "pseudo-3", "rate-3")
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
-    "val", "test", "oracle", "curve", "minutes", "commit", "hardware", "precision",
+    "val", "test", "oracle", "curve", "criteria", "minutes", "commit", "hardware", "precision",
 )  # fmt: skip
 
 
@@ -39,6 +56,7 @@ def _row(card: dict[str, Any]) -> dict[str, Any]:
         "test": card["accuracy"]["target test"],
         "oracle": card["oracle"],
         "curve": card["curve"],
+        "criteria": {"source val": card["accuracy"]["source val"], **card.get("criteria", {})},
         "minutes": card["seconds"] / 60,
         "commit": commit(card),
         "hardware": hardware(card),
@@ -72,6 +90,36 @@ def accuracy_table(
     return pd.DataFrame(rows)
 
 
+def improved_table(
+    frame: pd.DataFrame, split: str, pairs: Sequence[str], original: str, improved: str, seeds: int
+) -> pd.DataFrame:
+    """Accuracies on the target's `split` of a DANN by both recipes and of the improved model, a row a pair."""
+    columns = {
+        f"{original}, as reported": {"network": original, "recipe": "as-reported", "method": "dann"},
+        f"{original}, ours": {"network": original, "recipe": "ours", "method": "dann"},
+        f"{improved}, improved": {"network": improved, "recipe": "ours", "method": "improved"},
+    }
+    rows = []
+    for pair in pairs:
+        row = {"pair": pair_title(pair)}
+        for title, values in columns.items():
+            row[title] = spread(select(frame, pair=pair, **values).get(split, []), expected=seeds)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def ablation_table(frame: pd.DataFrame, pair: str, seeds: int) -> pd.DataFrame:
+    """Accuracy of the improved model without each of its parts (`ABLATION`), and what each adds."""
+    values = {recipe: select(frame, pair=pair, recipe=recipe)["test"].dropna() for recipe in ABLATION}
+    rows = []
+    for recipe, title in ABLATION.items():
+        lost = values["ours"].mean() - values[recipe].mean()
+        there = len(values["ours"]) and len(values[recipe]) and recipe != "ours"
+        test = spread(values[recipe], expected=seeds)
+        rows.append({"model": title, "target test": test, "points it adds": f"{lost:+.1f}" if there else UNKNOWN})
+    return pd.DataFrame(rows)
+
+
 def training_table(frame: pd.DataFrame) -> pd.DataFrame:
     """How long each kind of run was trained, and by which code; + marks a tree with changes that were not committed."""
     kinds = frame.groupby(["network", "recipe", "pair", "method"], sort=False)
@@ -80,7 +128,7 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
             "network": network,
             "recipe": recipe,
             "pair": pair_title(pair),
-            "method": METHOD_TITLES[method],
+            "method": METHOD_TITLES.get(method, method),
             "steps": int(runs["steps"].iloc[0]),
             "batch": int(runs["batch"].iloc[0]),
             "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),

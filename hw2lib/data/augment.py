@@ -36,23 +36,43 @@ class Augmentation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     affine: Affine | None = None
+    backgrounds: float = Field(
+        0.0, ge=0, le=1, description="probability of being painted onto a patch of another domain"
+    )
     neighbours: float = Field(0.0, ge=0, le=1, description="probability of a part of another digit at each side")
     grey: float = Field(0.0, ge=0, le=1, description="probability that colour is taken away")
     invert: float = Field(0.0, ge=0, le=1, description="probability of the negative")
+    invert_channels: float = Field(
+        0.0, ge=0, le=1, description="probability of the negative, of each channel by itself"
+    )
+    shuffle_channels: float = Field(0.0, ge=0, le=1, description="probability that the channels change places")
     jitter: float = Field(0.0, ge=0, le=1, description="largest relative change of contrast, and of brightness")
     blur: float = Field(0.0, ge=0, le=1, description="probability of a 3x3 blur")
     noise: float = Field(0.0, ge=0, le=1, description="probability of Gaussian noise, standard deviation up to 0.1")
+    cutout: float = Field(0.0, ge=0, le=1, description="probability of a square hole, 6 to 12 pixels wide")
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the changed images, same shape."""
+    def __call__(self, images: Tensor, others: Tensor | None = None) -> Tensor:
+        """Return the changed images, same shape.
+
+        Args:
+            images: (N, C, H, W) in [0, 1].
+            others: as many images of another domain, of the same shape, which `backgrounds` takes its patches from.
+        """
         if self.affine:
             images = affine(images, self.affine)
+        if self.backgrounds:
+            images = torch.where(_chosen(images, self.backgrounds), painted(images, others), images)
         if self.neighbours:
             images = add_neighbours(images, self.neighbours)
         if self.grey:
             images = torch.where(_chosen(images, self.grey), images.mean(1, keepdim=True).expand_as(images), images)
         if self.invert:
             images = torch.where(_chosen(images, self.invert), 1 - images, images)
+        if self.invert_channels:
+            chosen = torch.rand(*images.shape[:2], 1, 1, device=images.device) < self.invert_channels
+            images = torch.where(chosen, 1 - images, images)
+        if self.shuffle_channels:
+            images = torch.where(_chosen(images, self.shuffle_channels), shuffle_channels(images), images)
         if self.jitter:
             images = jitter(images, self.jitter)
         if self.blur:
@@ -60,6 +80,8 @@ class Augmentation(BaseModel):
         if self.noise:
             deviation = 0.1 * _uniform(images, 0, 1) * _chosen(images, self.noise)
             images = (images + deviation * torch.randn_like(images)).clamp(0, 1)
+        if self.cutout:
+            images = torch.where(_chosen(images, self.cutout), cut_out(images), images)
         return images
 
 
@@ -121,3 +143,37 @@ def blur(images: Tensor) -> Tensor:
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
     rows = (padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]) / 4
     return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
+
+
+PATCH = Affine(rotate=180, scale=(1.8, 3.0), shift=8)  # of another image, so large that nothing is read in it
+CONTRAST = (0.25, 0.8)  # between the ink and what it is painted on
+
+
+def painted(images: Tensor, others: Tensor) -> Tensor:
+    """Each image as ink on an enlarged patch of another: where it is 1 there is the ink, and where it is 0 the patch.
+
+    The ink is lighter or darker than the mean of its patch by `CONTRAST`, whichever there is room for, and a little
+    tinted. It is for white digits on black.
+    """
+    patch = affine(others, PATCH)
+    mean = patch.mean((1, 2, 3), keepdim=True)
+    lighter = _uniform(images, 0, 1) < 1 - mean
+    distance = _uniform(images, *CONTRAST) * torch.where(lighter, 1.0, -1.0)
+    tint = torch.empty(*images.shape[:2], 1, 1, device=images.device).uniform_(-0.15, 0.15)
+    ink = (mean + distance + tint).clamp(0, 1)
+    return images * ink + (1 - images) * patch
+
+
+def shuffle_channels(images: Tensor) -> Tensor:
+    """The channels of each image in an order of its own."""
+    order = torch.rand(images.shape[:2], device=images.device).argsort(1)
+    return images.gather(1, order[:, :, None, None].expand_as(images))
+
+
+def cut_out(images: Tensor) -> Tensor:
+    """A square of 6 to 12 pixels, somewhere, in the image's mean (DeVries and Taylor 2017)."""
+    height, width = images.shape[-2:]
+    half = _uniform(images, 3, 6)
+    down = (torch.arange(height, device=images.device)[:, None] - _uniform(images, 0, height)).abs() <= half
+    across = (torch.arange(width, device=images.device) - _uniform(images, 0, width)).abs() <= half
+    return torch.where(down & across, images.mean((1, 2, 3), keepdim=True), images)

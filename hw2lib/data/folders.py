@@ -152,7 +152,7 @@ class RealImages:
         if place.carved:
             first_of_val = train_part(len(names))
             part = slice(first_of_val) if split == "train" else slice(first_of_val, None)
-            names, labels = names[part], labels[part]
+            names, labels = names[part], None if labels is None else labels[part]
         for name in names:
             if os.path.islink(f"{place.images}/{name}"):  # half the time of joining Paths
                 self._refuse_outside(place.images / name)

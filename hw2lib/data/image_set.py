@@ -18,7 +18,7 @@ class ImageSet:
     Attributes:
         images: ``(N, C, H, W)`` uint8, 0 to 255, maybe memory-mapped read-only. C is 1 (grey) or 3 (RGB); digits are
             28x28, faces 64x64.
-        labels: ``(N,)`` int64, 0 to 9; None for faces.
+        labels: ``(N,)`` int64, 0 to 9; None for faces, and digits whose labels are not known.
         domain: the domain's folder name, such as ``"mnistm"``.
         split: one of :data:`SPLITS`.
         origin: whether these are real images or the embedded stand-ins.

@@ -14,48 +14,47 @@ HEADER = ("image_name", "label")
 _LABELS = {str(label): label for label in range(10)}
 
 
-def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarray]:
-    """Read a csv with the header ``image_name,label``.
+def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarray | None]:
+    """Read a csv with the header ``image_name,label``, or ``image_name`` alone where labels are not known.
 
     Args:
         path: the csv file.
         there: the names of the image files that it may name.
 
     Returns:
-        The file names, and their labels ``(N,)`` int64, 0 to 9, in the order of the rows.
+        The file names, and their labels ``(N,)`` int64, 0 to 9, or None, in the order of the rows.
 
     Raises:
         UserError: a missing header, or a row with an unknown or repeated name, a path in place of a name, or a label
             that is not an integer from 0 to 9; with the file and its line.
     """
-    labels: dict[str, int] = {}
-    for line, row in _rows(path):
+    labels: dict[str, int | None] = {}
+    header, rows = _rows(path)
+    for line, row in rows:
         where = f"{path}, line {line}"
-        if len(row) != 2:
-            raise UserError(f"{where}: {len(row)} fields; a row is image_name,label")
-        name, label = row
+        if len(row) != len(header):
+            raise UserError(f"{where}: {len(row)} fields; a row is {','.join(header)}")
+        name, label = row[0], row[-1]
         if name in labels:
             raise UserError(f"{where}: {name!r} a second time; name each image once")
         if name not in there:
             raise UserError(f"{where}: {_why_not(name)}")
-        if label not in _LABELS:
+        if header == HEADER and label not in _LABELS:
             raise UserError(f"{where}: label {label!r}; a label is an integer from 0 to 9")
-        labels[name] = _LABELS[label]
+        labels[name] = _LABELS.get(label)
     if not labels:
-        raise UserError(f"{path}: names no image; add rows image_name,label or remove the file")
-    return list(labels), np.fromiter(labels.values(), np.int64, len(labels))
+        raise UserError(f"{path}: names no image; add rows {','.join(header)} or remove the file")
+    return list(labels), np.fromiter(labels.values(), np.int64, len(labels)) if header == HEADER else None
 
 
-def _rows(path: Path):
-    """The rows below the header, stripped, each with its line number; blank lines are passed over."""
+def _rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """The header, and the rows below it, stripped, each with its line number; blank lines are passed over."""
     try:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
-        header = next(reader, [])
-        if tuple(field.strip() for field in header) != HEADER:
+        header = tuple(field.strip() for field in next(reader, []))
+        if header not in (HEADER, HEADER[:1]):
             raise UserError(f"{path}, line 1: no header; the first line must be {','.join(HEADER)}")
-        for row in reader:
-            if row:
-                yield reader.line_num, [field.strip() for field in row]
+        return header, [(reader.line_num, [field.strip() for field in row]) for row in reader if row]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
+from hw2lib.adaptation.choice import CRITERIA, chosen, rank_correlation
 from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.plots.style import PALETTE, WIDTH
@@ -99,11 +100,60 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
     return figure
 
 
+def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
+    """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
+    kinds = {
+        f"{original}, as reported": ({"network": original, "recipe": "as-reported", "method": "dann"}, "s", PALETTE[1]),
+        f"{original}, ours": ({"network": original, "recipe": "ours", "method": "dann"}, "o", PALETTE[0]),
+        f"{improved}, improved": ({"network": improved, "recipe": "ours", "method": "improved"}, "D", PALETTE[2]),
+    }
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
+    for shift, (title, (values, marker, colour)) in enumerate(kinds.items()):
+        points = [
+            (test, row + 0.18 * (shift - 1))
+            for row, pair in enumerate(pairs)
+            for test in select(frame, pair=pair, **values)["test"].dropna()
+        ]
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], ls="", marker=marker, color=colour, ms=5, alpha=0.75,
+            label=title,
+        )  # fmt: skip
+    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100), ylim=(len(pairs) - 0.5, -0.5))
+    axes.set_yticks(range(len(pairs)), [pair_title(pair) for pair in pairs])
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def criteria(runs: pd.DataFrame) -> Figure:
+    """Each criterion against target test accuracy, a mark a run of `hw2lib.adaptation.choice.candidates`.
+
+    The ring is the criterion's choice, the title its rank correlation.
+    """
+    figure, panels = plt.subplots(1, len(CRITERIA), figsize=(WIDTH, 2.1), sharey=True, layout="constrained")
+    for axes, (criterion, (title, more)) in zip(panels, CRITERIA.items(), strict=True):
+        axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
+        if len(runs):
+            best = chosen(runs, criterion)
+            axes.plot(best[criterion], best["test"], ls="", marker="o", ms=10, mfc="none", mec=PALETTE[1], mew=1.5)
+        rank = rank_correlation(runs, criterion)
+        axes.set(xlabel=title.replace(", ", ",\n", 1), title="" if rank != rank else f"rank correlation {rank:.2f}")
+        axes.title.set_fontsize(8)
+        axes.xaxis.label.set_fontsize(8)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        if not more:
+            axes.invert_xaxis()  # right is better in all panels
+    panels[0].set_ylabel("target test, %")
+    return figure
+
+
 def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
-    """Embedded points (N, 2), a panel each, coloured by digit (N,); the digit stands at the median of the source's."""
+    """Embedded points (N, 2), a panel each, coloured by digit (N,), pale where it is -1, not known.
+
+    The digit stands at the median of the source's.
+    """
     figure, panels = _panels(points)
     for axes, xy in zip(panels, points.values(), strict=True):
-        axes.scatter(*xy.T, c=np.array(DIGIT_COLOURS)[labels], s=4, lw=0, rasterized=True)
+        axes.scatter(*xy.T, c=np.array([*DIGIT_COLOURS, "#dddddd"])[labels], s=4, lw=0, rasterized=True)
         for digit in np.unique(labels[~is_target]):
             x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}

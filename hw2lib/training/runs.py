@@ -23,13 +23,14 @@ from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.models.dann import DANN
-from hw2lib.training import classifier, dann, diffusion, gan
+from hw2lib.training import classifier, dann, diffusion, gan, uda
 from hw2lib.training.devices import check_device
+from hw2lib.training.pairs import PairRecipe
 from hw2lib.training.recipe import BaseRecipe
 from hw2lib.training.run_folder import RunFolder, load_weights, read_weights, save_weights, write_atomically
 from hw2lib.training.shipped import find
 
-FAMILIES = (dann, gan, diffusion, classifier)  # each has NETWORKS, Recipe and train
+FAMILIES = (dann, uda, gan, diffusion, classifier)  # each has NETWORKS, Recipe and train
 
 SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
 PAIRS = ("mnistm-svhn", "mnistm-usps")
@@ -55,18 +56,18 @@ def recipes_for(
 ) -> list[BaseRecipe]:
     """The recipe of each combination; a pair is written ``mnistm-svhn``, a replaced key ``steps=100``.
 
-    Only a DANN has pairs and methods; empty, they are `PAIRS` and all methods. Seeds vary slowest, so that an
-    interrupted sweep has whole tables of fewer seeds.
+    Only networks between domains have pairs and methods; empty, they are `PAIRS` and all methods. Seeds vary slowest,
+    so that an interrupted sweep has whole tables of fewer seeds.
     """
     override = dict(_setting(text) for text in settings)
     pairs, methods = tuple(dict.fromkeys(pairs)), tuple(dict.fromkeys(methods))
     chosen: list[BaseRecipe] = []
     for seed, network, name in dict.fromkeys(product(seeds, networks, recipe_names)):  # each once
         family = family_of(network)
-        if family is dann:
-            combinations = product(pairs or PAIRS, methods or dann.METHODS)
+        if issubclass(family.Recipe, PairRecipe):
+            combinations = product(pairs or PAIRS, methods or family.METHODS)
             chosen += [
-                dann.recipe_for(network, name, *_domains(pair), method, seed, preset, override)
+                family.recipe_for(network, name, *_domains(pair), method, seed, preset, override)
                 for pair, method in combinations
             ]
         elif pairs or methods:

@@ -1,4 +1,4 @@
-"""Notebooks 50, 51 and 53."""
+"""Notebooks 50 to 54."""
 
 import pytest
 
@@ -48,3 +48,39 @@ def test_feature_space_uses_the_runs_of_the_table(run, build, accuracy):
     assert all(0 <= row[2] <= 2 for row in rows)
     after = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
     assert after == before
+
+
+def test_three_pairs_in_two_tables(run):
+    record = run("52", "52_dann_three_pairs", "-p", "others=dann-compact", "-p", "pairs=usps-svhn,svhn-mnistm")
+    for pair in ("usps-svhn", "svhn-mnistm"):
+        table = record["tables"][f"test-{pair}"]
+        assert table["columns"] == ["network", "recipe", "source-only", "DANN", "target-only", "DANN, oracle"]
+        assert [row[:2] for row in table["rows"]] == [["dann-grey", "as-reported"], ["dann-grey", "ours"]]
+        others = record["tables"][f"others-{pair}"]["rows"]
+        assert [row[:2] for row in others] == [["dann-compact", "as-reported"], ["dann-compact", "ours"]]
+        assert "missing" not in str(table["rows"] + others)
+    value = record["values"]["dann_grey_ours_usps_svhn_dann_test"]
+    assert record["tables"]["test-usps-svhn"]["rows"][1][3] == f"{value:.1f}"
+
+
+def test_the_improved_model_beside_the_original(run):
+    record = run("54", "54_uda_improved", "-p", "pairs=mnistm-usps,svhn-mnistm")
+    table = record["tables"]["test"]
+    assert table["columns"] == ["pair", "dann-grey, as reported", "dann-grey, ours", "uda-cnn, improved"]
+    assert [row[0] for row in table["rows"]] == ["MNIST-M to USPS", "SVHN to MNIST-M"]
+    assert "missing" not in str(table["rows"])
+    parts = record["tables"]["parts"]["rows"]
+    assert parts[0][0] == "everything"
+    assert parts[0][1] == table["rows"][0][3], "the model itself is that of the first table"
+    assert len(parts) == 6
+    choices = record["tables"]["choice"]["rows"]
+    assert [row[0] for row in choices][-1] == "oracle"
+    assert max(float(row[2]) for row in choices) == float(choices[-1][2])
+    assert {figure["file"] for figure in record["figures"]} == {"accuracy.png", "criteria.png"}
+
+
+def test_what_is_not_trained_is_missing_and_there_is_a_page_all_the_same(run):
+    settings = ["-p", "pairs=usps-svhn", "-p", "seeds=7", "-p", "parts_pair=usps-svhn", "-p", "parts_seeds=7"]
+    record = run("54", "54_uda_improved", *settings, "-p", "train=false")
+    assert record["tables"]["test"]["rows"] == [["USPS to SVHN", "missing", "missing", "missing"]]
+    assert [row[1:] for row in record["tables"]["choice"]["rows"]] == 5 * [3 * ["–"]]
