@@ -45,8 +45,8 @@ class ClassThresholds(nn.Module):
     """A minimum of confidence for each class, lower where few images pass it (Zhang et al. 2021, equations 6 to 11).
 
     The paper counts the confident images of each class, as if all classes had as many. Here it is their share among
-    the images that are given the class, so that a rare class is not taken for a hard one; and shares are moving averages
-    over batches, not counts over the whole set.
+    the images that are given the class, so that a rare class is not taken for a hard one; and counts are moving
+    averages over batches, not of the whole set.
     """
 
     def __init__(self, classes: int = 10, decay: float = 0.99) -> None:

@@ -93,8 +93,8 @@ def test_without_the_teachers_labels_the_strong_view_alone_changes_nothing_about
 
 def test_it_learns_and_the_teacher_becomes_confident(folder):
     settings = recipe(
-        target="svhn", normalisation="range", augment_source={}, augment_strong={}, augment_target={}, steps=80, batch=32,
-        target_batch=32, ramp=[20, 40], ema_decay=0.9, confidence=0.8, confidence_last=0.8, reversal_max=0.1,
+        target="svhn", normalisation="range", augment_source={}, augment_strong={}, augment_target={}, steps=80,
+        batch=32, target_batch=32, ramp=[20, 40], ema_decay=0.9, confidence=0.8, confidence_last=0.8, reversal_max=0.1,
     )  # fmt: skip
     card = train(folder, settings)
     assert card["accuracy"]["target test"] > 90
