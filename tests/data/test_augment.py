@@ -9,11 +9,24 @@ from torch.testing import assert_close
 from torchvision.transforms.functional import InterpolationMode
 from torchvision.transforms.functional import affine as torchvision_affine
 
-from hw2lib.data.augment import Affine, Augmentation, add_neighbours, affine, blur, jitter
+from hw2lib.data.augment import (
+    CONTRAST,
+    PATCH,
+    Affine,
+    Augmentation,
+    add_neighbours,
+    affine,
+    blur,
+    cut_out,
+    jitter,
+    painted,
+    shuffle_channels,
+)
 
 EVERYTHING = Augmentation(
     affine=Affine(rotate=30, scale=(0.5, 2), aspect=0.5, shear=0.3, shift=5),
-    neighbours=0.7, grey=0.5, invert=0.5, jitter=0.8, blur=0.5, noise=0.5,
+    neighbours=0.7, grey=0.5, invert=0.5, invert_channels=0.5, shuffle_channels=0.5, jitter=0.8, blur=0.5, noise=0.5,
+    cutout=0.5,
 )  # fmt: skip
 
 
@@ -276,3 +289,70 @@ def test_noise_has_a_deviation_of_up_to_a_tenth():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         Augmentation(**settings)
+
+
+# Ink on patches
+
+
+def test_where_there_is_no_ink_there_is_the_patch_and_where_there_is_only_ink_it_stands_out():
+    others = noise()
+    torch.manual_seed(1)
+    patch = affine(others, PATCH)
+    torch.manual_seed(1)
+    assert_close(painted(torch.zeros(64, 3, 28, 28), others), patch)
+    torch.manual_seed(1)
+    ink = painted(torch.ones(64, 3, 28, 28), others)
+    assert ink.std((2, 3)).max() < 1e-6, "one colour"
+    distance = (ink.mean((1, 2, 3)) - patch.mean((1, 2, 3))).abs()
+    assert distance.min() > CONTRAST[0] - 0.15 - 0.05  # the tint, and what is cut off at black and white
+    assert (ink >= 0).all()
+    assert (ink <= 1).all()
+
+
+def test_half_of_the_ink_lets_half_of_the_patch_through():
+    others, halves = noise(), torch.full((64, 3, 28, 28), 0.5)
+    results = []
+    for images in (torch.zeros_like(halves), halves, torch.ones_like(halves)):
+        torch.manual_seed(2)
+        results.append(painted(images, others))
+    assert_close(results[1], (results[0] + results[2]) / 2)
+
+
+def test_backgrounds_come_from_the_other_images():
+    black = torch.zeros(64, 3, 28, 28)
+    changed = Augmentation(backgrounds=1.0)(black, torch.full_like(black, 0.3))
+    assert_close(changed, torch.full_like(black, 0.3))
+
+
+# Channels and holes
+
+
+def test_channels_change_places_and_nothing_else():
+    images = noise()
+    changed = shuffle_channels(images)
+    assert_close(changed.flatten(2).sum(1), images.flatten(2).sum(1))
+    places = {
+        tuple(int((image[c] == other).all((1, 2)).nonzero()) for c in range(3))
+        for image, other in zip(changed, images, strict=True)
+    }
+    assert len(places) == 6, "every order occurs in 64 images"
+
+
+def test_a_channel_is_inverted_by_itself():
+    images = noise()
+    changed = Augmentation(invert_channels=0.5)(images)
+    same = (changed == images).all(3).all(2)
+    inverted = (changed == 1 - images).all(3).all(2)
+    assert (same ^ inverted).all()
+    assert 0.3 < same.float().mean() < 0.7
+
+
+def test_a_hole_is_a_square_of_at_most_thirteen_pixels_in_the_mean_of_the_image():
+    images = noise()
+    changed = cut_out(images)
+    hole = (changed != images).any(1)
+    assert hole.flatten(1).any(1).all()
+    assert hole.any(1).sum(1).max() <= 13
+    assert hole.any(2).sum(1).max() <= 13
+    filled = torch.where(hole[:, None], images.mean((1, 2, 3), keepdim=True), images)
+    assert_close(changed, filled)

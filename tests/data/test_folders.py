@@ -105,6 +105,37 @@ def test_many_images_decoded_by_several_processes_keep_their_order(tmp_path):
     np.testing.assert_array_equal(RealImages(tmp_path).load("usps", "train").images, images[:1098])
 
 
+def without_labels(csv) -> None:
+    csv.write_text("".join(line.partition(",")[0] + "\n" for line in csv.read_text().splitlines()))
+
+
+def test_labels_that_are_not_known_may_be_left_out(small):
+    for split in ("train", "test"):
+        without_labels(small / f"digits/usps/{split}.csv")
+    source = RealImages(small)
+    found = source.load("usps", "train")
+    assert found.labels is None
+    np.testing.assert_array_equal(found.images, noise(10, channels=1)[:6])
+    np.testing.assert_array_equal(source.load("usps", "val").labels, [6, 7])
+    assert source.load("usps", "train").labels is None, "nor when it comes from the cache"
+
+
+def test_train_without_labels_is_carved_in_the_layout_of_2021(tmp_path):
+    images = noise(20)
+    folder = tmp_path / "digits/mnistm"
+    write_csv(folder / "train.csv", write_pngs(folder / "train", images), [0] * 20)
+    without_labels(folder / "train.csv")
+    found = RealImages(tmp_path).load("mnistm", "val")
+    np.testing.assert_array_equal(found.images, images[18:])
+    assert found.labels is None
+
+
+def test_a_label_below_a_header_without_labels_is_refused(small):
+    csv = small / "digits/usps/val.csv"
+    csv.write_text("image_name\n00006.png\n00007.png,3\n")
+    refused(lambda: RealImages(small).load("usps", "val"), f"{csv}, line 3: 2 fields; a row is image_name")
+
+
 # Where it is looked for
 
 
