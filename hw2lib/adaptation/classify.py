@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from hw2lib.data.folders import DIGIT_SIZE
 from hw2lib.data.png import read_png
+from hw2lib.data.prepare import Form
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.image_folder import png_names
@@ -65,8 +66,8 @@ def classify(
     return len(names), unreadable
 
 
-def _load(weights: Path) -> tuple[torch.nn.Module, tuple[int, int, str]]:
-    """The network in evaluation mode, and the form of its input: channels, size, normalisation."""
+def _load(weights: Path) -> tuple[torch.nn.Module, Form]:
+    """The network in evaluation mode, and the form of its input."""
     card = weights.parent / "card.json"
     if not card.exists():
         raise UserError(f"{weights}: no card.json beside it says which network it is of; give the weights of a run")
@@ -75,4 +76,4 @@ def _load(weights: Path) -> tuple[torch.nn.Module, tuple[int, int, str]]:
         raise UserError(f"{card}: not the card of a run between domains; give the weights of one, such as dann-compact")
     network = build(settings["network"])
     load_weights(network, weights)
-    return network.eval(), (network.inputs.channels, network.inputs.size, settings["normalisation"])
+    return network.eval(), Form(network.inputs.channels, network.inputs.size, settings["normalisation"])

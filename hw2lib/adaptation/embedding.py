@@ -12,7 +12,7 @@ from hw2lib.adaptation.results import METHOD_TITLES, pair_title
 from hw2lib.data.image_set import TITLES
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.domains import proxy_a_distance
-from hw2lib.training.cards import value_name
+from hw2lib.training.cards import MISSING, value_name
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.runs import load_network
 
@@ -67,7 +67,7 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
         features = np.concatenate(
             [outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures[pair]]
         )
-        title = METHOD_TITLES.get(settings["method"], settings["method"])
+        title = METHOD_TITLES[settings["method"]]
         space.points[title] = embed(features, seed)
         space.distance[title] = proxy_a_distance(features[~space.is_target], features[space.is_target])
         space.accuracy[title] = folder.card["accuracy"]["target test"]
@@ -87,7 +87,7 @@ def distance_table(spaces: dict[str, FeatureSpace]) -> pd.DataFrame:
             "pair": pair_title(pair),
             "method": method,
             "proxy A-distance": round(space.distance[method], 2),
-            "target test": None if space.accuracy[method] is None else round(space.accuracy[method], 1),
+            "target test": MISSING if space.accuracy[method] is None else f"{space.accuracy[method]:.1f}",
         }
         for pair, space in spaces.items()
         for method in space.points

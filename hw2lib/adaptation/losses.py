@@ -42,11 +42,12 @@ def pseudo_label_loss(logits: Tensor, given: Tensor, minimum: float | Tensor) ->
 
 
 class ClassThresholds(nn.Module):
-    """A minimum of confidence for each class, lower where few images pass it (Zhang et al. 2021, equations 6 to 11).
+    """A minimum of confidence for each class, lower where few images pass it (Zhang et al. 2021, sections 3.1 and 3.3).
 
     The paper counts the confident images of each class, as if all classes had as many. Here it is their share among
     the images that are given the class, so that a rare class is not taken for a hard one; and counts are moving
-    averages over batches, not of the whole set.
+    averages over batches, not of the whole set. The paper's warm-up (section 3.2) is left out: the weight of the loss
+    rises late enough. With b the share by that of the class with the highest, the minimum is confidence * b / (2 - b).
     """
 
     def __init__(self, classes: int = 10, decay: float = 0.99) -> None:

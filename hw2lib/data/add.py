@@ -39,10 +39,10 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one that holds data/ and train.csv")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=home, prefix=".adding-") as building:
             copy = Path(building) / "digits" / name
-            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".*"))
+            _copy(folder, copy)
             images = RealImages(building)
             counts = {}
             for split in images.splits(name):
@@ -51,9 +51,20 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
                 counts[split] = len(rows.names)
             if "train" not in counts:
                 raise UserError(f"{folder}: no train split; see data/README.md for what goes there")
+            target.parent.mkdir(exist_ok=True)
             os.rename(copy, target)
     except UserError as error:  # of the copy, which is gone
         raise UserError(str(error).replace(f"{copy}", f"{folder}")) from None
-    except (OSError, shutil.Error) as error:
-        raise UserError(f"{home}: cannot be written ({error}); make room or get the rights") from None
+    except OSError as error:
+        raise UserError(f"{error.filename or home}: {error.strerror}; make room or get the rights") from None
     return target, counts
+
+
+def _copy(folder: Path, copy: Path) -> None:
+    """The files of a folder, but for hidden ones; it stops at the first that cannot be copied."""
+    copy.mkdir(parents=True)
+    for path in sorted(folder.glob("[!.]*")):
+        if path.is_dir():
+            _copy(path, copy / path.name)
+        else:
+            shutil.copyfile(path, copy / path.name)

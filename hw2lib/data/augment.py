@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from hw2lib.errors import UserError
+
 
 class Affine(BaseModel):
     """A random affine map of each image; what it uncovers is filled by reflection."""
@@ -57,10 +59,17 @@ class Augmentation(BaseModel):
         Args:
             images: (N, C, H, W) in [0, 1].
             others: as many images of another domain, of the same shape, which `backgrounds` takes its patches from.
+
+        Raises:
+            UserError: there are none, and they are needed.
         """
         if self.affine:
             images = affine(images, self.affine)
         if self.backgrounds:
+            if others is None:
+                raise UserError(
+                    "backgrounds: no other domain to take patches from; only augment_source has one"
+                )
             images = torch.where(_chosen(images, self.backgrounds), painted(images, others), images)
         if self.neighbours:
             images = add_neighbours(images, self.neighbours)

@@ -30,21 +30,22 @@ def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarr
     """
     labels: dict[str, int | None] = {}
     header, rows = _rows(path)
+    known = header == HEADER
     for line, row in rows:
         where = f"{path}, line {line}"
         if len(row) != len(header):
             raise UserError(f"{where}: {len(row)} fields; a row is {','.join(header)}")
-        name, label = row[0], row[-1]
+        name = row[0]
         if name in labels:
             raise UserError(f"{where}: {name!r} a second time; name each image once")
         if name not in there:
             raise UserError(f"{where}: {_why_not(name)}")
-        if header == HEADER and label not in _LABELS:
-            raise UserError(f"{where}: label {label!r}; a label is an integer from 0 to 9")
-        labels[name] = _LABELS.get(label)
+        if known and row[1] not in _LABELS:
+            raise UserError(f"{where}: label {row[1]!r}; a label is an integer from 0 to 9")
+        labels[name] = _LABELS[row[1]] if known else None
     if not labels:
         raise UserError(f"{path}: names no image; add rows {','.join(header)} or remove the file")
-    return list(labels), np.fromiter(labels.values(), np.int64, len(labels)) if header == HEADER else None
+    return list(labels), np.fromiter(labels.values(), np.int64, len(labels)) if known else None
 
 
 def _rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
@@ -53,7 +54,7 @@ def _rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         header = tuple(field.strip() for field in next(reader, []))
         if header not in (HEADER, HEADER[:1]):
-            raise UserError(f"{path}, line 1: no header; the first line must be {','.join(HEADER)}")
+            raise UserError(f"{path}, line 1: no header; the first line must be {','.join(HEADER)} or {HEADER[0]}")
         return header, [(reader.line_num, [field.strip() for field in row]) for row in reader if row]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,13 +1,21 @@
 """From stored images to a network's input, one function for training, evaluation and figures, and back."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Normalisation = Literal["range", "instance"]
+
+
+class Form(NamedTuple):
+    """What a network reads: the arguments of `prepare`."""
+
+    channels: int
+    size: int
+    normalisation: Normalisation
 
 
 def prepare(

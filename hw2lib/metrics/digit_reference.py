@@ -58,8 +58,11 @@ def reference(source: "RealImages | StandIns", grader: Extractor, split: str = "
     """The reference of a split of MNIST-M; what the grader sees in it is cached.
 
     Raises:
-        UserError: the images are not there.
+        UserError: the images are not there, or not their labels.
     """
+    labels = source.load(DOMAIN, split).labels
+    if labels is None:
+        raise UserError(f"{DOMAIN} {split}: has no labels, and they are needed; give a csv with image_name,label")
     seen = stored_features(source, DOMAIN, split, grader)
     others = stored_features(source, DOMAIN, "val", grader, FLOOR_COUNT)
     features = gaussian(seen.features)
@@ -67,7 +70,7 @@ def reference(source: "RealImages | StandIns", grader: Extractor, split: str = "
         features=features,
         floor=gaussian_distance(gaussian(others.features), features),
         floor_count=len(others.features),
-        accuracy=accuracy(seen.logits, torch.tensor(source.load(DOMAIN, split).labels)),
+        accuracy=accuracy(seen.logits, torch.tensor(labels)),
         grader=grader.name,
         split=split,
         count=len(seen.features),

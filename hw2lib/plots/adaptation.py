@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
 from hw2lib.adaptation.choice import CRITERIA, chosen, rank_correlation
-from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
+from hw2lib.adaptation.results import METHOD_TITLES, compared, pair_title, select
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.plots.style import PALETTE, WIDTH
 
@@ -102,13 +102,10 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
 
 def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
     """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
-    kinds = {
-        f"{original}, as reported": ({"network": original, "recipe": "as-reported", "method": "dann"}, "s", PALETTE[1]),
-        f"{original}, ours": ({"network": original, "recipe": "ours", "method": "dann"}, "o", PALETTE[0]),
-        f"{improved}, improved": ({"network": improved, "recipe": "ours", "method": "improved"}, "D", PALETTE[2]),
-    }
+    kinds = compared(original, improved)
+    styles = (("s", PALETTE[1]), ("o", PALETTE[0]), ("D", PALETTE[2]))
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
-    for shift, (title, (values, marker, colour)) in enumerate(kinds.items()):
+    for shift, ((title, values), (marker, colour)) in enumerate(zip(kinds.items(), styles, strict=True)):
         points = [
             (test, row + 0.18 * (shift - 1))
             for row, pair in enumerate(pairs)
@@ -154,7 +151,7 @@ def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.nd
     figure, panels = _panels(points)
     for axes, xy in zip(panels, points.values(), strict=True):
         axes.scatter(*xy.T, c=np.array([*DIGIT_COLOURS, "#dddddd"])[labels], s=4, lw=0, rasterized=True)
-        for digit in np.unique(labels[~is_target]):
+        for digit in np.unique(labels[~is_target & (labels >= 0)]):
             x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
             axes.text(x, y, str(digit), ha="center", va="center", fontsize=8, bbox=box)

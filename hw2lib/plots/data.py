@@ -12,10 +12,10 @@ from hw2lib.plots.style import WIDTH
 
 
 def digit_samples(sets: Sequence[ImageSet], rows: int, seed: int) -> Figure:
-    """``rows`` rows of each domain, one column for each digit, drawn at random."""
+    """``rows`` rows of each domain whose labels are known, one column for each digit, drawn at random."""
     rng = np.random.default_rng(seed)
     images, titles = [], []
-    for digits in sets:
+    for digits in _labelled(sets):
         members = [np.flatnonzero(digits.labels == label) for label in range(10)]
         picks = np.stack([rng.choice(member, rows, replace=False) for member in members])
         images += [digits.images[picks[:, row]] for row in range(rows)]
@@ -30,7 +30,8 @@ def face_samples(faces: ImageSet, rows: int, columns: int, seed: int) -> Figure:
 
 
 def class_balance(sets: Sequence[ImageSet]) -> Figure:
-    """How often each digit occurs: a panel for each domain, a bar for each split that is given."""
+    """How often each digit occurs: a panel for each domain, a bar for each split whose labels are known."""
+    sets = _labelled(sets)
     domains = list(dict.fromkeys(digits.domain for digits in sets))
     figure = plt.figure(figsize=(WIDTH, 1.9), layout="constrained")
     panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
@@ -68,3 +69,7 @@ def brightness_and_contrast(sets: Sequence[ImageSet], seed: int, sample: int = 2
 
 def _title(domain: str) -> str:
     return TITLES.get(domain, domain)
+
+
+def _labelled(sets: Sequence[ImageSet]) -> list[ImageSet]:
+    return [digits for digits in sets if digits.labels is not None]

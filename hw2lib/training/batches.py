@@ -3,22 +3,27 @@
 import torch
 from torch import Tensor
 
+from hw2lib.data.image_set import FACES
 from hw2lib.errors import UserError
 
 Labelled = tuple[Tensor, Tensor | None]
 
 
-def load_split(images, domain: str, split: str, device: torch.device, batch: int = 0) -> Labelled | None:
+def load_split(
+    images, domain: str, split: str, device: torch.device, batch: int = 0, labels_needed: bool = True
+) -> Labelled | None:
     """Images (N, C, H, W) uint8 and labels (N,) or None; no result for a val or test split that is not there.
 
     Raises:
-        UserError: images that cannot be read, or fewer than `batch`.
+        UserError: images that cannot be read, or fewer than `batch`; digits without labels, unless those need not be.
     """
     if split != "train" and split not in images.splits(domain):
         return None
     data = images.load(domain, split)
     if len(data) < batch:
         raise UserError(f"{domain} {split}: a batch of {batch} is larger than its {len(data)} images")
+    if data.labels is None and labels_needed and domain != FACES:
+        raise UserError(f"{domain} {split}: has no labels, and they are needed; give a csv with image_name,label")
     labels = None if data.labels is None else torch.tensor(data.labels, device=device)
     return torch.tensor(data.images, device=device), labels
 

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 
 from hw2lib.adaptation.losses import domain_loss
 from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.data.prepare import Form
 from hw2lib.models import build
 from hw2lib.training.batches import load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.pairs import Form, PairRecipe, accuracy_of, batch_of, judged, labelled, result_of, unlabelled
+from hw2lib.training.pairs import PairRecipe, accuracy_of, batch_of, judged, labelled, result_of, unlabelled
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
@@ -48,18 +49,20 @@ def train(
     result = average.module if average else network
     wrapped, optimiser = fabric.setup(network, recipe.optimiser_of(network))
 
-    # Whole splits as uint8 tensors on the device. Source-only, too, is painted onto patches of the target.
+    # Whole splits as uint8 tensors on the device. A recipe that paints the source onto patches of the target does so
+    # without the domain loss too.
     adapts = recipe.method == "dann"
     source = target = others = None
     if recipe.method != "target-only":
         source = labelled(images, recipe.source, fabric.device, recipe.batch)
-    if adapts or recipe.augment_source.backgrounds:
-        others = unlabelled(images, recipe.target, fabric.device, recipe.batch)
     if adapts:
+        others = unlabelled(images, recipe.target, fabric.device, recipe.batch)
         target = (others, None)
+    elif source and recipe.augment_source.backgrounds:
+        others, _ = load_split(images, recipe.target, "train", fabric.device, labels_needed=False)
     elif recipe.method == "target-only":
         target = labelled(images, recipe.target, fabric.device, recipe.batch)
-    test = load_split(images, recipe.target, "test", fabric.device)
+    test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
 
     parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
     steps = Steps(recipe, folder, parts, on_step)

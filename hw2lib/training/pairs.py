@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import torch
 from pydantic import Field
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hw2lib.adaptation import criteria
 from hw2lib.data import FACES
 from hw2lib.data.augment import Augmentation
-from hw2lib.data.prepare import Normalisation, prepare
+from hw2lib.data.prepare import Form, Normalisation, prepare
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.training.batches import Labelled, draw, load_split
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CLASSES = 10
-UNLABELLED = 2000  # images of the target's train split that label-free criteria look at
+UNLABELLED = 2000  # images of the target's train split, about, that label-free criteria look at
 
 
 class PairRecipe(BaseRecipe):
@@ -87,14 +87,6 @@ class PairRecipe(BaseRecipe):
         return kind(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
 
-class Form(NamedTuple):
-    """What a network reads (`hw2lib.data.prepare.prepare`)."""
-
-    channels: int
-    size: int
-    normalisation: Normalisation
-
-
 def labelled(images, domain: str, device: torch.device, batch: int) -> Labelled:
     """The train split of a domain whose labels are to be learned.
 
@@ -102,8 +94,6 @@ def labelled(images, domain: str, device: torch.device, batch: int) -> Labelled:
         UserError: it has no labels, a digit is missing, or it cannot be read (`load_split`).
     """
     data = load_split(images, domain, "train", device, batch)
-    if data[1] is None:
-        raise UserError(f"{domain} train: has no labels, and they are to be learned; give image_name,label")
     _require_all_classes(domain, data[1], "all ten digits are to be learned")
     return data
 
@@ -114,7 +104,7 @@ def unlabelled(images, domain: str, device: torch.device, batch: int) -> Tensor:
     Raises:
         UserError: a digit is missing, or it cannot be read (`load_split`).
     """
-    stored, labels = load_split(images, domain, "train", device, batch)
+    stored, labels = load_split(images, domain, "train", device, batch, labels_needed=False)
     if labels is not None:
         _require_all_classes(domain, labels, "domains with different digits cannot be aligned as wholes")
     return stored
@@ -128,7 +118,7 @@ def _require_all_classes(domain: str, labels: Tensor, why: str) -> None:
 def batch_of(data: Labelled, size: int, form: Form, augmentation: Augmentation, others: Tensor | None) -> Labelled:
     """A batch as the network reads it, and its labels; onto patches of `others`, stored images, it may be painted."""
     images, labels = draw(data, size)
-    if not augmentation.backgrounds:
+    if others is None or not augmentation.backgrounds:
         return prepare(images, *form, augmentation), labels
     behind = others[torch.randint(len(others), (size,), device=others.device)].float() / 255
     behind = behind.mean(1, keepdim=True) if form.channels == 1 else behind.expand(-1, 3, -1, -1)
@@ -156,11 +146,12 @@ def judged(
     """
     accuracies = {}
     for role, split in product(("source", "target"), ("val", "test")):
-        part = load_split(images, getattr(recipe, role), split, fabric.device)
+        part = load_split(images, getattr(recipe, role), split, fabric.device, labels_needed=False)
         found = accuracy_of(network, part, form, fabric)
         accuracies[f"{role} {split}"] = None if found is None else round(found, 3)
     curve = [(line["step"], line["target test"]) for line in history if "target test" in line]
-    seen = load_split(images, recipe.target, "train", fabric.device)[0][:UNLABELLED]
+    stored, _ = load_split(images, recipe.target, "train", fabric.device, labels_needed=False)
+    seen = stored[:: max(1, len(stored) // UNLABELLED)]  # evenly, since a folder may be sorted by digit
     with fabric.autocast():
         probabilities = outputs(network.eval(), seen, *form).softmax(1)
     return {

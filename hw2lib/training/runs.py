@@ -19,6 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from hw2lib import data, imports, paths
+from hw2lib.data.prepare import Form
 from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.models import build
@@ -266,8 +267,8 @@ def result_of(folder: RunFolder) -> str:
     return family_of(folder.settings["network"]).result_of(folder.card)
 
 
-def load_network(folder: RunFolder) -> tuple[DANN, tuple[int, int, str]]:
-    """The trained network of a finished run, and the form of its input: channels, size, normalisation.
+def load_network(folder: RunFolder) -> tuple[DANN, Form]:
+    """The trained network of a finished run, and the form of its input.
 
     Raises:
         UserError: the run is not finished, or it ships without weights.
@@ -276,4 +277,4 @@ def load_network(folder: RunFolder) -> tuple[DANN, tuple[int, int, str]]:
         raise UserError(f"{folder.path}: the run is not finished; train it with hw2 train")
     network = build(folder.settings["network"])
     load_weights(network, folder.weights)
-    return network.eval(), (network.inputs.channels, network.inputs.size, folder.settings["normalisation"])
+    return network.eval(), Form(network.inputs.channels, network.inputs.size, folder.settings["normalisation"])

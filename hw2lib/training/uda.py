@@ -6,27 +6,27 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hw2lib.adaptation.losses import ClassThresholds, domain_loss, pseudo_label_loss
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data.augment import Augmentation
-from hw2lib.data.prepare import prepare
+from hw2lib.data.prepare import Form, prepare
 from hw2lib.models import build
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.pairs import Form, PairRecipe, accuracy_of, batch_of, judged, labelled, result_of, unlabelled
+from hw2lib.training.pairs import PairRecipe, accuracy_of, batch_of, judged, labelled, result_of, unlabelled
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
 __all__ = ["METHODS", "NETWORKS", "Recipe", "recipe_for", "result_of", "train"]
 
-NETWORKS = ("uda-cnn", "uda-cnn-wide")
+NETWORKS = ("uda-cnn",)
 METHODS = ("improved",)
-FALL = (0.4, 0.9)  # the confidence that is asked for falls between these fractions of training
+FALL = (0.4, 0.9)  # the confidence that is asked for changes between these fractions of training
 
 
 class Recipe(PairRecipe):
@@ -47,13 +47,20 @@ class Recipe(PairRecipe):
     class_thresholds: bool = Field(description="ask for less in classes of which few are confident")
     gradient_clip: float = Field(gt=0, description="largest norm of a step's gradient")
 
+    @field_validator("ramp")
+    @classmethod
+    def _ordered(cls, ramp: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= ramp[0] < ramp[1]:
+            raise ValueError("choose two steps, the earlier first")
+        return ramp
+
     def pseudo_weight_at(self, step: int) -> float:
         """0 before the ramp, then linearly up."""
         first, last = self.ramp
-        return self.pseudo_weight * min(1.0, max(0.0, (step - first) / max(1, last - first)))
+        return self.pseudo_weight * min(1.0, max(0.0, (step - first) / (last - first)))
 
     def confidence_at(self, step: int) -> float:
-        """It falls linearly between the fractions `FALL` of training."""
+        """From `confidence` linearly to `confidence_last` between the fractions `FALL` of training."""
         progress = (step / self.steps - FALL[0]) / (FALL[1] - FALL[0])
         return self.confidence + (self.confidence_last - self.confidence) * min(1.0, max(0.0, progress))
 
@@ -70,8 +77,8 @@ def train(
     Three losses: of the source's labels, of the domain behind a gradient reversal (Ganin et al. 2016, equation 9), and
     of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
     is confident (Sohn et al. 2020, equation 4). The teacher is the moving average of the network (Tarvainen and
-    Valpola 2017, equation 3). Source and target pass by themselves, so that batch normalisation takes each by its own
-    statistics, and only those of the target are kept (French et al. 2018, section 3.2).
+    Valpola 2017, section 2). Source and target pass the feature extractor by themselves, so that its batch
+    normalisation takes each by its own statistics, and only those of the target are kept (French et al. 2018, 3.1).
     """
     # Device, network, optimiser.
     fabric = fabric_for(device)
@@ -86,7 +93,7 @@ def train(
     # Whole splits as uint8 tensors on the device.
     source = labelled(images, recipe.source, fabric.device, recipe.batch)
     target = unlabelled(images, recipe.target, fabric.device, recipe.target_batch)
-    test = load_split(images, recipe.target, "test", fabric.device)
+    test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
     is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
 
     parts = {"network": network, "optimiser": optimiser, "average": average, "thresholds": thresholds}
@@ -138,10 +145,8 @@ def train(
             steps.log(step, **entry)
 
     # The result is the teacher of the last step, whatever its accuracy.
-    history = folder.history()
     card = {
-        **judged(teacher, recipe, images, history, form, fabric),
-        "kept": [(line["step"], line["kept"]) for line in history if "kept" in line],
+        **judged(teacher, recipe, images, folder.history(), form, fabric),
         **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
     }
     return folder.finish(teacher.state_dict(), card)
