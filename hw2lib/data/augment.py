@@ -67,9 +67,7 @@ class Augmentation(BaseModel):
             images = affine(images, self.affine)
         if self.backgrounds:
             if others is None:
-                raise UserError(
-                    "backgrounds: no other domain to take patches from; only augment_source has one"
-                )
+                raise UserError("backgrounds: no other domain to take patches from; only augment_source has one")
             images = torch.where(_chosen(images, self.backgrounds), painted(images, others), images)
         if self.neighbours:
             images = add_neighbours(images, self.neighbours)
