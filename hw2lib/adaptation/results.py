@@ -26,7 +26,7 @@ METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "t
 
 # What the improved model is without one of its parts: recipes of hw2lib/recipes/uda.toml.
 ABLATION = {
-    "ours": "everything",
+    "parts": "everything",
     "without-domain": "without the domain loss",
     "without-pseudo": "without the teacher's labels",
     "without-strong": "without strong changes of the target",
@@ -119,8 +119,8 @@ def ablation_table(frame: pd.DataFrame, pair: str, seeds: int) -> pd.DataFrame:
     values = {recipe: select(frame, pair=pair, recipe=recipe)["test"].dropna() for recipe in ABLATION}
     rows = []
     for recipe, title in ABLATION.items():
-        lost = values["ours"].mean() - values[recipe].mean()
-        there = len(values["ours"]) and len(values[recipe]) and recipe != "ours"
+        lost = values["parts"].mean() - values[recipe].mean()
+        there = len(values["parts"]) and len(values[recipe]) and recipe != "parts"
         test = spread(values[recipe], expected=seeds)
         rows.append({"model": title, "target test": test, "points it adds": f"{lost:+.1f}" if there else UNKNOWN})
     return pd.DataFrame(rows)

@@ -141,7 +141,7 @@ def test_the_improved_model_stands_beside_both_recipes_of_the_original():
 
 
 def test_a_part_adds_what_is_lost_without_it():
-    runs = [improved(0, 90.0), improved(0, 80.0, "without-pseudo"), improved(0, 90.5, "without-domain")]
+    runs = [improved(0, 90.0, "parts"), improved(0, 80.0, "without-pseudo"), improved(0, 90.5, "without-domain")]
     rows = {
         row["model"]: row
         for row in results.ablation_table(results.results_frame(runs), "usps-svhn", 1).to_dict("records")
