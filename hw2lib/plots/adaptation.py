@@ -131,7 +131,17 @@ def criteria(runs: pd.DataFrame) -> Figure:
         axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
         if len(runs):
             best = chosen(runs, criterion)
-            axes.plot(best[criterion], best["test"], ls="", marker="o", ms=10, mfc="none", mec=PALETTE[1], mew=1.5)
+            axes.plot(
+                best[criterion],
+                best["test"],
+                ls="",
+                marker="o",
+                ms=10,
+                mfc="none",
+                mec=PALETTE[1],
+                mew=1.5,
+                clip_on=False,
+            )
         rank = rank_correlation(runs, criterion)
         axes.set(xlabel=title.replace(", ", ",\n", 1), title="" if rank != rank else f"rank correlation {rank:.2f}")
         axes.title.set_fontsize(8)
