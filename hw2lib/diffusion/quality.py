@@ -2,6 +2,7 @@
 
 from hw2lib.data import FACES
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, sample
+from hw2lib.metrics.appearance import diversity_within
 from hw2lib.metrics.digits import digit_scores, grader
 from hw2lib.metrics.reference import face_scores, reference
 
@@ -16,11 +17,15 @@ def of(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False
     """Scores of the first images of seed 0, drawn as `GUIDED` or `SETTINGS` says.
 
     Faces are scored against the val split, digits by the classifier that ships. It, and the digits of the Fréchet
-    distance, are the real ones, whatever the denoiser learned from.
+    distance, are the real ones, whatever the denoiser learned from. Guided digits get their diversity too, as the last
+    word on weights that may not be kept.
     """
     drawn, labels = sample(denoiser, GUIDED if guided else SETTINGS, seed=0, count=count, mixed=True)
     if domain == FACES:
         scores = face_scores(drawn, reference(images, FACES, "val"))
         return {name: round(scores[name], 4) for name in OF_FACES}
     scores = digit_scores(drawn, labels, grader())
-    return {name: round(scores[name], 4) for name in ("accuracy", "frechet") if name in scores}
+    kept = {name: scores[name] for name in ("accuracy", "frechet") if name in scores}
+    if guided:
+        kept["diversity"] = diversity_within(drawn, labels)
+    return {name: round(value, 4) for name, value in kept.items()}

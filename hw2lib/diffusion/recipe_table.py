@@ -29,7 +29,7 @@ def _spelled(recipe: Recipe) -> dict[str, str]:
     """Settings in words, in the order in which a reader asks for them."""
     return {
         "recipe": recipe.recipe,
-        "image size": f"{recipe.size}x{recipe.size}",
+        "image size": _size(recipe),
         "schedule": recipe.schedule,
         "steps of noise T": f"{recipe.diffusion_steps:,}",
         "alpha-bar at T": _power(float(recipe.schedule_table().alpha_bar[-1]), 1),
@@ -42,6 +42,11 @@ def _spelled(recipe: Recipe) -> dict[str, str]:
         "steps of training": f"{recipe.steps:,}",
         "EMA": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
     }
+
+
+def _size(recipe: Recipe) -> str:
+    small, whole = (f"{side}x{side}" for side in (recipe.size_at(0), recipe.size))
+    return f"{small} for {recipe.early:.0%} of the steps, then {whole}" if recipe.early else whole
 
 
 def _power(number: float, digits: int = 0) -> str:

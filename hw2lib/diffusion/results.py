@@ -7,7 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from hw2lib.diffusion import quality
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.scoring import seconds_an_image
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.models import build, count_parameters
 from hw2lib.training import cards
@@ -77,18 +79,35 @@ def score_table(
 
     Args:
         networks: their names.
-        frames: `hw2lib.diffusion.scoring.sweep` of each that is trained; the others are missing.
+        frames: `hw2lib.diffusion.scoring.sweep` of each that is trained, or `last_step`; the others are missing.
         real: real test digits as the grader sees them, if that is known.
     """
-    rows = [
-        {
-            "digits": name,
-            "parameters": f"{count_parameters(build(name)):,}",
-            **_scores(frames.get(name, pd.DataFrame())),
-        }
-        for name in networks
-    ]
+    rows = []
+    for name in networks:
+        frame = frames.get(name, pd.DataFrame())
+        size = f"{count_parameters(build(name)):,}"
+        rows.append({"digits": name, "parameters": size, **_scores(frame), "images": _images(frame)})
     return pd.DataFrame([*rows, cards.real_digits(real)]).fillna(UNKNOWN)
+
+
+def last_step(folder: RunFolder, way: SamplerSettings, device: torch.device | str = "cpu") -> pd.DataFrame:
+    """What the card of a run knows of its last step, one row, in the columns of `hw2lib.diffusion.scoring.sweep`.
+
+    So a table can be made where the weights were not kept. The time is that of the same network, untrained: it does not
+    depend on the weights.
+
+    Args:
+        folder: of a finished run.
+        way: how the images of the table are drawn; nothing is known of any way but `quality.GUIDED`, nor if the recipe
+            does not say ``guided``.
+        device: where drawing is timed.
+    """
+    recipe = recipe_of(folder.settings, folder.path)
+    if not recipe.guided or way != quality.GUIDED:
+        return pd.DataFrame()
+    denoiser = recipe.denoiser(build(recipe.network).to(device))
+    row = {"images": recipe.scored, "seconds": seconds_an_image(denoiser, way)}
+    return pd.DataFrame([folder.card["curve"][-1] | row])
 
 
 def guidance_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -140,6 +159,12 @@ def _last_scores(folders: Sequence[RunFolder], variant: tuple[str, str]) -> list
         for folder in folders
         if (folder.settings["network"], folder.settings["recipe"]) == variant
     ]
+
+
+def _images(frame: pd.DataFrame) -> str:
+    """``2 x 1,000``: sets and images a set."""
+    counts = list(frame.get("images", []))
+    return f"{len(counts)} x {counts[0]:,}" if counts else UNKNOWN
 
 
 def _scores(frame: pd.DataFrame) -> dict[str, str]:

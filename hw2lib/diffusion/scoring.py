@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
-import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from hw2lib.diffusion.sampling import BATCH, SAMPLERS, Denoiser, SamplerSettings, sample
-from hw2lib.metrics.appearance import diversity
+from hw2lib.metrics.appearance import diversity_within
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.digits import Grader, digit_scores
 from hw2lib.models.unet import DIGITS
@@ -42,14 +40,12 @@ def grade(
     return scores | {"diversity": diversity_within(images, labels), "seconds": seconds}
 
 
-def diversity_within(images: Tensor, labels: Tensor) -> float:
-    """How much the images of one digit differ (`hw2lib.metrics.appearance.diversity`), mean over the digits.
-
-    Args:
-        images: uint8 (N, 3, H, W), at least two of each digit.
-        labels: (N,).
-    """
-    return torch.tensor([diversity(images[labels == digit]) for digit in labels.unique()]).mean().item()
+def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings) -> float:
+    """How long drawing takes, in full batches."""
+    sample(denoiser, replace(settings, steps=1), 0, BATCH, mixed=True)  # the first call of a network takes longer
+    start = time.perf_counter()
+    sample(denoiser, settings, 0, BATCH, mixed=True)
+    return (time.perf_counter() - start) / BATCH
 
 
 def sweep(
@@ -67,7 +63,7 @@ def sweep(
     return pd.DataFrame(
         [
             vars(way)
-            | {"way": way.name, "steps": way.steps or denoiser.schedule.steps, "seed": seed}
+            | {"way": way.name, "steps": way.steps or denoiser.schedule.steps, "seed": seed, "images": count}
             | grade(denoiser, way, seed, count, grader, real)
             for way, seed in tqdm(combinations, desc="sets of digits", unit="set")
         ]
@@ -94,7 +90,7 @@ def compare_samplers(
     frames = []
     for way in ways:
         images = max(2 * DIGITS, min(count, MOST_STEPS // way.steps // DIGITS * DIGITS))
-        frames.append(sweep(denoiser, [way], seeds, images, grader, real).assign(images=images))
+        frames.append(sweep(denoiser, [way], seeds, images, grader, real))
     return pd.concat(frames, ignore_index=True)
 
 

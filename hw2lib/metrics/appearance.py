@@ -35,3 +35,13 @@ def diversity(images: Tensor, seed: int = 0) -> float:
         for a, b in zip(first.split(500), second.split(500), strict=True)
     ]
     return torch.cat(distances).mean().item() / 255
+
+
+def diversity_within(images: Tensor, labels: Tensor) -> float:
+    """How much the images of one digit differ (`diversity`), mean over the digits.
+
+    Args:
+        images: uint8 (N, 3, H, W), at least two of each digit.
+        labels: (N,).
+    """
+    return torch.tensor([diversity(images[labels == digit]) for digit in labels.unique()]).mean().item()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hw2lib.diffusion import results, scoring
+from hw2lib.diffusion import quality, results, scoring
 from hw2lib.diffusion.sampling import SamplerSettings, draw_images
 from hw2lib.metrics import digit_reference
 from hw2lib.metrics.digits import grader
@@ -87,13 +87,6 @@ def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finish
     assert scoring.speedups(frame, ours) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
 
 
-def test_diversity_is_within_a_digit():
-    black, white = torch.zeros(4, 3, 28, 28, dtype=torch.uint8), torch.full((4, 3, 28, 28), 255, dtype=torch.uint8)
-    labels = torch.tensor([0] * 4 + [1] * 4)
-    assert scoring.diversity_within(torch.cat([black, white]), labels) == 0
-    assert scoring.diversity_within(torch.cat([black, white]), labels.flip(0) * 0) > 0.3
-
-
 SETS = pd.DataFrame(
     {
         "way": ["DDPM", "DDPM", "DPM-Solver++", "DPM-Solver++"], "steps": [5, 5, 5, 10], "accuracy": [10.0, 20, 90, 99],
@@ -111,6 +104,7 @@ def test_the_tables():
     assert list(rows["accuracy, %"]) == ["missing", "15.0 ± 7.1", f"{real.accuracy:.1f}"]
     assert list(rows["parameters"]) == ["18,743,187", "5,885,123", "–"]
     assert rows.loc["unet-two-level", "milliseconds an image"] == "10.0 ± 0.0"
+    assert list(rows["images"]) == ["–", "2 x 100", "–"]
     rows = results.guidance_table(SETS)
     assert list(rows["w"]) == ["0", "2"]
     assert rows["diversity"].iloc[1] == "0.150 ± 0.071"
@@ -119,6 +113,20 @@ def test_the_tables():
     assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
     assert list(rows["images a set"]) == ["100", "100"]
     assert rows.loc["10", "DDPM"] == "–", "not drawn in so many steps"
+
+
+def test_without_weights_a_run_is_known_by_its_last_step(finished, monkeypatch):
+    monkeypatch.setattr(scoring, "BATCH", 2)
+    last = {"step": 3, "accuracy": 90.0, "frechet": 8.0, "diversity": 0.2}
+    folder = finished(curve=[{"step": 2, "accuracy": 1.0, "frechet": 9.0}, last], scored=70)
+    folder.weights.unlink()
+    frame = results.last_step(folder, quality.GUIDED)
+    (row,) = results.score_table(["unet-two-level"], {"unet-two-level": frame}, None).to_dict("records")[:1]
+    assert (row["accuracy, %"], row["Fréchet distance"], row["diversity"]) == ("90.0", "8.00", "0.200")
+    assert row["images"] == "1 x 70"
+    assert float(row["milliseconds an image"]) > 0
+    assert results.last_step(folder, replace(quality.GUIDED, steps=10)).empty, "drawn in another way"
+    assert results.last_step(finished(curve=[last], guided=False), quality.GUIDED).empty
 
 
 def test_the_study_and_the_lengths_of_training(finished):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hw2lib.errors import UserError
-from hw2lib.metrics.appearance import brightness, contrast, diversity
+from hw2lib.metrics.appearance import brightness, contrast, diversity, diversity_within
 
 
 def flat(*values: int) -> torch.Tensor:
@@ -59,3 +59,10 @@ def test_diversity_of_noise_is_known():
 def test_fewer_than_two_images_are_refused(measure):
     with pytest.raises(UserError, match="at least two"):
         measure(flat(3))
+
+
+def test_diversity_is_within_a_digit():
+    black, white = torch.zeros(4, 3, 28, 28, dtype=torch.uint8), torch.full((4, 3, 28, 28), 255, dtype=torch.uint8)
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    assert diversity_within(torch.cat([black, white]), labels) == 0
+    assert diversity_within(torch.cat([black, white]), labels.flip(0) * 0) > 0.3

@@ -195,14 +195,16 @@ def test_learning_rates():
 
 
 class Watched(ContextUNet):
-    """Remembers the labels that it reads."""
+    """Remembers the labels that it reads, and the sizes of images."""
 
     def __init__(self) -> None:
         super().__init__(16)
         self.seen: list[torch.Tensor] = []
+        self.sizes: list[int] = []
 
     def forward(self, x, time, labels):
         self.seen.append(labels)
+        self.sizes.append(x.shape[-1])
         return super().forward(x, time, labels)
 
 
@@ -217,6 +219,19 @@ def test_faces_are_learned_without_labels(tmp_path, monkeypatch):
     denoiser = settings.denoiser(network)
     assert (denoiser.classes, denoiser.guidable) == (0, False)
     assert folder.card["curve"] == [{"step": 3, "accuracy": 50.0}]
+
+
+def test_the_first_steps_are_of_small_images(tmp_path, monkeypatch):
+    network = Watched()
+    monkeypatch.setattr(diffusion, "build", lambda name: network)
+    train(tmp_path / "run", recipe(steps=4, evaluations=1, early=0.75))
+    assert network.sizes == [16, 16, 16, 28]
+    assert {recipe(steps=7, early=0.0).size_at(step) for step in range(7)} == {28}
+
+
+def test_guided_images_are_scored_at_the_end_alone(tmp_path):
+    card = train(tmp_path / "run", recipe(steps=40, evaluations=4, guided=True)).card
+    assert card["curve"] == [{"step": 40, "accuracy": 50.0}]
 
 
 def test_the_real_quality_of_faces(tmp_path, monkeypatch):
