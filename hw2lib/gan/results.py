@@ -88,7 +88,7 @@ def face_table(
     return pd.DataFrame(
         [
             {"images": name, "images seen in training": seen.get(name, UNKNOWN)}
-            | {title: spread([found[key] for found in sets], digits) for title, (key, digits) in columns.items()}
+            | {title: spread([found.get(key) for found in sets], digits) for title, (key, digits) in columns.items()}
             for name, sets in rows.items()
         ]
     )

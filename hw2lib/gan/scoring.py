@@ -38,13 +38,23 @@ def of_faces(
 ) -> dict[str, list[Scores]]:
     """The scores of a set of `count` faces for each seed of the noise, by network; none where no run is finished.
 
+    Where weights were not kept, there is one set, that of the end of training, as the card has it.
+
     `draw` takes a run, a seed and a count, and returns the images.
     """
     found: dict[str, list[Scores]] = {network: [] for network in networks}
     for folder in folders:
-        sets = (draw(folder, seed, count) for seed in seeds)
-        found[folder.settings["network"]] += [face_scores(images, real) for images in sets]
+        if folder.weights.exists():
+            sets = [face_scores(draw(folder, seed, count), real) for seed in seeds]
+        else:
+            sets = [_last_step(folder.card, real)]
+        found[folder.settings["network"]] += sets
     return found
+
+
+def _last_step(card: dict, real: Reference) -> Scores:
+    last = card["curve"][-1]
+    return last | {"relative_face_rate": 100 * last["face_rate"] / real.face_rate}
 
 
 def headline(scores: dict[str, list[Scores]], real: Reference, noise: Scores) -> Scores:
@@ -53,7 +63,7 @@ def headline(scores: dict[str, list[Scores]], real: Reference, noise: Scores) ->
     values = {
         value_name(network, name): float(np.mean([found[name] for found in sets]))
         for network, sets in scores.items() if sets
-        for name in names
+        for name in names if name in sets[0]
     }  # fmt: skip
     real_ones = {f"real_{name}": getattr(real, name) for name in ("face_rate", "brightness", "contrast", "diversity")}
     values |= {"noise_sliced_wasserstein": noise["sliced_wasserstein"]}

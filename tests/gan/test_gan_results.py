@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from hw2lib.gan import results, scoring
 from hw2lib.metrics.reference import shipped
@@ -56,6 +57,18 @@ def test_scores_stand_beside_those_of_real_faces_and_of_noise(finished):
     assert table.loc["uniform noise", "contrast"] == "9.000"
     assert table.loc["real faces", "sliced Wasserstein x 1000"] == f"{REAL.floor['sliced_wasserstein']:.1f}"
     assert list(table["images seen in training"]) == ["–", "51,200", "–", "–"]
+
+
+def test_where_weights_were_not_kept_the_end_of_training_counts(finished):
+    kept, lost = finished(network="gan-plain"), finished()
+    kept.weights.touch()
+    black = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    scores = scoring.of_faces([kept, lost], ["gan-plain", "dcgan", "sagan"], [0, 1], 2, REAL, lambda *_: black)
+    assert [found["contrast"] for found in scores["gan-plain"]] == [0, 0]
+    (last,) = scores["dcgan"]
+    assert (last["sliced_wasserstein"], last["contrast"]) == (100, 0.2)
+    assert last["relative_face_rate"] == pytest.approx(100 * 90 / REAL.face_rate)
+    assert scores["sagan"] == []
 
 
 def test_means_for_the_text():
