@@ -3,6 +3,7 @@
 import pandas as pd
 from scipy.stats import spearmanr
 
+from hw2lib.adaptation.results import ABLATION, CANDIDATES
 from hw2lib.training.cards import UNKNOWN, value_name
 
 # Criterion of a card to its title, and whether more of it is better.
@@ -15,16 +16,25 @@ CRITERIA = {
 
 
 def candidates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of runs between which is chosen, their name (recipe and seed), target test accuracy and criteria, a column each.
+    """Of runs between which is chosen, their name, target test accuracy and criteria, a column each.
 
     Runs without a target test accuracy or from before there were criteria are left out.
     """
+    titles = ABLATION | CANDIDATES
     rows = [
-        {"run": f"{row.recipe}, seed {row.seed}", "test": row.test} | {name: row.criteria[name] for name in CRITERIA}
+        {"run": f"{titles.get(row.recipe, row.recipe)}, seed {row.seed}", "test": row.test}
+        | {name: row.criteria[name] for name in CRITERIA}
         for row in frame.itertuples()
         if pd.notna(row.test) and all(row.criteria.get(name) is not None for name in CRITERIA)
     ]
     return pd.DataFrame(rows, columns=["run", "test", *CRITERIA])
+
+
+def candidate_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs between which is chosen, numbered as in the figure, with their accuracy and criteria."""
+    columns = {"run": runs["run"], "target test": runs["test"].map("{:.1f}".format)}
+    columns |= {title: runs[name].map("{:.3g}".format) for name, (title, _) in CRITERIA.items()}
+    return pd.DataFrame({"number": [str(i + 1) for i in range(len(runs))], **columns})
 
 
 def rank_correlation(runs: pd.DataFrame, criterion: str) -> float:

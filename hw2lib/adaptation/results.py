@@ -36,7 +36,13 @@ ABLATION = {
     "without-average": "without averaging: the network is its own teacher",
 }
 # Other values of its settings, between which a criterion may choose.
-CANDIDATES = ("confidence-70", "confidence-98", "domain-1", "pseudo-3", "rate-3")
+CANDIDATES = {
+    "confidence-70": "a confidence of 0.7 is enough",
+    "confidence-98": "a confidence of 0.98 is asked for",
+    "domain-1": "domain loss of weight 1",
+    "pseudo-3": "loss on the teacher's labels of weight 3",
+    "rate-3": "learning rate 3e-3",
+}
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from hw2lib.training import cards
 from hw2lib.training.diffusion import Recipe, recipe_for
 
 
@@ -21,7 +22,7 @@ def recipe_table(networks: Sequence[str], preset: str = "paper") -> pd.DataFrame
     """
     columns = {name: _spelled(recipe_for(name, "as-reported", 0, preset)) for name in networks}
     ours = pd.DataFrame([_spelled(recipe_for(name, "ours", 0, preset)) for name in networks])
-    columns["any network"] = {setting: ", ".join(values.unique()) for setting, values in ours.items()}
+    columns["any network"] = {setting: cards.in_order(values) for setting, values in ours.items()}
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
 

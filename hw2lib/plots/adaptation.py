@@ -124,11 +124,14 @@ def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, impr
 def criteria(runs: pd.DataFrame) -> Figure:
     """Each criterion against target test accuracy, a mark a run of `hw2lib.adaptation.choice.candidates`.
 
-    The ring is the criterion's choice, the title its rank correlation.
+    The number of a run is its row there, counted from 1. The ring is the criterion's choice, the title its rank
+    correlation.
     """
-    figure, panels = plt.subplots(1, len(CRITERIA), figsize=(WIDTH, 2.1), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(CRITERIA), figsize=(WIDTH, 2.8), sharey=True, layout="constrained")
     for axes, (criterion, (title, more)) in zip(panels, CRITERIA.items(), strict=True):
         axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
+        for number, point in enumerate(zip(runs[criterion], runs["test"], strict=True), start=1):
+            axes.annotate(f"{number}", point, (3, -3), textcoords="offset points", fontsize=6, va="top")
         if len(runs):
             best = chosen(runs, criterion)
             axes.plot(
@@ -156,11 +159,13 @@ def criteria(runs: pd.DataFrame) -> Figure:
 def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
     """Embedded points (N, 2), a panel each, coloured by digit (N,), pale where it is -1, not known.
 
-    The digit stands at the median of the source's.
+    Crosses are the source's and dots the target's. The digit stands at the median of the source's.
     """
     figure, panels = _panels(points)
+    colours = np.array([*DIGIT_COLOURS, "#dddddd"])[labels]
     for axes, xy in zip(panels, points.values(), strict=True):
-        axes.scatter(*xy.T, c=np.array([*DIGIT_COLOURS, "#dddddd"])[labels], s=4, lw=0, rasterized=True)
+        for of_domain, style in ((~is_target, {"marker": "x", "s": 9, "lw": 0.5}), (is_target, {"s": 6, "lw": 0})):
+            axes.scatter(*xy[of_domain].T, c=colours[of_domain], rasterized=True, **style)
         for digit in np.unique(labels[~is_target & (labels >= 0)]):
             x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}

@@ -98,6 +98,13 @@ class Recipe(NetworkRecipe):
             raise ValueError("weights are of the loss of the noise; give 0 with the velocity, or predict noise")
         return cap
 
+    @field_validator("scored")
+    @classmethod
+    def _two_of_each_digit(cls, count: int, info: ValidationInfo) -> int:
+        if info.data.get("guided") and count < 2 * DIGITS:
+            raise ValueError(f"guided digits are scored by their diversity too; give at least {2 * DIGITS}")
+        return count
+
     @field_validator("guided")
     @classmethod
     def _can_be_guided(cls, guided: bool, info: ValidationInfo) -> bool:

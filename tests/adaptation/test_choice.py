@@ -38,6 +38,16 @@ def test_the_table_has_the_oracle_in_the_last_row():
     assert rows["neighbourhood density"]["rank correlation"] == "–", "all the same: no order"
 
 
+def test_candidates_are_numbered_in_their_order():
+    runs = candidates(*RUNS)
+    rows = choice.candidate_table(runs).to_dict("records")
+    assert [(row["number"], row["run"], row["target test"]) for row in rows] == [
+        ("1", "ours, seed 0", "70.0"), ("2", "ours, seed 1", "80.0"), ("3", "ours, seed 2", "90.0"),
+    ]  # fmt: skip
+    assert rows[1]["entropy, nats"] == "0.5"
+    assert choice.candidate_table(candidates()).empty
+
+
 def test_values_for_the_text():
     values = choice.headline(candidates(*RUNS))
     assert (values["entropy_choice"], values["entropy_rank"], values["source_val_rank"]) == (90.0, 1.0, -1.0)
