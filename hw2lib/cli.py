@@ -72,7 +72,9 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--recipe", "recipe_names", multiple=True, default=["ours"], show_default=True)
 @click.option("--pair", "pairs", multiple=True, help="Of a DANN: SOURCE-TARGET; without it two pairs.")
-@click.option("--method", "methods", multiple=True, help="Of a DANN: source-only, dann, target-only; else all three.")
+@click.option(
+    "--method", "methods", multiple=True, help="Of a DANN: source-only, dann, target-only; else all that labels allow."
+)
 @click.option("--seed", "seeds", type=int, multiple=True, default=[0], show_default=True)
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("--data-dir", default="", help="A folder of real images, whatever the preset.")
@@ -81,9 +83,12 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to train a single run; else by its settings.")
 def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings, folder) -> None:
     """Train NETWORKS by each combination of the options; the same line again goes on where it was stopped."""
+    from hw2lib import data
     from hw2lib.training import runs
 
     chosen = runs.recipes_for(networks, recipe_names, seeds, preset, pairs, methods, settings)
+    if not methods:
+        chosen = runs.learnable(chosen, data.source(preset, data_dir))
     if folder and len(chosen) > 1:
         raise UserError(f"--folder is for one run, and these are {len(chosen)}: choose one --pair and one --method")
     if folder:

@@ -24,7 +24,7 @@ from hw2lib.gan.drawer import GeneratorDrawer
 from hw2lib.training import diffusion, gan
 from hw2lib.training.devices import check_device
 from hw2lib.training.run_folder import read_json
-from hw2lib.training.shipped import find
+from hw2lib.training.shipped import shipped
 
 MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
 
@@ -99,7 +99,7 @@ def write(
     if noise and count not in (None, len(fixed_noise.NAMES)):
         raise UserError(f"--count {count}: --noise is of {len(fixed_noise.NAMES)} images; leave --count out")
     where = check_device(device)
-    file = weights or _shipped(network)
+    file = weights or shipped(network).weights
     training = _training(network, file, ema)
     drawer: Drawer
     if network in diffusion.NETWORKS:
@@ -121,18 +121,6 @@ def write(
     ]
     write_images(folder, batches, settings | drawer.settings, overwrite)
     return drawn
-
-
-def _shipped(network: str) -> Path:
-    """The weights that ship."""
-    runs = {name: find(f"{name}/ours/seed-0", weights=True) for name in (*gan.NETWORKS, *diffusion.NETWORKS)}
-    if folder := runs[network]:
-        return folder.weights
-    ship = ", ".join(name for name in runs if runs[name]) or "none"
-    raise UserError(
-        f"the weights of {network} do not ship (those that do: {ship}); train it, hw2 train {network} --preset paper, "
-        "and give --weights the weights.safetensors of its folder"
-    )
 
 
 def _training(network: str, weights: Path, ema: bool) -> dict[str, Any] | None:

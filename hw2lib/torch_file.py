@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import torch
 from torch import Tensor
 
 from hw2lib.errors import UserError
+
+# What torch.load raises where the bytes are no file of torch.save, or not all of one.
+DAMAGED = (
+    pickle.UnpicklingError, struct.error, RuntimeError, AssertionError, EOFError, LookupError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def read(file: Path, give: str) -> Any:
@@ -28,7 +34,7 @@ def read(file: Path, give: str) -> Any:
         raise UserError(f"{file}: cannot be read: {error.strerror}; give {give}") from None
     try:
         return torch.load(whole, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
+    except (*DAMAGED, OSError) as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         what = f"holds code ({code[1]}), which is never run" if code else "damaged, or no file of torch.save"
         raise UserError(f"{file}: {what}; give {give}") from None

@@ -1,4 +1,4 @@
-"""Gradient reversal and its schedule (Ganin et al. 2016, equations 14 and 18)."""
+"""Gradient reversal (Ganin et al. 2016, equations 16 and 17) and its schedule (section 5.2.2 there)."""
 
 import math
 from typing import Any

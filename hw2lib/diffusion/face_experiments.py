@@ -36,8 +36,10 @@ def repeated(
     Runs differ in the noise that is added on the way. They are drawn in mixed bfloat16, all in the same batches.
 
     Raises:
-        UserError: an eta outside of [0, 1], or fewer than two runs.
+        UserError: no noise, no eta or one outside of [0, 1], or fewer than two runs.
     """
+    if not (len(noise) and etas):
+        raise UserError(f"{len(noise)} noises and {len(etas)} etas: give at least one of each")
     if runs < 2:
         raise UserError(f"{runs} runs: give at least 2, to compare them")
     ways = [replace(settings, eta=eta) for eta in etas]
@@ -85,7 +87,13 @@ def distance_between_noises(images: Tensor) -> float:
 
 
 def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, alphas: Sequence[float]) -> Tensor:
-    """The noises on a way from a to b, (len(alphas), C, H, W)."""
+    """The noises on a way from a to b, (len(alphas), C, H, W).
+
+    Raises:
+        UserError: an alpha outside of [0, 1], or fewer than two, which are no way.
+    """
+    if len(alphas) < 2:
+        raise UserError(f"{len(alphas)} alphas: give at least 2, the ends of the way")
     return torch.stack([way(a, b, alpha) for alpha in alphas])
 
 

@@ -1,4 +1,4 @@
-"""Ways from one noise to another."""
+"""Ways from one noise to another of the same shape, whatever it is."""
 
 import torch
 from torch import Tensor

@@ -10,7 +10,9 @@ from torch import Tensor
 from hw2lib.diffusion import quality
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.diffusion.scoring import seconds_an_image
+from hw2lib.errors import UserError
 from hw2lib.metrics.digit_reference import DigitReference
+from hw2lib.metrics.digits import Grader
 from hw2lib.models import build, count_parameters
 from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, spread
@@ -59,6 +61,8 @@ def states_of(
 
     The states shown are those nearest to these steps that the sampler visits.
     """
+    if not 0 <= digit < denoiser.classes:
+        raise UserError(f"digit {digit}: give 0 to {denoiser.classes - 1}")
     states = draw_images(denoiser, settings, seed, [0], torch.tensor([digit]), return_intermediates=True)
     visited = torch.tensor(denoiser.grid(settings))
     wanted = [round(denoiser.schedule.steps * (frames - 1 - i) / (frames - 1)) for i in range(frames)]
@@ -90,7 +94,9 @@ def score_table(
     return pd.DataFrame([*rows, cards.real_digits(real)]).fillna(UNKNOWN)
 
 
-def last_step(folder: RunFolder, way: SamplerSettings, device: torch.device | str = "cpu") -> pd.DataFrame:
+def last_step(
+    folder: RunFolder, way: SamplerSettings, judge: Grader, device: torch.device | str = "cpu"
+) -> pd.DataFrame:
     """What the card of a run knows of its last step, one row, in the columns of `hw2lib.diffusion.scoring.sweep`.
 
     So a table can be made where the weights were not kept. The time is that of the same network, untrained: it does not
@@ -100,10 +106,11 @@ def last_step(folder: RunFolder, way: SamplerSettings, device: torch.device | st
         folder: of a finished run.
         way: how the images of the table are drawn; nothing is known of any way but `quality.GUIDED`, nor if the recipe
             does not say ``guided``.
+        judge: the grader of the table; nothing is known of any but the project's own.
         device: where drawing is timed.
     """
     recipe = recipe_of(folder.settings, folder.path)
-    if not recipe.guided or way != quality.GUIDED:
+    if not recipe.guided or way != quality.GUIDED or judge.accuracy is None:
         return pd.DataFrame()
     denoiser = recipe.denoiser(build(recipe.network).to(device))
     row = {"images": recipe.scored, "seconds": seconds_an_image(denoiser, way)}

@@ -84,20 +84,21 @@ def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
 
     With T = 1,000 and 50 steps, ``trailing`` is 1000, 980, ..., 20, 0, which begins at T itself. The other two are of
     public DDIM code: ``leading``, 981, 961, ..., 1, 0, and ``leading-offset``, 982, 962, ..., 2, 1, whose last step
-    leaves a trace of noise.
+    leaves a trace of noise. Both take whole strides, and so begin far from T where `count` lies between T / 2 and T.
 
     Raises:
-        UserError: no steps, more than T, or an unknown spacing.
+        UserError: no steps, more than T, as many as a spacing has no room for, or an unknown spacing.
     """
     if not 1 <= count <= total:
         raise UserError(f"{count} steps: give 1 to {total}, the number of steps that the network was trained for")
     if spacing == "trailing":
         return [round(total * (count - i) / count) for i in range(count + 1)]
     stride = total // count
-    if spacing == "leading":
+    if spacing == "leading" and (stride > 1 or count == total):
         return [stride * i + 1 for i in reversed(range(count))] + [0]
-    if spacing == "leading-offset":
-        if count == total:
-            raise UserError(f"{count} steps: the spacing leading-offset has room for {total - 1} at most")
+    if spacing == "leading-offset" and stride > 1:
         return [stride * i + 2 for i in reversed(range(count))] + [1]
+    if spacing in SPACINGS:
+        most = f"{total // 2} at most" + (f", or all {total}" if spacing == "leading" else "")
+        raise UserError(f"{count} steps: the spacing {spacing} takes {most}; choose trailing for more")
     raise UserError(f"unknown spacing '{spacing}': choose one of {', '.join(SPACINGS)}")

@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from hw2lib.diffusion.sampling import BATCH, SAMPLERS, Denoiser, SamplerSettings, sample
+from hw2lib.errors import UserError
 from hw2lib.metrics.appearance import diversity_within
 from hw2lib.metrics.digit_reference import DigitReference
 from hw2lib.metrics.digits import Grader, digit_scores
@@ -32,7 +33,12 @@ def grade(
     Returns:
         What `hw2lib.metrics.digits.digit_scores` finds; ``diversity``, that of the images of one digit, mean over the
         digits; and ``seconds`` of drawing, an image.
+
+    Raises:
+        UserError: fewer than two images of each digit.
     """
+    if count < 2 * DIGITS:
+        raise UserError(f"{count} images a set: give at least {2 * DIGITS}, two of each digit")
     start = time.perf_counter()
     images, labels = sample(denoiser, settings, seed, count, mixed=True)
     seconds = (time.perf_counter() - start) / count

@@ -1,4 +1,4 @@
-"""Conditional U-Nets that predict the noise in an image: three of one family, with attention at each level.
+"""Conditional U-Nets that predict the noise in an image: one family of three sizes, with attention at each level.
 
 A denoiser takes images (N, 3, H, W), times (N,) in (0, 1], which are t/T, so that it does not depend on the number of
 steps T, and labels (N,), -1 for no label. It returns the noise, of the shape of the images. Those with bilinear

@@ -28,6 +28,12 @@ def load_split(
     return torch.tensor(data.images, device=device), labels
 
 
+def require_val(images, domain: str) -> None:
+    """Refuse, before anything is trained, faces without the split that their quality is measured against."""
+    if domain == FACES and "val" not in images.splits(domain):
+        raise UserError(f"{domain}: has no val split, which generated faces are compared with; give one")
+
+
 def mirrored(images: Tensor) -> Tensor:
     """Images (N, C, H, W), of which half at random are mirrored."""
     return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images)

@@ -25,6 +25,11 @@ def spread(values: Sequence[float | None], digits: int = 1, expected: int | None
     return text if expected in (None, len(there)) else f"{text} ({len(there)} of {expected} seeds)"
 
 
+def last_scores(card: dict[str, Any]) -> str:
+    """The quality of the last step's images in a few words."""
+    return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())
+
+
 def in_order(values: Sequence[str]) -> str:
     """What several have in common, or else the value of each, in their order."""
     return ", ".join(values if len(set(values)) > 1 else values[:1])

@@ -18,7 +18,8 @@ from hw2lib.diffusion.sampling import Denoiser
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.models import build
 from hw2lib.models.unet import DIGITS
-from hw2lib.training.batches import draw, load_split, mirrored
+from hw2lib.training.batches import draw, load_split, mirrored, require_val
+from hw2lib.training.cards import last_scores
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
 from hw2lib.training.recipe import NetworkRecipe
@@ -180,6 +181,7 @@ def train(
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     _, optimiser = fabric.setup(network, kind(network.parameters(), lr=recipe.learning_rate, fused=True))
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
+    require_val(images, recipe.domain)
     schedule = recipe.schedule_table()
 
     parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
@@ -227,6 +229,4 @@ def train(
     return folder.finish(result.state_dict(), card)
 
 
-def result_of(card: dict[str, Any]) -> str:
-    """The quality of the last step's images in a few words."""
-    return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())
+result_of = last_scores

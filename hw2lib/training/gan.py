@@ -19,7 +19,8 @@ from hw2lib.gan.losses import Loss, discriminator_loss, generator_loss, gradient
 from hw2lib.gan.sampling import sample, with_standing_statistics
 from hw2lib.models import build
 from hw2lib.models.gan import GAN
-from hw2lib.training.batches import draw, load_split, mirrored
+from hw2lib.training.batches import draw, load_split, mirrored, require_val
+from hw2lib.training.cards import last_scores
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
 from hw2lib.training.recipe import NetworkRecipe
@@ -115,6 +116,7 @@ def train(
     generator, for_generator = fabric.setup(gan.generator, for_generator)
     discriminator, for_discriminator = fabric.setup(gan.discriminator, for_discriminator)
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
+    require_val(images, recipe.domain)
 
     def judge(x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """The discriminator's output on augmented images, and how far it is from telling their class."""
@@ -183,9 +185,7 @@ def train(
     return card
 
 
-def result_of(card: dict[str, Any]) -> str:
-    """The quality of the last step's images in a few words."""
-    return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())
+result_of = last_scores
 
 
 def _keep(generator: nn.Module, gan: GAN, folder: RunFolder, step: int) -> None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hw2lib import recipes
 from hw2lib.errors import UserError
+from hw2lib.noise import LARGEST_SEED
 from hw2lib.paths import PRESETS, check_preset
 
 
@@ -17,7 +18,7 @@ class BaseRecipe(BaseModel, ABC):
 
     recipe: str
     network: str
-    seed: int = Field(ge=0, lt=2**32)
+    seed: int = Field(ge=0, le=LARGEST_SEED)
 
     steps: int = Field(gt=0)
     batch: int = Field(gt=1, description="images (of each domain) a step")

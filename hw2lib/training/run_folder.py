@@ -7,9 +7,9 @@ weights.safetensors, card.json     the result; the card is written last and make
 """
 
 import fcntl
+import io
 import json
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +17,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hw2lib import torch_file
 from hw2lib.errors import UserError
+from hw2lib.metrics.tensor_file import save_tensors
 
 
 class RunFolder:
@@ -96,9 +98,9 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write tensors, numbers and strings from which training goes on."""
-        temporary = self.path / "state.pt.partial"
-        torch.save(state, temporary)
-        os.replace(temporary, self.path / "state.pt")
+        content = io.BytesIO()  # torch.save to a file that cannot be written raises a RuntimeError
+        torch.save(state, content)
+        write_atomically(self.path / "state.pt", content.getvalue())
 
     def load_state(self) -> dict[str, Any] | None:
         """The last saved state or None; the log is cut back to its step."""
@@ -111,7 +113,7 @@ class RunFolder:
             step = state["step"]
         except PermissionError:
             raise
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError):
+        except (*torch_file.DAMAGED, OSError):
             raise UserError(f"{file}: damaged, or no training state of this project; remove it to begin anew") from None
         log = self.path / "log.jsonl"
         lines = log.read_text().splitlines(keepends=True) if log.exists() else []
@@ -129,11 +131,16 @@ class RunFolder:
         return card
 
 
-def write_atomically(file: Path, text: str) -> None:
-    """Write `text` under a temporary name, then rename."""
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Write under a temporary name, then rename; what was there before stays until then."""
     temporary = file.with_name(file.name + ".partial")
-    temporary.write_text(text)
-    os.replace(temporary, file)
+    try:
+        # A file's name in the text may have bytes that are no UTF-8.
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
+        os.replace(temporary, file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -150,10 +157,8 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def save_weights(weights: dict[str, Tensor], file: Path) -> None:
-    """Write tensors as safetensors, atomically."""
-    temporary = file.with_name(file.name + ".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
-    os.replace(temporary, file)
+    """Write tensors as safetensors, atomically; `UserError` if they cannot be written."""
+    save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, file)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

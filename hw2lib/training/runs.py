@@ -78,6 +78,18 @@ def recipes_for(
     return chosen
 
 
+def learnable(recipes: Iterable[BaseRecipe], images) -> list[BaseRecipe]:
+    """The recipes without those that learn labels of a target which has none."""
+    recipes = list(recipes)
+    targets = {recipe.target for recipe in recipes if getattr(recipe, "method", "") == "target-only"}
+    unlabelled = {target for target in targets if images.load(target, "train").labels is None}
+    return [
+        recipe
+        for recipe in recipes
+        if not (getattr(recipe, "method", "") == "target-only" and recipe.target in unlabelled)
+    ]
+
+
 def _domains(pair: str) -> tuple[str, str]:
     source, dash, target = pair.partition("-")
     if not (source and dash and target):
@@ -98,7 +110,7 @@ def _setting(text: str) -> tuple[str, Any]:
 def settings_of(recipe: BaseRecipe, preset: str, images) -> dict[str, Any]:
     """What a run's result depends on: the recipe, the images, and, where training is cheap, the code.
 
-    A run of the preset ``paper`` outlives a change of the code; its card names the commit that made it.
+    A run of the preset ``paper`` outlives a change of the code; its card names the commit that it ended with.
     """
     # Without defaults: a key that the recipes get later does not make the runs from before it other runs.
     settings = recipe.model_dump(mode="json", exclude_defaults=True) | {
@@ -183,11 +195,12 @@ def ready(
     weights: bool = True,
     train: bool = True,
 ) -> list[RunFolder]:
-    """The finished runs of generators or classifiers that a notebook shows.
+    """The finished runs of generators, denoisers or classifiers that a notebook shows.
 
-    In ``quick`` they are those that ship, trained for real. Otherwise they are those of the preset, and `train` trains
-    what is missing; without it, runs that are not finished are left out, as are in ``quick`` those that do not ship.
+    In ``quick`` they are those that ship, trained for real, whatever images are at hand; those that do not ship are
+    left out. Otherwise they are those of the preset, and `train` trains what is missing; without it, it is left out.
     """
+
     chosen = recipes_for(networks, [recipe], seeds, preset)
     if preset == "quick":
         found = (find(one.title, weights) for one in chosen)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from hw2lib import environment
 from hw2lib.errors import UserError
+from hw2lib.noise import PLACES
 from hw2lib.training.devices import bf16_is_fast
 from hw2lib.training.run_folder import RunFolder
 
@@ -56,8 +57,9 @@ class Steps:
         steps = Steps(recipe, folder, {"network": network, "optimiser": optimiser}, on_step)
         for step in steps:
             ...
-            steps.require_finite(loss, "the loss")
-            steps.log(loss=loss)
+            steps.require_finite(loss, step, network)
+            if steps.at_log(step):
+                steps.log(step, loss=loss.item())
 
     Args:
         recipe: has `title`, `seed`, `steps`, and `evaluations`, the number of marks.
@@ -73,6 +75,8 @@ class Steps:
         environment.code_version()  # that with which the run begins, or goes on
         state = folder.load_state() or {"step": 0, "seconds": 0.0}
         if state["step"]:
+            if parts.keys() != state.keys() - {"step", "seconds"}:
+                raise UserError(f"{folder.path}: its state.pt is of older code; remove the folder to begin anew")
             for name, part in parts.items():
                 part.load_state_dict(state[name])
         self._done = self._saved = state["step"]
@@ -85,7 +89,7 @@ class Steps:
         on_step = self._on_step or bar.update
         on_step(self._done)
         for step in range(self._done, self._recipe.steps):
-            torch.manual_seed(self._recipe.seed * 1_000_003 + step + 1)
+            torch.manual_seed(self._recipe.seed * PLACES + step + 1)
             yield step
             self._done = step + 1
             if self.at_mark(step):

@@ -9,6 +9,7 @@ import torch
 
 from hw2lib.diffusion import quality, results, scoring
 from hw2lib.diffusion.sampling import SamplerSettings, draw_images
+from hw2lib.errors import UserError
 from hw2lib.metrics import digit_reference
 from hw2lib.metrics.digits import grader
 from hw2lib.models import build
@@ -54,6 +55,14 @@ def test_the_way_to_a_digit_ends_in_the_digit(finished):
     assert list(few) == [50, 40, 30, 20, 10, 0]
     assert torch.equal(few[30], few[20])
     assert not torch.equal(few[40], few[20])
+
+
+def test_what_cannot_be_drawn_or_scored_is_refused(finished):
+    denoiser = results.load(finished(diffusion_steps=20))
+    with pytest.raises(UserError, match="digit -1: give 0 to 9"):
+        results.states_of(denoiser, SamplerSettings("ddim", 2), 3, -1)
+    with pytest.raises(UserError, match="19 images a set: give at least 20"):
+        scoring.grade(denoiser, SamplerSettings("ddim", 1), 0, 19, grader())
 
 
 def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
@@ -120,13 +129,15 @@ def test_without_weights_a_run_is_known_by_its_last_step(finished, monkeypatch):
     last = {"step": 3, "accuracy": 90.0, "frechet": 8.0, "diversity": 0.2}
     folder = finished(curve=[{"step": 2, "accuracy": 1.0, "frechet": 9.0}, last], scored=70)
     folder.weights.unlink()
-    frame = results.last_step(folder, quality.GUIDED)
+    frame = results.last_step(folder, quality.GUIDED, grader())
     (row,) = results.score_table(["unet-two-level"], {"unet-two-level": frame}, None).to_dict("records")[:1]
     assert (row["accuracy, %"], row["Fréchet distance"], row["diversity"]) == ("90.0", "8.00", "0.200")
     assert row["images"] == "1 x 70"
     assert float(row["milliseconds an image"]) > 0
-    assert results.last_step(folder, replace(quality.GUIDED, steps=10)).empty, "drawn in another way"
-    assert results.last_step(finished(curve=[last], guided=False), quality.GUIDED).empty
+    assert results.last_step(folder, replace(quality.GUIDED, steps=10), grader()).empty, "drawn in another way"
+    assert results.last_step(finished(curve=[last], guided=False), quality.GUIDED, grader()).empty
+    other = replace(grader(), accuracy=None)
+    assert results.last_step(folder, quality.GUIDED, other).empty, "graded by another classifier"
 
 
 def test_the_study_and_the_lengths_of_training(finished):

@@ -123,6 +123,12 @@ def test_one_run_or_one_noise_cannot_be_compared(denoiser):
         experiments.distance_between_noises(torch.zeros(1, 3, 4, 4))
     with pytest.raises(UserError, match=r"eta 1\.5: give 0 to 1"):
         experiments.repeated(denoiser, WAY, NOISE[:2], [0.0, 1.5], runs=2)
+    with pytest.raises(UserError, match="2 noises and 0 etas: give at least one of each"):
+        experiments.repeated(denoiser, WAY, NOISE[:2], [], runs=2)
+    with pytest.raises(UserError, match="0 noises and 1 etas"):
+        experiments.repeated(denoiser, WAY, NOISE[:0], [0.0], runs=2)
+    with pytest.raises(UserError, match="1 alphas: give at least 2"):
+        experiments.path(torch.lerp, NOISE[0], NOISE[1], [0.5])
 
 
 def test_distances_by_hand():

@@ -50,6 +50,7 @@ class Harmful:
     [
         (lambda file: file.unlink(), "cannot be read: No such file"),
         (lambda file: file.write_bytes(file.read_bytes()[:300]), "damaged"),
+        (lambda file: file.write_bytes(b"run"), "damaged"),  # half an instruction of a pickle
         (lambda file: torch.save(Harmful(), file), "holds code .*which is never run"),
         (lambda file: torch.save({"noise": 1}, file), "holds a dict that is no plain tensor; give a tensor"),
         (lambda file: torch.save(torch.zeros(1, 3, 32, 32), file), r"holds \(1, 3, 32, 32\) float32; give a tensor"),

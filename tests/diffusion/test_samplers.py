@@ -11,7 +11,7 @@ from hw2lib.diffusion.process import dropped, min_snr_weights, noise_of, noised,
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import cosine, grid, linear
 from hw2lib.errors import UserError
-from hw2lib.noise import ImageNoise
+from hw2lib.noise import LARGEST_SEED, PLACES, ImageNoise
 
 T = 100
 LABELS = torch.tensor([3, -1, 7])
@@ -26,6 +26,15 @@ def toy(x, time, labels):
 
 def noise(seed=0, numbers=(0, 1, 2)):
     return ImageNoise(seed, numbers)
+
+
+def test_seeds_that_would_repeat_others_are_refused():
+    with pytest.raises(UserError, match="seed 4293: give 0 to 4292"):
+        noise(LARGEST_SEED + 1)
+    with pytest.raises(UserError, match="seed -1"):
+        noise(-1)
+    assert (LARGEST_SEED + 1) * PLACES < 2**32, "the last of its images is another than the first of seed 0"
+    assert noise(LARGEST_SEED).draw(1).shape == (3, 1)
 
 
 def theirs(scheduler, x):

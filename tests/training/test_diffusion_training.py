@@ -234,6 +234,32 @@ def test_guided_images_are_scored_at_the_end_alone(tmp_path):
     assert card["curve"] == [{"step": 40, "accuracy": 50.0}]
 
 
+def test_faces_without_a_val_split_are_refused_before_they_are_trained_on(tmp_path):
+    settings = diffusion.recipe_for("face-unet", "ours", 0, "smoke", {"size": 16})
+    with pytest.raises(UserError, match="face: has no val split"):
+        train(tmp_path / "run", settings, Portraits({"train": 40}))
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_guided_digits_are_scored_two_of_each():
+    with pytest.raises(UserError, match=r"scored = 19: .*give at least 20"):
+        recipe(guided=True, scored=19)
+    assert recipe(guided=False, scored=19).scored == 19
+    for network in diffusion.OF_DIGITS:
+        assert diffusion.recipe_for(network, "study", 0, "smoke").scored >= 20
+
+
+def test_a_state_of_other_parts_is_refused(tmp_path):
+    settings = recipe(steps=4, evaluations=4, ema_decay=0.9)
+    broken = RunFolder(tmp_path / "run", {})
+    stopped(functools.partial(diffusion.train, settings, IMAGES, broken, "cpu"), 2)
+    state = torch.load(broken.path / "state.pt", weights_only=True)
+    del state["average"]
+    torch.save(state, broken.path / "state.pt")
+    with pytest.raises(UserError, match=r"its state\.pt is of older code; remove the folder"):
+        train(broken.path, settings)
+
+
 def test_the_real_quality_of_faces(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))

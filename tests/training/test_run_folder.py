@@ -3,8 +3,10 @@
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -136,18 +138,32 @@ def test_a_state_whose_log_was_removed_is_good(folder):
     assert folder.load_state() == {"step": 40}
 
 
-def test_a_state_is_replaced_whole_or_not_at_all(folder, monkeypatch):
+@contextmanager
+def full_disk():
+    """No file grows beyond a kilobyte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_on_a_disk_that_fills_the_last_state_stays_and_nothing_half_written(folder):
     opened(folder)
     folder.save_state({"step": 1})
+    much = torch.zeros(10_000)
 
-    def torn(state, file):
-        Path(file).write_bytes(b"half")
-        raise OSError("the disk is full")
+    def saved():
+        with folder.open():
+            folder.save_state({"step": 2, "much": much})
 
-    monkeypatch.setattr(torch, "save", torn)
-    with pytest.raises(OSError, match="full"):
-        folder.save_state({"step": 2})
+    with full_disk():
+        refused("File too large; mend that, and the same command goes on", saved)
+        refused("weights.safetensors: cannot be written", lambda: folder.finish({"much": much}, {}))
     assert folder.load_state() == {"step": 1}
+    assert not folder.card
+    assert not list(folder.path.glob("*partial*"))
 
 
 class Evil:

@@ -8,7 +8,7 @@ from torch import nn
 
 from hw2lib.errors import UserError
 from hw2lib.models import build
-from hw2lib.training import dann, uda
+from hw2lib.training import dann, runs, uda
 from hw2lib.training.run_folder import RunFolder, load_weights
 
 
@@ -157,6 +157,13 @@ def test_labels_that_are_not_there_cannot_be_learned(folder):
     for settings, domain in ((recipe(), "mnistm"), (dann_recipe("target-only"), "usps")):
         message = refusal(folder, settings, Changed(domain, None))
         assert message == f"{domain} train: has no labels, and they are needed; give a csv with image_name,label"
+
+
+def test_what_learns_labels_of_the_target_is_left_out_where_it_has_none():
+    recipes = [dann_recipe(method) for method in ("source-only", "dann", "target-only")]
+    assert runs.learnable(recipes, Changed("usps", None)) == recipes[:2]
+    assert runs.learnable(recipes, Changed("mnistm", None)) == recipes
+    assert runs.learnable([recipe()], Changed("usps", None)) == [recipe()]
 
 
 def test_bad_settings_are_named(folder):
