@@ -122,13 +122,15 @@ def guidance_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([{"w": f"{w:g}", **_scores(rows)} for w, rows in frame.groupby("guidance_weight")])
 
 
-def sampler_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy for each number of steps (rows) and sampler, and the time of an image (`compare_samplers`)."""
+def sampler_table(frame: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
+    """A score for each number of steps (rows) and sampler, and the time of an image (`compare_samplers`)."""
+    digits = {"accuracy": 1, "frechet": 0}[score]
     rows = []
     for steps, sets in frame.groupby("steps"):
         row = {"steps": f"{steps:,}"}
         for way in frame["way"].unique():
-            row[way] = spread(list(sets.loc[sets["way"] == way, "accuracy"])) if way in set(sets["way"]) else UNKNOWN
+            there = list(sets.loc[sets["way"] == way, score])
+            row[way] = spread(there, digits) if there else UNKNOWN
         times = {MILLISECONDS: spread(list(1000 * sets["seconds"]))}
         rows.append(row | times | {"images a set": f"{sets['images'].iloc[0]}"})
     return pd.DataFrame(rows)

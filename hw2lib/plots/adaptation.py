@@ -67,7 +67,7 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
                     runs["test"], [row + 0.2 * (shift - 1)] * len(runs), ls="", ms=5, alpha=0.75,
                     label=title if row == 0 else None, **style,
                 )  # fmt: skip
-        axes.set(title=pair_title(pair), xlabel="accuracy on target test, %")
+        axes.set(title=pair_title(pair), xlabel="target test, %")
         axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
         axes.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -78,7 +78,7 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
 def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
     """Target test accuracy over training: mean of the seeds and the range between them."""
     figure, panels = plt.subplots(
-        len(recipes), len(pairs), figsize=(WIDTH, 0.4 + 1.6 * len(recipes)), sharey="col", squeeze=False,
+        len(recipes), len(pairs), figsize=(WIDTH, 0.5 + 1.9 * len(recipes)), squeeze=False,
         layout="constrained",
     )  # fmt: skip
     for row, recipe in enumerate(recipes):
@@ -94,7 +94,8 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
                 axes.plot(steps, values.mean(0), color=colour, marker=METHOD_MARKERS[method], ms=3, label=title)
                 axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
             axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.title.set_fontsize(8)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure

@@ -122,6 +122,7 @@ def test_the_tables():
     assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
     assert list(rows["images a set"]) == ["100", "100"]
     assert rows.loc["10", "DDPM"] == "–", "not drawn in so many steps"
+    assert results.sampler_table(SETS, "frechet").set_index("steps").loc["5", "DDPM"] == "9 ± 0"
 
 
 def test_without_weights_a_run_is_known_by_its_last_step(finished, monkeypatch):

@@ -31,6 +31,12 @@ def test_as_reported_and_ours():
     assert ours["image size"] == "16x16 for 70% of the steps, then 28x28"
 
 
+def test_networks_of_our_own_have_a_column():
+    table = recipe_table(["context-unet"], ["context-unet-64"]).set_index("setting")
+    assert list(table.columns) == ["context-unet", "any network", "context-unet-64"]
+    assert table.loc["image size"].tolist()[1:] == ["16x16 for 70% of the steps, then 28x28", "28x28"]
+
+
 def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
     def changed(network, recipe, seed, preset):
         return recipe_for(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
@@ -42,7 +48,7 @@ def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
 
 
 def test_another_preset_and_an_unknown_network():
-    table = recipe_table(["context-unet"], "quick").set_index("setting")
+    table = recipe_table(["context-unet"], preset="quick").set_index("setting")
     assert table.loc["steps of training"].tolist() == ["200", "200"]
     with pytest.raises(UserError, match="unet-nine-level"):
         recipe_table(["unet-nine-level"])

@@ -1,5 +1,7 @@
 """Notebooks 30 to 35."""
 
+import re
+
 import pytest
 
 
@@ -21,9 +23,10 @@ def test_architectures(run):
         assert sum(numbers(layer[-1]) for layer in layers) == numbers(row[-1])
     assert [figure["file"] for figure in record["figures"]] == [f"drawing-{row[0]}.png" for row in rows]
     recipes = record["tables"]["recipes"]
-    assert recipes["columns"] == ["setting", *(row[0] for row in rows), "any network"]
-    steps = ["steps of training", "2,000", "2,000", "2,000", "2,000", "8,000"]
-    assert steps in recipes["rows"], "not those of smoke"
+    assert recipes["columns"] == ["setting", *(row[0] for row in rows), "any network", "context-unet-64"]
+    (steps,) = (row[1:] for row in recipes["rows"] if row[0] == "steps of training")
+    assert [*steps[:4], steps[5]] == ["2,000"] * 4 + ["8,000"], "not those of smoke"
+    assert len(re.findall(r"\d,\d{3}", steps[4])) == 4, "one for each network"
 
 
 def test_samples(run):

@@ -55,12 +55,14 @@ def test_accuracy_is_drawn_over_steps_and_over_time():
             "seconds": [0.01, 0.1, 0.01, 0.03],
         }
     )
-    figure = figures.accuracy_over_steps(frame, None)
-    steps, time = figure.axes
+    frame["frechet"] = [9.0, 9.0, 2.0, 4.0]
+    figure = figures.scores_over_steps(frame, None)
+    steps, distance = figure.axes
     ddpm, solver = steps.lines
     assert ddpm.get_xydata().tolist() == [[5, 10], [50, 90]]
     assert solver.get_xydata().tolist() == [[5, 98]]
-    drawn = [line.get_xydata() for line in time.lines]
-    assert np.allclose(drawn[0], [[10, 10], [100, 90]])
-    assert np.allclose(drawn[1], [[20, 98]]), "the mean time of both sets"
+    drawn = [line.get_xydata() for line in distance.lines]
+    assert np.allclose(drawn[0], [[5, 9], [50, 9]])
+    assert np.allclose(drawn[1], [[5, 3]]), "the mean of both sets"
+    assert not figures.scores_over_steps(frame.drop(columns="frechet"), None).axes[1].lines
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["DDPM", "DPM-Solver++"]
