@@ -125,14 +125,11 @@ def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, impr
 def criteria(runs: pd.DataFrame) -> Figure:
     """Each criterion against target test accuracy, a mark a run of `hw2lib.adaptation.choice.candidates`.
 
-    The number of a run is its row there, counted from 1. The ring is the criterion's choice, the title its rank
-    correlation.
+    The ring is the criterion's choice, with its row there, counted from 1; the title its rank correlation.
     """
     figure, panels = plt.subplots(1, len(CRITERIA), figsize=(WIDTH, 2.8), sharey=True, layout="constrained")
     for axes, (criterion, (title, more)) in zip(panels, CRITERIA.items(), strict=True):
         axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
-        for number, point in enumerate(zip(runs[criterion], runs["test"], strict=True), start=1):
-            axes.annotate(f"{number}", point, (3, -3), textcoords="offset points", fontsize=6, va="top")
         if len(runs):
             best = chosen(runs, criterion)
             axes.plot(
@@ -146,6 +143,9 @@ def criteria(runs: pd.DataFrame) -> Figure:
                 mew=1.5,
                 clip_on=False,
             )
+            number = f"{runs.index.get_loc(best.name) + 1}"
+            place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+            axes.annotate(number, (best[criterion], best["test"]), **place)
         rank = rank_correlation(runs, criterion)
         axes.set(xlabel=title.replace(", ", ",\n", 1), title="" if rank != rank else f"rank correlation {rank:.2f}")
         axes.title.set_fontsize(8)
