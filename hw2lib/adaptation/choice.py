@@ -18,11 +18,13 @@ CRITERIA = {
 def candidates(frame: pd.DataFrame) -> pd.DataFrame:
     """Of runs between which is chosen, their name, target test accuracy and criteria, a column each.
 
+    The seed is named where there are several.
+
     Runs without a target test accuracy or from before there were criteria are left out.
     """
-    titles = ABLATION | CANDIDATES
+    titles, several = ABLATION | CANDIDATES, frame["seed"].nunique() > 1
     rows = [
-        {"run": f"{titles.get(row.recipe, row.recipe)}, seed {row.seed}", "test": row.test}
+        {"run": titles.get(row.recipe, row.recipe) + (f", seed {row.seed}" if several else ""), "test": row.test}
         | {name: row.criteria[name] for name in CRITERIA}
         for row in frame.itertuples()
         if pd.notna(row.test) and all(row.criteria.get(name) is not None for name in CRITERIA)
@@ -33,7 +35,7 @@ def candidates(frame: pd.DataFrame) -> pd.DataFrame:
 def candidate_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs between which is chosen, numbered as in the figure, with their accuracy and criteria."""
     columns = {"run": runs["run"], "target test": runs["test"].map("{:.1f}".format)}
-    columns |= {title: runs[name].map("{:.3g}".format) for name, (title, _) in CRITERIA.items()}
+    columns |= {name: runs[name].map("{:.3g}".format) for name in CRITERIA}
     return pd.DataFrame({"number": [str(i + 1) for i in range(len(runs))], **columns})
 
 
