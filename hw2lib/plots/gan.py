@@ -37,13 +37,16 @@ def strip(rows: dict[int, np.ndarray]) -> Figure:
 
 
 def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
-    """Losses of both networks above the quality of the images over the steps of one training; dashed: real faces."""
+    """Losses of both networks above the quality of the images over the steps of one training; dashed: real faces.
+
+    What a loss has above 99 % of all its values is cut off, such as a start far from where training stays.
+    """
     figure, panels = plt.subplots(1 + len(QUALITY), 1, figsize=(WIDTH, 5.6), sharex=True, layout="constrained")
     losses = np.array(card["losses"])
     panels[0].plot(losses[:, 0], losses[:, 1], lw=0.7, color=PALETTE[0], label="discriminator")
     panels[0].plot(losses[:, 0], losses[:, 2], lw=0.7, color=PALETTE[1], label="generator")
-    panels[0].set(ylabel="loss", yscale="log" if losses[:, 1:3].min() > 0 else "linear")
-    panels[0].legend(ncols=2, loc="upper right")
+    panels[0].set(ylabel="loss", ylim=(None, 1.1 * np.quantile(losses[:, 1:3], 0.99)))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     for axes, (key, title) in zip(panels[1:], QUALITY.items(), strict=True):
         axes.plot([mark["step"] for mark in card["curve"]], [mark[key] for mark in card["curve"]], "o-", ms=3)
         axes.axhline(_real(reference, key), ls="--", lw=0.9, color="black")
@@ -76,7 +79,7 @@ def digit_accuracy(scores: dict[str, float]) -> Figure:
     """Accuracy of each digit asked for (`hw2lib.metrics.digits.digit_scores`), in percent; dashed: of all images."""
     figure, axes = plt.subplots(figsize=(WIDTH, 2.2), layout="constrained")
     of_each = {name[-1]: value for name, value in scores.items() if name.startswith("accuracy_")}
-    axes.plot(list(of_each), list(of_each.values()), "o", ms=6)
+    axes.plot(list(of_each), list(of_each.values()), "o", ms=6, clip_on=False)
     axes.axhline(scores["accuracy"], ls="--", lw=0.9, color="black")
     axes.set(xlabel="digit asked for", ylabel="read as that digit, %", ylim=(min(80, min(of_each.values()) - 2), 100.5))
     return figure
