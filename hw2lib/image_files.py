@@ -21,6 +21,7 @@ from hw2lib.diffusion.drawer import DenoiserDrawer, default
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.gan.drawer import GeneratorDrawer
+from hw2lib.noise import LARGEST_SEED
 from hw2lib.training import diffusion, gan
 from hw2lib.training.devices import check_device
 from hw2lib.training.run_folder import read_json
@@ -90,8 +91,8 @@ def write(
     if network not in (*gan.NETWORKS, *diffusion.NETWORKS):
         known = ", ".join((*gan.NETWORKS, *diffusion.NETWORKS))
         raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed {seed}: give 0 to {2**32 - 1}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"--seed {seed}: give 0 to {LARGEST_SEED}")
     if network in gan.NETWORKS and (sampler or normalise):
         raise UserError(f"{network} is no denoiser: leave the options of denoisers out, such as --sampler and --steps")
     if noise and network not in diffusion.OF_FACES:

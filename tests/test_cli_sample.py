@@ -129,8 +129,8 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
         status, _, err = sample(*args)
         assert status == 2
         assert err == (
-            "hw2: error: the weights of dcgan do not ship (those that do: none); train it, hw2 train dcgan --preset "
-            "paper, and give --weights the weights.safetensors of its folder\n"
+            "hw2: error: dcgan/ours/seed-0: no run ships with weights (those that do: none); train it, hw2 train dcgan "
+            "--preset paper, and give the weights.safetensors of its folder\n"
         )
         (shipped / "weights.safetensors").write_bytes((home / "moved").read_bytes())
         assert sample(*args)[0] == 0
@@ -147,7 +147,7 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
         (["dcgan", "--count", "0"], "--count 0: give 1 to 1000000 images"),
         (["dcgan", "--count", "-5"], "--count -5: give 1 to 1000000 images"),
         (["dcgan", "--count", "10000000"], "--count 10000000: give 1 to"),
-        (["dcgan", "--seed", "-1"], "--seed -1: give 0 to 4294967295"),
+        (["dcgan", "--seed", "-1"], "--seed -1: give 0 to 4292"),
         (["dcgan", "--device", "tpu"], "unknown device 'tpu'"),
         (["dcgan", "--ema"], "no card.json beside it says whether this is a moving average; leave --ema out"),
         (["dcgan", "--digit", "3"], "dcgan has no digits to choose from; leave --digit out"),

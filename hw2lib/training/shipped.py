@@ -14,9 +14,10 @@ def shipped(network: str, recipe: str = "ours", seed: int = 0) -> RunFolder:
     title = f"{network}/{recipe}/seed-{seed}"
     found = find(title, weights=True)
     if not found:
+        others = sorted({file.parents[2].name for file in paths.TRAINED.glob(f"*/{recipe}/*/weights.safetensors")})
         raise UserError(
-            f"{title}: no run ships with weights; train one, hw2 train {network} --preset paper, and give the "
-            "weights.safetensors of its folder"
+            f"{title}: no run ships with weights (those that do: {', '.join(others) or 'none'}); train it, hw2 train "
+            f"{network} --preset paper, and give the weights.safetensors of its folder"
         )
     return found
 
