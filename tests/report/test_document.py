@@ -1,7 +1,11 @@
 """report.md says what the records say: no more, and nothing invented."""
 
+import subprocess
+import sys
+
 import pytest
 
+from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.report import document, record
 
@@ -149,3 +153,9 @@ def test_there_has_to_be_a_report(home):
 
 def test_the_report_of_the_repository_says_what_its_records_say():
     assert document.difference() == ""
+
+
+def test_plain_cog_finds_the_report_of_the_repository_right():
+    check = [sys.executable, "-m", "cogapp", "--check", "report.md"]
+    found = subprocess.run(check, cwd=paths.ROOT, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
