@@ -9,23 +9,17 @@ from hw2lib.training.diffusion import Recipe, recipe_for
 
 
 def recipe_table(networks: Sequence[str], own: Sequence[str] = (), preset: str = "paper") -> pd.DataFrame:
-    """The training of denoisers: a column for each as reported, one for our recipe, with which all of them are trained.
-
-    What our recipe has different for each network stands in their order.
+    """The trainings of denoisers (`hw2lib.training.cards.recipe_table`).
 
     Args:
         networks: names, of `hw2lib.training.diffusion.NETWORKS`, of the reports.
-        own: names of networks of our own, each with a column for our recipe.
+        own: names of networks of our own.
         preset: whose lengths are shown.
 
     Raises:
         UserError: an unknown network or preset.
     """
-    columns = {name: _spelled(recipe_for(name, "as-reported", 0, preset)) for name in networks}
-    ours = pd.DataFrame([_spelled(recipe_for(name, "ours", 0, preset)) for name in networks])
-    columns["any network"] = {setting: cards.in_order(values) for setting, values in ours.items()}
-    columns |= {name: _spelled(recipe_for(name, "ours", 0, preset)) for name in own}
-    return pd.DataFrame(columns).rename_axis("setting").reset_index()
+    return cards.recipe_table(networks, lambda network, name: _spelled(recipe_for(network, name, 0, preset)), own)
 
 
 def _spelled(recipe: Recipe) -> dict[str, str]:

@@ -100,5 +100,5 @@ def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
         return [stride * i + 2 for i in reversed(range(count))] + [1]
     if spacing in SPACINGS:
         most = f"{total // 2} at most" + (f", or all {total}" if spacing == "leading" else "")
-        raise UserError(f"{count} steps: the spacing {spacing} takes {most}; choose trailing for more")
+        raise UserError(f"{count} steps: the spacing {spacing} takes {most}")
     raise UserError(f"unknown spacing '{spacing}': choose one of {', '.join(SPACINGS)}")

@@ -5,8 +5,8 @@ In the source a block is a comment, with what it made under it::
     <!-- [[[cog document.figure("51_dann_accuracy", "tsne") ]]] -->
     <!-- [[[end]]] -->
 
-``document`` is a `Document`; where plain ``cog`` is at work, the first block of ``report.md`` makes it. What no record holds
-is shown as **missing**; it is never an error and never invented.
+``document`` is a `Document`; where plain ``cog`` is at work, the first block of ``report.md`` makes it. What no record
+holds is shown as **missing**; it is never an error and never invented.
 
 Passages between ``<!-- only: paper -->`` and ``<!-- end only -->`` discuss the real results and are left out elsewhere.
 A passage for other presets is one comment, so that readers of ``report.md`` do not see it::

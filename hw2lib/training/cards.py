@@ -30,9 +30,25 @@ def last_scores(card: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())
 
 
-def in_order(values: Sequence[str]) -> str:
-    """What several have in common, or else the value of each, in their order."""
-    return ", ".join(values if len(set(values)) > 1 else values[:1])
+def recipe_table(
+    networks: Sequence[str], spelled: Callable[[str, str], dict[str, str]], own: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Trainings beside each other: a row a setting, a column for each network as reported, and one for our recipe.
+
+    Where our recipe differs between them, the values stand in the order of the networks.
+
+    Args:
+        networks: names, of the reports.
+        spelled: network and recipe to the settings in words.
+        own: names of networks of our own, each with a column for our recipe.
+    """
+    columns = {name: spelled(name, "as-reported") for name in networks}
+    ours = pd.DataFrame([spelled(name, "ours") for name in networks])
+    columns["any network"] = {
+        setting: ", ".join(values if values.nunique() > 1 else values[:1]) for setting, values in ours.items()
+    }
+    columns |= {name: spelled(name, "ours") for name in own}
+    return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
 
 def hardware(card: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def test_too_few_or_too_many_steps(count):
 def test_other_bad_grids():
     with pytest.raises(UserError, match="unknown spacing 'even'"):
         grid(10, 5, "even")
-    with pytest.raises(UserError, match="takes 5 at most; choose trailing"):
+    with pytest.raises(UserError, match="the spacing leading-offset takes 5 at most"):
         grid(10, 10, "leading-offset")
-    with pytest.raises(UserError, match="takes 500 at most, or all 1000; choose trailing"):
+    with pytest.raises(UserError, match="the spacing leading takes 500 at most, or all 1000"):
         grid(1000, 501, "leading")  # whole strides would begin at step 501

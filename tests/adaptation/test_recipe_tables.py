@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw2lib.adaptation.recipe_table import CHANGES, MAPS, change_table, recipe_table
+from hw2lib.adaptation.recipe_tables import CHANGES, MAPS, change_table, recipe_table
 from hw2lib.data.augment import Affine, Augmentation
 from hw2lib.errors import UserError
 from hw2lib.training import dann, uda

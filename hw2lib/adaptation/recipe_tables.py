@@ -33,9 +33,7 @@ CHANGES = {
 
 
 def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "paper") -> pd.DataFrame:
-    """The training of DANNs: a column for each as reported, and one for our recipe.
-
-    What our recipe has different for each network stands in their order.
+    """The trainings of DANNs (`hw2lib.training.cards.recipe_table`).
 
     Args:
         networks: names, of `hw2lib.training.dann.NETWORKS`.
@@ -49,10 +47,7 @@ def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "
     def spelled(network: str, name: str) -> dict[str, str]:
         return _spelled(dann.recipe_for(network, name, *pair, "dann", 0, preset))
 
-    columns = {name: spelled(name, "as-reported") for name in networks}
-    ours = pd.DataFrame([spelled(name, "ours") for name in networks])
-    columns["any network"] = {setting: cards.in_order(values) for setting, values in ours.items()}
-    return pd.DataFrame(columns).rename_axis("setting").reset_index()
+    return cards.recipe_table(networks, spelled)
 
 
 def _spelled(recipe: PairRecipe) -> dict[str, str]:
