@@ -75,7 +75,8 @@ def provenance(folders: Sequence[RunFolder]) -> str:
     images = " and ".join(dict.fromkeys(card["images"] for card in cards))
     kinds: dict[str, list[str]] = {}
     for settings in (card["settings"] for card in cards):
-        kind = "{network}, recipe {recipe}, {steps:,} steps of {batch}, seed".format(**settings)
+        grown = f", grown from {settings['grown_from']}" if settings.get("grown_from") else ""
+        kind = "{network}{grown}, recipe {recipe}, {steps:,} steps of {batch}, seed".format(**settings, grown=grown)
         kinds.setdefault(kind, []).append(str(settings["seed"]))
     lengths = "; ".join(f"{kind} {', '.join(seeds)}" for kind, seeds in kinds.items())
     return f"weights of our own training on {images}: {lengths}; on {machines}"
@@ -97,6 +98,11 @@ def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]],
             for folder in folders
         ]
     )
+
+
+def first_weights(grown_from: str) -> str:
+    """Those that a training began with: random ones, or those of the network that it was grown from."""
+    return f"of {grown_from}" if grown_from else "random"
 
 
 def images_seen(settings: dict[str, Any]) -> str:

@@ -150,8 +150,9 @@ def test_the_study_and_the_lengths_of_training(finished):
     assert rows.loc["nothing (unet-two-level)", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
     assert (rows.drop("nothing (unet-two-level)")["accuracy, %"] == "missing").all()
     (row, _) = results.training_table(runs).to_dict("records")
-    assert (row["schedule"], row["images seen"], row["minutes"], row["commit"]) == (
+    assert (row["schedule"], row["first weights"], row["images seen"], row["minutes"], row["commit"]) == (
         "cosine, T = 1,000",
+        "random",
         "12",
         "2",
         "0123456+",

@@ -12,6 +12,7 @@ def test_as_reported_and_ours():
     table = recipe_table(["unet-three-level", "unet-wide-bottleneck"]).set_index("setting")
     assert table["unet-three-level"].to_dict() == {
         "recipe": "as-reported",
+        "first weights": "random",
         "image size": "32x32",
         "schedule": "linear",
         "steps of noise T": "400",
@@ -32,9 +33,14 @@ def test_as_reported_and_ours():
 
 
 def test_networks_of_our_own_have_a_column():
-    table = recipe_table(["context-unet"], ["context-unet-64"]).set_index("setting")
-    assert list(table.columns) == ["context-unet", "any network", "context-unet-64"]
+    table = recipe_table(["unet-two-level"], ["context-unet-64"]).set_index("setting")
+    assert list(table.columns) == ["unet-two-level", "any network", "context-unet-64"]
     assert table.loc["image size"].tolist()[1:] == ["16x16 for 70% of the steps, then 28x28", "28x28"]
+
+
+def test_a_grown_network_is_said_to_begin_as_another():
+    table = recipe_table(["context-unet"]).set_index("setting")
+    assert table.loc["first weights"].tolist() == ["random", "of context-unet-64"]
 
 
 def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):

@@ -26,6 +26,11 @@ def test_provenance_names_images_lengths_seeds_and_machines():
     )
 
 
+def test_a_grown_network_is_said_to_be_grown():
+    assert "wide, grown from dcgan, recipe ours" in cards.provenance([run(0, "wide", grown_from="dcgan")])
+    assert (cards.first_weights("dcgan"), cards.first_weights("")) == ("of dcgan", "random")
+
+
 def test_a_table_of_trainings():
     table = cards.training_table([run(critic_steps=5), run(1)], lambda settings: {"loss": f"loss {settings['seed']}"})
     assert table.to_dict("records")[0] == {
