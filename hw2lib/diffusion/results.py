@@ -27,6 +27,7 @@ DENOISERS = {
 }
 
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
+GUIDANCE = {"smoke": 20, "quick": 100, "paper": 400}  # the same for each guidance weight
 COMPARED = {"smoke": 20, "quick": 30, "paper": 50}  # the same where many ways to draw are compared
 GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50, 100]}  # steps that samplers are compared at
 ANCESTRAL = {"smoke": [8], "quick": [], "paper": [400, 1000]}  # further steps of DDPM: those of two reports, and all
