@@ -5,13 +5,13 @@ to date do not wait for torch.
 """
 
 import errno
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.paths import build_dir, make_environment_absolute
 
@@ -219,7 +219,7 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
 @cli.command()
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks having it.")
-@click.option("--cores", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="At a time.")
+@click.option("--cores", type=click.IntRange(min=1), default=cores(), show_default=True, help="At a time.")
 @click.option("--check", is_flag=True, help="Only say whether report.md says what the records say.")
 @click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
 def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:

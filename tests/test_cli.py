@@ -1,6 +1,9 @@
 """Which faults are one line for the user, and which are a traceback for us."""
 
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +44,11 @@ def test_a_fault_of_the_disk_is_one_line(error, told, monkeypatch, capsys, tmp_p
 def test_any_other_fault_keeps_its_traceback(error, monkeypatch):
     with pytest.raises(type(error)):
         fail_with(error, monkeypatch)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be kept from a process on Linux alone")
+def test_a_report_takes_the_cores_that_it_may_use_and_not_all_that_there_are():
+    one = min(os.sched_getaffinity(0))
+    code = f"import os, runpy; os.sched_setaffinity(0, [{one}]); runpy.run_module('hw2lib', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code, "report", "--help"], capture_output=True, text=True)
+    assert "[default: 1;" in done.stdout, done.stderr
