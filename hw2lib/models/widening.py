@@ -45,6 +45,8 @@ def _widened(value: Tensor, target: Tensor, reads: int) -> Tensor:
     before, after = value.shape, target.shape
     if any(new < old for old, new in zip(before, after, strict=True)):
         raise UserError(f"a layer of {tuple(after)} cannot begin as one of {tuple(before)}, which is wider")
+    if before[2:] != after[2:]:
+        raise UserError(f"a layer of {tuple(after)} cannot begin as one of {tuple(before)}: their kernels differ")
     origins = [torch.arange(new) * old // new for old, new in zip(before, after, strict=True)]
     for dim, origin in enumerate(origins):
         value = value.index_select(dim, origin)

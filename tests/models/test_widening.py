@@ -70,6 +70,7 @@ def test_the_shares_of_a_weight_add_up_to_it():
         (ContextUNet(32), ContextUNet(16), "which is wider"),
         (DigitClassifier(), ContextUNet(16), "in more than width"),
         (nn.Linear(2, 3, bias=False), nn.Linear(2, 3), "in more than width"),
+        (nn.Conv2d(2, 3, 3), nn.Conv2d(4, 6, 5), "their kernels differ"),
     ],
 )
 def test_others_are_refused_and_left_as_they_are(narrow, wide, message):
