@@ -133,7 +133,11 @@ def ablation_table(frame: pd.DataFrame, pair: str, seeds: int) -> pd.DataFrame:
 
 
 def training_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How long each kind of run was trained, and by which code; + marks a tree with changes that were not committed."""
+    """How long each kind of run was trained, on what, and by which code.
+
+    Where runs of a kind were trained on several machines, their means stand in the order of these. A + marks a tree
+    with changes that were not committed.
+    """
     kinds = frame.groupby(["network", "recipe", "pair", "method"], sort=False)
     rows = [
         {
@@ -144,7 +148,8 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
             "steps": int(runs["steps"].iloc[0]),
             "batch": int(runs["batch"].iloc[0]),
             "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),
-            "minutes a run": f"{runs['minutes'].mean():.1f}",
+            "minutes a run": ", ".join(f"{minutes:.1f}" for minutes in runs.groupby("hardware")["minutes"].mean()),
+            "on": ", ".join(sorted(set(runs["hardware"]))),
             "commits": ", ".join(sorted(set(runs["commit"]))),
         }
         for (network, recipe, pair, method), runs in kinds

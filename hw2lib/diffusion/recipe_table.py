@@ -26,7 +26,6 @@ def _spelled(recipe: Recipe) -> dict[str, str]:
     """Settings in words, in the order in which a reader asks for them."""
     return {
         "recipe": recipe.recipe,
-        "first weights": cards.first_weights(recipe.grown_from),
         "image size": _size(recipe),
         "schedule": recipe.schedule,
         "steps of noise T": f"{recipe.diffusion_steps:,}",

@@ -71,13 +71,9 @@ def states_of(
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """`hw2lib.training.cards.training_table` with the noise schedule and the weights at the beginning."""
+    """`hw2lib.training.cards.training_table` with the noise schedule."""
     return cards.training_table(
-        folders,
-        lambda settings: {
-            "schedule": "{schedule}, T = {diffusion_steps:,}".format(**settings),
-            "first weights": cards.first_weights(settings.get("grown_from", "")),
-        },
+        folders, lambda settings: {"schedule": "{schedule}, T = {diffusion_steps:,}".format(**settings)}
     )
 
 

@@ -75,15 +75,14 @@ def provenance(folders: Sequence[RunFolder]) -> str:
     images = " and ".join(dict.fromkeys(card["images"] for card in cards))
     kinds: dict[str, list[str]] = {}
     for settings in (card["settings"] for card in cards):
-        grown = f", grown from {settings['grown_from']}" if settings.get("grown_from") else ""
-        kind = "{network}{grown}, recipe {recipe}, {steps:,} steps of {batch}, seed".format(**settings, grown=grown)
+        kind = "{network}, recipe {recipe}, {steps:,} steps of {batch}, seed".format(**settings)
         kinds.setdefault(kind, []).append(str(settings["seed"]))
     lengths = "; ".join(f"{kind} {', '.join(seeds)}" for kind, seeds in kinds.items())
     return f"weights of our own training on {images}: {lengths}; on {machines}"
 
 
 def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
-    """How each run was trained, for how long, and by which code; `own` gives further columns from a run's settings."""
+    """How each run was trained, how long, on what and by which code; `own` gives further columns from its settings."""
     return pd.DataFrame(
         [
             {name: folder.settings[name] for name in ("network", "recipe", "seed")}
@@ -92,7 +91,8 @@ def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]],
                 "steps": folder.settings["steps"],
                 "batch": folder.settings["batch"],
                 "images seen": images_seen(folder.settings),
-                "minutes": f"{folder.card['seconds'] / 60:.0f}",
+                "minutes": minutes(folder.card["seconds"]),
+                "on": hardware(folder.card),
                 "commit": commit(folder.card),
             }
             for folder in folders
@@ -100,9 +100,9 @@ def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]],
     )
 
 
-def first_weights(grown_from: str) -> str:
-    """Those that a training began with: random ones, or those of the network that it was grown from."""
-    return f"of {grown_from}" if grown_from else "random"
+def minutes(seconds: float) -> str:
+    """Whole minutes, below ten with tenths."""
+    return f"{seconds / 60:.{0 if seconds >= 600 else 1}f}"
 
 
 def images_seen(settings: dict[str, Any]) -> str:

@@ -18,14 +18,12 @@ from hw2lib.diffusion.sampling import Denoiser
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.models import build
 from hw2lib.models.unet import DIGITS
-from hw2lib.models.widening import widen
 from hw2lib.training.batches import draw, load_split, mirrored, require_val
 from hw2lib.training.cards import last_scores
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
 from hw2lib.training.recipe import NetworkRecipe
-from hw2lib.training.run_folder import RunFolder, load_weights
-from hw2lib.training.shipped import shipped
+from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
 OF_DIGITS = (
@@ -55,9 +53,6 @@ class Recipe(NetworkRecipe):
     size: int = Field(ge=8, le=256, description="height and width that images are scaled to, in pixels")
     early: float = Field(
         default=0, ge=0, lt=1, description=f"share of the steps, the first, with images of {EARLY_SIZE}x{EARLY_SIZE}"
-    )
-    grown_from: Literal["", *OF_DIGITS] = Field(
-        default="", description="narrower network whose weights of this recipe that ship are the first; none: random"
     )
     schedule: Literal[tuple(SCHEDULES)]
     diffusion_steps: int = Field(ge=quality.SETTINGS.steps, description="T")
@@ -168,16 +163,6 @@ def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
     return recipes.validate(Recipe, keys, f"{where}: the settings of its run")
 
 
-def _begun(recipe: Recipe) -> torch.nn.Module:
-    """The network before its first step."""
-    network = build(recipe.network)
-    if recipe.grown_from:
-        narrow = build(recipe.grown_from)
-        load_weights(narrow, shipped(recipe.grown_from, recipe.recipe).weights)
-        widen(narrow, network)
-    return network
-
-
 @to_the_end
 def train(
     recipe: Recipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
@@ -190,7 +175,7 @@ def train(
     # Device, network, optimiser, images.
     fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
-    network = _begun(recipe).to(fabric.device, memory_format=torch.channels_last)
+    network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
     average = moving_average(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW

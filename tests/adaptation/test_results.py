@@ -83,8 +83,14 @@ def test_how_long_and_on_what():
     row = results.training_table(frame).iloc[0]
     assert (row["pair"], row["method"], row["steps"], row["batch"]) == ("MNIST-M to SVHN", "DANN", 100, 8)
     assert row["seeds"] == "0, 1, 2"
-    assert row["minutes a run"] == "1.5"
+    assert (row["minutes a run"], row["on"]) == ("1.5", "some CPU")
     assert row["commits"] == "abcdef0, abcdef0+"
+
+
+def test_how_long_on_each_of_two_machines():
+    frame = results.results_frame(RUNS[:3]).assign(hardware=["some CPU", "a GPU", "a GPU"], minutes=[3.0, 0.1, 0.3])
+    row = results.training_table(frame).iloc[0]
+    assert (row["minutes a run"], row["on"]) == ("0.2, 3.0", "a GPU, some CPU")
 
 
 def test_without_runs_every_table_is_there_and_says_so():

@@ -43,7 +43,7 @@ def finished(tmp_path):
 def test_the_training_table(finished):
     (row,) = results.training_table([finished()]).to_dict("records")
     assert row["images seen"] == "51,200", "each of two critic steps sees a batch"
-    assert (row["minutes"], row["commit"], row["loss"]) == ("2", "0123456", "bce")
+    assert (row["minutes"], row["commit"], row["loss"]) == ("2.0", "0123456", "bce")
     assert row["augmentation"] == "none"
 
 

@@ -26,16 +26,16 @@ def test_provenance_names_images_lengths_seeds_and_machines():
     )
 
 
-def test_a_grown_network_is_said_to_be_grown():
-    assert "wide, grown from dcgan, recipe ours" in cards.provenance([run(0, "wide", grown_from="dcgan")])
-    assert (cards.first_weights("dcgan"), cards.first_weights("")) == ("of dcgan", "random")
+@pytest.mark.parametrize(("seconds", "text"), [(11, "0.2"), (599, "10.0"), (600, "10"), (5437.1, "91")])
+def test_minutes(seconds, text):
+    assert cards.minutes(seconds) == text
 
 
 def test_a_table_of_trainings():
     table = cards.training_table([run(critic_steps=5), run(1)], lambda settings: {"loss": f"loss {settings['seed']}"})
     assert table.to_dict("records")[0] == {
         "network": "dcgan", "recipe": "ours", "seed": 0, "loss": "loss 0", "steps": 8000, "batch": 64,
-        "images seen": "2,560,000", "minutes": "60", "commit": "0123456+",
+        "images seen": "2,560,000", "minutes": "60", "on": "some CPU", "commit": "0123456+",
     }  # fmt: skip
     assert list(table["images seen"]) == ["2,560,000", "512,000"]
     assert cards.training_table([], lambda settings: {}).empty

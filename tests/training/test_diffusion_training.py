@@ -19,12 +19,10 @@ from hw2lib.diffusion.process import dropped, noised
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, sample
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.errors import UserError
-from hw2lib.models import build
 from hw2lib.models.context_unet import ContextUNet
 from hw2lib.models.layers import Inputs
-from hw2lib.models.widening import widen
 from hw2lib.training import diffusion
-from hw2lib.training.run_folder import RunFolder, save_weights
+from hw2lib.training.run_folder import RunFolder
 
 IMAGES = Synthetic({"train": 60, "val": 30, "test": 30})
 
@@ -229,38 +227,6 @@ def test_the_first_steps_are_of_small_images(tmp_path, monkeypatch):
     train(tmp_path / "run", recipe(steps=4, evaluations=1, early=0.75))
     assert network.sizes == [16, 16, 16, 28]
     assert {recipe(steps=7, early=0.0).size_at(step) for step in range(7)} == {28}
-
-
-def test_a_grown_network_begins_as_the_one_that_ships(tmp_path, monkeypatch):
-    monkeypatch.setattr(diffusion, "build", lambda name: ContextUNet({"context-unet-64": 16}.get(name, 32)))
-    torch.manual_seed(9)
-    narrow = ContextUNet(16)
-    save_weights(narrow.state_dict(), tmp_path / "weights.safetensors")
-    ships = RunFolder(tmp_path, {})
-    monkeypatch.setattr(diffusion, "shipped", lambda *title: {("context-unet-64", "ours"): ships}[title])
-    settings = recipe(5, steps=2, evaluations=2, grown_from="context-unet-64", ema_decay=0.0, learning_rate=1e-12)
-    found = load_file(train(tmp_path / "run", settings).weights)
-
-    torch.manual_seed(5)
-    wide = ContextUNet(32)
-    ContextUNet(16)  # its random weights are drawn before the trained ones are read
-    widen(narrow, wide)
-    for name, tensor in wide.named_parameters():
-        torch.testing.assert_close(found[name], tensor.detach(), atol=1e-7, rtol=0)
-
-    broken = RunFolder(tmp_path / "broken", {})  # it goes on from where it was, not from the beginning
-    settings = settings.model_copy(update={"learning_rate": 1e-3})
-    stopped(functools.partial(diffusion.train, settings, IMAGES, broken, "cpu"), 1)
-    whole, resumed = train(tmp_path / "whole", settings), train(broken.path, settings)
-    assert resumed.weights.read_bytes() == whole.weights.read_bytes()
-
-
-def test_a_network_cannot_grow_from_one_of_another_kind(tmp_path, monkeypatch):
-    monkeypatch.setattr(diffusion, "build", build)
-    save_weights(build("unet-two-level").state_dict(), tmp_path / "weights.safetensors")
-    monkeypatch.setattr(diffusion, "shipped", lambda *title: RunFolder(tmp_path, {}))
-    with pytest.raises(UserError, match="more than width"):
-        train(tmp_path / "run", recipe(grown_from="unet-two-level"))
 
 
 def test_guided_images_are_scored_at_the_end_alone(tmp_path):
