@@ -44,6 +44,8 @@ CANDIDATES = {
     "rate-3": "learning rate 3e-3",
 }
 
+PARTS_SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1]}  # of the runs that take the improved model apart
+
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
     "val", "test", "oracle", "curve", "criteria", "minutes", "commit", "hardware", "precision",
