@@ -166,6 +166,18 @@ def at_the_same_step(cards: Sequence[dict]) -> Scores:
     return found
 
 
+def closest(card: dict) -> Scores:
+    """Where in a training the images were closest to real ones, which the rule of the last step does not take.
+
+    Returns:
+        Behind the network's name, such as ``sagan_closest``: the smallest sliced Wasserstein distance of all
+        evaluations, and its step, ``closest_step``.
+    """
+    mark = min(card["curve"], key=lambda mark: mark["sliced_wasserstein"])
+    found = {"closest": mark["sliced_wasserstein"], "closest_step": float(mark["step"])}
+    return {value_name(card["settings"]["network"], name): value for name, value in found.items()}
+
+
 def study_headline(frame: pd.DataFrame) -> Scores:
     """Means over the seeds of each variant of a study (`hw2lib.gan.results.study_frame`) at its last step.
 

@@ -91,6 +91,14 @@ def test_a_loss_that_tells_and_one_that_lies():
     assert scoring.loss_against_quality(lying)["dcgan_loss_correlation"] == pytest.approx(-1)
 
 
+def test_the_closest_mark_may_lie_before_the_last():
+    turned = card()
+    turned["curve"][-2]["sliced_wasserstein"] = 3.0
+    found = scoring.closest(turned)
+    assert found == {"dcgan_closest": 3.0, "dcgan_closest_step": turned["curve"][-2]["step"]}
+    assert turned["curve"][-1]["sliced_wasserstein"] > 3
+
+
 def test_the_study(finished):
     runs = [finished(seed=seed) for seed in (0, 1)] + [finished(network="gan-plain")]
     frame = results.study_frame(runs)

@@ -66,6 +66,7 @@ def test_training(run, samples):
     assert [row[1] for row in record["tables"]["study"]["rows"]] == ["0"] * 4
     assert record["values"]["dcgan_sliced_wasserstein_last"] > 50
     assert record["values"]["same_step"] == 4
+    assert {row[0] for row in record["tables"]["training"]["rows"]} == {"gan-plain", "dcgan"}, "smoke has no others"
 
 
 def test_runs_that_are_not_finished_are_missing(run, samples):
