@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hw2lib.data.image_set import TITLES
-from hw2lib.training.cards import UNKNOWN, commit, hardware, spread, value_name
+from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
 # What a preset trains if it is not told otherwise.
@@ -150,7 +150,7 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
             "steps": int(runs["steps"].iloc[0]),
             "batch": int(runs["batch"].iloc[0]),
             "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),
-            "minutes a run": ", ".join(f"{minutes:.1f}" for minutes in runs.groupby("hardware")["minutes"].mean()),
+            "minutes a run": ", ".join(minutes(60 * mean) for mean in runs.groupby("hardware")["minutes"].mean()),
             "on": ", ".join(sorted(set(runs["hardware"]))),
             "commits": ", ".join(sorted(set(runs["commit"]))),
         }

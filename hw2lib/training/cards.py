@@ -45,7 +45,7 @@ def recipe_table(
     columns = {name: spelled(name, "as-reported") for name in networks}
     ours = pd.DataFrame([spelled(name, "ours") for name in networks])
     columns["any network"] = {
-        setting: ", ".join(values if values.nunique() > 1 else values[:1]) for setting, values in ours.items()
+        setting: "; ".join(values if values.nunique() > 1 else values[:1]) for setting, values in ours.items()
     }
     columns |= {name: spelled(name, "ours") for name in own}
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
@@ -102,7 +102,7 @@ def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]],
 
 def minutes(seconds: float) -> str:
     """Whole minutes, below ten with tenths."""
-    return f"{seconds / 60:.{0 if seconds >= 600 else 1}f}"
+    return f"{seconds / 60:.{0 if seconds >= 600 else 1}f}" if seconds >= 3 else "< 0.1"
 
 
 def images_seen(settings: dict[str, Any]) -> str:

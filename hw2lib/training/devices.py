@@ -45,7 +45,7 @@ def fabric_for(device: str) -> "Fabric":
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for each run
     where = check_device(device)
-    torch.backends.cudnn.benchmark = where.type == "cuda"  # a training's shapes stay the same: it pays to try kernels
+    torch.backends.cudnn.benchmark = where.type == "cuda"  # most steps have one shape: it pays to try kernels
     return Fabric(
         accelerator=where.type,
         devices=[where.index or 0] if where.type == "cuda" else 1,

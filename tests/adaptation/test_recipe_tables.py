@@ -25,7 +25,7 @@ def test_as_reported_and_ours():
         "average of the weights": "none",
     }
     ours = table["any network"]
-    assert ours[["augmentation", "images of each domain a step"]].tolist() == ["by pair", "256, 128"]
+    assert ours[["augmentation", "images of each domain a step"]].tolist() == ["by pair", "256; 128"]
     assert ours["over training"] == "falls to 0 along a cosine, after 100 steps of rising"
     with pytest.raises(UserError, match="dann-nine"):
         recipe_table(["dann-nine"], PAIRS[0])

@@ -44,7 +44,7 @@ def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
     monkeypatch.setattr(tables, "recipe_for", changed)
     table = recipe_table(["unet-three-level", "context-unet"]).set_index("setting")
     assert list(table.columns) == ["unet-three-level", "context-unet", "any network"]
-    assert table.loc["batch"].tolist() == ["16", "32", "64, 32"]
+    assert table.loc["batch"].tolist() == ["16", "32", "64; 32"]
 
 
 def test_another_preset_and_an_unknown_network():

@@ -52,7 +52,7 @@ def test_scores(run, samples, build):
 
 
 def test_training(run, samples):
-    record = run("13", "13_gan_training", "-p", "seeds=0")
+    record = run("13", "13_gan_training", "-p", "seeds=0", "-p", "others=sagan")
     assert [figure["file"] for figure in record["figures"]] == [
         "strip-gan-plain.png",
         "strip-dcgan.png",
@@ -66,7 +66,8 @@ def test_training(run, samples):
     assert [row[1] for row in record["tables"]["study"]["rows"]] == ["0"] * 4
     assert record["values"]["dcgan_sliced_wasserstein_last"] > 50
     assert record["values"]["same_step"] == 4
-    assert {row[0] for row in record["tables"]["training"]["rows"]} == {"gan-plain", "dcgan"}, "smoke has no others"
+    assert record["values"]["sagan_closest_step"] in (2, 4)
+    assert "sagan" in [row[0] for row in record["tables"]["training"]["rows"]]
 
 
 def test_runs_that_are_not_finished_are_missing(run, samples):

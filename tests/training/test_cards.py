@@ -26,7 +26,7 @@ def test_provenance_names_images_lengths_seeds_and_machines():
     )
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(11, "0.2"), (599, "10.0"), (600, "10"), (5437.1, "91")])
+@pytest.mark.parametrize(("seconds", "text"), [(2.9, "< 0.1"), (11, "0.2"), (599, "10.0"), (600, "10"), (5437.1, "91")])
 def test_minutes(seconds, text):
     assert cards.minutes(seconds) == text
 

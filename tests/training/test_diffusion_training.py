@@ -284,7 +284,7 @@ def test_faces_are_for_their_own_network(network, key, value, what):
 
 
 def test_every_recipe_resolves():
-    digits = itertools.product(diffusion.OF_DIGITS, ("as-reported", "ours"), paths.PRESETS)
+    digits = itertools.product(diffusion.OF_DIGITS, ("as-reported", "ours", "full"), paths.PRESETS)
     faces = itertools.product(diffusion.OF_FACES, ("ours", "full"), paths.PRESETS)
     for network, name, preset in (*digits, *faces):
         found = diffusion.recipe_for(network, name, 1, preset)
