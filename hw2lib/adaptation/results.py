@@ -176,7 +176,7 @@ def headline(frame: pd.DataFrame) -> dict[str, float]:
     for keys, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False):
         for column in ("test", "val", "oracle"):
             if runs[column].notna().any():
-                values[value_name(*keys, column)] = round(float(runs[column].mean()), 2)
+                values[value_name(*keys, column)] = round(float(runs[column].mean()), 4)  # two would be rounded twice
     return values
 
 

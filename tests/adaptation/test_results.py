@@ -73,6 +73,12 @@ def test_runs_of_another_recipe_or_pair_are_not_counted():
     assert [row["DANN"] for row in table("test", runs, recipes, "mnistm-usps", 1)] == ["missing", "2.0"]
 
 
+def test_text_and_table_round_alike():
+    runs = [Run(0, 96.146)]
+    (value,) = (value for name, value in results.headline(results.results_frame(runs)).items() if name.endswith("test"))
+    assert f"{value:.1f}" == table("test", runs, seeds=1)[0]["DANN"] == "96.1"
+
+
 def test_val_has_no_oracle_because_none_is_picked_on_it():
     assert "DANN, oracle" not in table("val")[0]
 

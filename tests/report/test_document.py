@@ -55,6 +55,10 @@ def block(call: str) -> str:
         ('table("10_some", "t")', "| a |\n| ---: |\n| 1 |\n\nTable: T."),
         ('text("{10_some.name} has {10_some.mean:.1f} %, $x_{{1}}$")', "dann has 72.3 %, $x_{1}$"),
         (
+            'text("It reads\\n{10_some.mean:.0f}. Of 2.5 % more:\\n{10_some.mean:.0f}.5")',
+            "It reads\n72\\. Of 2.5 % more:\n72.5",
+        ),
+        (
             'provenance("10_some")',
             "`10_some` (preset paper, commit 0123456789 with changes) took 1.5 minutes on A CPU, 2 cores, "
             "with torch 2.15.0. Images: drawn digits.",
