@@ -83,7 +83,7 @@ def headline(runs: pd.DataFrame) -> dict[str, float]:
     """For the text of the report: of each criterion its rank correlation and the accuracy of its choice."""
     values = {}
     for criterion in CRITERIA if len(runs) else ():
-        values[value_name(criterion, "choice")] = round(float(chosen(runs, criterion)["test"]), 2)
+        values[value_name(criterion, "choice")] = float(chosen(runs, criterion)["test"])
         if (rank := rank_correlation(runs, criterion)) == rank:
             values[value_name(criterion, "rank")] = round(rank, 2)
-    return values | ({"oracle_choice": round(float(runs["test"].max()), 2)} if len(runs) else {})
+    return values | ({"oracle_choice": float(runs["test"].max())} if len(runs) else {})

@@ -48,7 +48,7 @@ PARTS_SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1]}  # of the runs that 
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
-    "val", "test", "oracle", "curve", "criteria", "minutes", "commit", "hardware", "precision",
+    "val", "test", "oracle", "curve", "criteria", "seconds", "commit", "hardware", "precision",
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def _row(card: dict[str, Any]) -> dict[str, Any]:
         "oracle": card["oracle"],
         "curve": card["curve"],
         "criteria": {"source val": card["accuracy"]["source val"], **card.get("criteria", {})},
-        "minutes": card["seconds"] / 60,
+        "seconds": card["seconds"],
         "commit": commit(card),
         "hardware": hardware(card),
         "precision": card["precision"],
@@ -150,7 +150,7 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
             "steps": int(runs["steps"].iloc[0]),
             "batch": int(runs["batch"].iloc[0]),
             "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),
-            "minutes a run": ", ".join(minutes(60 * mean) for mean in runs.groupby("hardware")["minutes"].mean()),
+            "minutes a run": ", ".join(map(minutes, runs.groupby("hardware")["seconds"].mean())),
             "on": ", ".join(sorted(set(runs["hardware"]))),
             "commits": ", ".join(sorted(set(runs["commit"]))),
         }
@@ -176,7 +176,7 @@ def headline(frame: pd.DataFrame) -> dict[str, float]:
     for keys, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False):
         for column in ("test", "val", "oracle"):
             if runs[column].notna().any():
-                values[value_name(*keys, column)] = round(float(runs[column].mean()), 4)  # two would be rounded twice
+                values[value_name(*keys, column)] = float(runs[column].mean())
     return values
 
 

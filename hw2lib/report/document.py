@@ -67,12 +67,8 @@ class Document:
         self._write(markdown.pipe_table(**table) if table else f"{MISSING}: table {name} of {notebook}")
 
     def text(self, template: str) -> None:
-        """Prose with values: ``"DANN reaches {51_dann_accuracy.dann_mean:.1f} %"``; a brace of LaTeX is doubled.
-
-        The full stop of a line's first word is escaped if that is a number: Markdown would begin a list there.
-        """
-        prose = _Values(self._read).format(template).strip()
-        self._write(re.sub(r"^(\d+)\.(?=\s|$)", r"\1\\.", prose, flags=re.MULTILINE))
+        """Prose with values: ``"DANN reaches {51_dann_accuracy.dann_mean:.1f} %"``; a brace of LaTeX is doubled."""
+        self._write(markdown.paragraphs(_Values(self._read).format(template).strip()))
 
     def provenance(self, notebook: str) -> None:
         """How the results of a notebook were made, in one sentence."""

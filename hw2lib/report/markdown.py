@@ -25,6 +25,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def paragraphs(text: str) -> str:
+    """``text`` with the full stop of a number that is a line's first word escaped, which would begin a list there."""
+    return re.sub(r"^(\d+)\.(?=\s|$)", r"\1\\.", text, flags=re.MULTILINE)
+
+
 def _line(cells) -> str:
     return "| " + " | ".join(cells) + " |"
 

@@ -94,7 +94,7 @@ def test_how_long_and_on_what():
 
 
 def test_how_long_on_each_of_two_machines():
-    frame = results.results_frame(RUNS[:3]).assign(hardware=["some CPU", "a GPU", "a GPU"], minutes=[3.0, 0.1, 0.3])
+    frame = results.results_frame(RUNS[:3]).assign(hardware=["some CPU", "a GPU", "a GPU"], seconds=[180.0, 6.0, 18.0])
     row = results.training_table(frame).iloc[0]
     assert (row["minutes a run"], row["on"]) == ("0.2, 3.0", "a GPU, some CPU")
 
