@@ -65,3 +65,23 @@ class ClassThresholds(nn.Module):
         share = self.passed / self.given.clamp(min=1e-6)
         beta = share / share.max().clamp(min=1e-6)
         return confidence * beta / (2 - beta)
+
+
+class EqualShares(nn.Module):
+    """A teacher's probabilities, changed so that it gives each class as often (Berthelot et al. 2020, section 3.1).
+
+    Those of each class are divided by their moving average over batches, and every row is scaled back to a sum of 1.
+    The paper aims at the frequencies of the labelled images; here the aim is that all classes are as frequent, which
+    has to be known of the unlabelled ones.
+    """
+
+    def __init__(self, classes: int = 10, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("mean", torch.full((classes,), 1 / classes))
+
+    @torch.no_grad()
+    def update(self, given: Tensor) -> Tensor:
+        """Count a batch of probabilities (N, C), and return them changed, rows of sum 1."""
+        self.mean.lerp_(given.mean(0), 1 - self.decay)
+        return F.normalize(given / self.mean.clamp(min=1e-6), p=1, dim=1)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hw2lib.adaptation.losses import ClassThresholds, domain_loss, pseudo_label_loss
+from hw2lib.adaptation.losses import ClassThresholds, EqualShares, domain_loss, pseudo_label_loss
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data.augment import Augmentation
 from hw2lib.data.prepare import Form, prepare
@@ -45,6 +45,7 @@ class Recipe(PairRecipe):
     confidence: float = Field(gt=0, lt=1, description="probability from which on a label of the teacher counts")
     confidence_last: float = Field(gt=0, lt=1, description="the same at the end")
     class_thresholds: bool = Field(description="ask for less in classes of which few are confident")
+    equal_shares: bool = Field(False, description="change the teacher's labels so that all classes are as frequent")
     gradient_clip: float = Field(gt=0, description="largest norm of a step's gradient")
 
     @field_validator("ramp")
@@ -76,9 +77,10 @@ def train(
 
     Three losses: of the source's labels, of the domain behind a gradient reversal (Ganin et al. 2016, equation 9), and
     of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
-    is confident (Sohn et al. 2020, equation 4). The teacher is the moving average of the network (Tarvainen and
-    Valpola 2017, section 2). Source and target pass the feature extractor by themselves, so that its batch
-    normalisation takes each by its own statistics, and only those of the target are kept (French et al. 2018, 3.1).
+    is confident (Sohn et al. 2020, equation 4); a recipe may ask that it gives all labels as often. The teacher is the
+    moving average of the network (Tarvainen and Valpola 2017, section 2). Source and target pass the feature extractor
+    by themselves, so that its batch normalisation takes each by its own statistics, and only those of the target are
+    kept (French et al. 2018, 3.1).
     """
     # Device, network, optimiser.
     fabric = fabric_for(device)
@@ -87,7 +89,7 @@ def train(
     form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
     average = moving_average(network, recipe.ema_decay)
     teacher = average.module
-    thresholds = ClassThresholds().to(fabric.device)
+    shares, thresholds = EqualShares().to(fabric.device), ClassThresholds().to(fabric.device)
     _, optimiser = fabric.setup(network, recipe.optimiser_of(network))
 
     # Whole splits as uint8 tensors on the device.
@@ -96,7 +98,8 @@ def train(
     test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
     is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
 
-    parts = {"network": network, "optimiser": optimiser, "average": average, "thresholds": thresholds}
+    parts = {"network": network, "optimiser": optimiser, "average": average}
+    parts |= {"shares": shares, "thresholds": thresholds}
     steps = Steps(recipe, folder, parts, on_step)
     for step in steps:
         for group in optimiser.param_groups:
@@ -110,6 +113,8 @@ def train(
         if weight:
             with torch.no_grad(), fabric.autocast():
                 given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
+            if recipe.equal_shares:
+                given = shares.update(given)
 
         network.train()
         with fabric.autocast():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hw2lib.adaptation.losses import ClassThresholds, domain_loss, pseudo_label_loss
+from hw2lib.adaptation.losses import ClassThresholds, EqualShares, domain_loss, pseudo_label_loss
 
 IS_TARGET = torch.tensor([False, False, True, True, True])
 LOGIT = torch.tensor([-2.0, 0.5, -1.0, 3.0, 0.0])
@@ -117,3 +117,28 @@ def test_counts_are_a_moving_average_and_part_of_the_state():
     other = ClassThresholds(classes=2)
     other.load_state_dict(thresholds.state_dict())
     assert torch.equal(other.passed, thresholds.passed)
+
+
+def test_a_class_that_is_given_too_often_is_given_less():
+    shares = EqualShares(classes=2, decay=0.0)
+    changed = shares.update(torch.tensor([[0.9, 0.1], [0.6, 0.4]]))  # on average 0.75 and 0.25
+    assert changed.flatten().tolist() == pytest.approx([0.75, 0.25, 1 / 3, 2 / 3])
+
+
+def test_classes_that_are_given_as_often_stay_as_they_are():
+    given = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
+    torch.testing.assert_close(EqualShares(classes=2).update(given), given)
+
+
+def test_probabilities_stay_numbers_where_a_class_is_never_given():
+    changed = EqualShares(classes=2, decay=0.0).update(torch.tensor([[1.0, 0.0]]))
+    assert changed.tolist() == [[1.0, 0.0]]
+
+
+def test_shares_are_a_moving_average_and_part_of_the_state():
+    shares = EqualShares(classes=2, decay=0.75)
+    shares.update(torch.tensor([[0.9, 0.1]]))
+    assert shares.mean.tolist() == pytest.approx([0.75 * 0.5 + 0.25 * 0.9, 0.75 * 0.5 + 0.25 * 0.1])
+    other = EqualShares(classes=2)
+    other.load_state_dict(shares.state_dict())
+    assert torch.equal(other.mean, shares.mean)

@@ -1,11 +1,14 @@
 """Training with a teacher: what a step does, that it learns, how it goes on, what it refuses."""
 
+import functools
+
 import pytest
 import torch
 from interrupted import stopped
 from synthetic import Synthetic
 from torch import nn
 
+from hw2lib.adaptation.losses import EqualShares
 from hw2lib.errors import UserError
 from hw2lib.models import build
 from hw2lib.training import dann, runs, uda
@@ -110,7 +113,7 @@ def test_it_learns_and_the_teacher_becomes_confident(folder):
 @pytest.mark.parametrize("name", ["ours", "one-threshold"])
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, step, name):
-    settings = recipe(name, confidence=0.1, confidence_last=0.1)
+    settings = recipe(name, confidence=0.1, confidence_last=0.1, equal_shares=name == "ours")
     whole, broken = (RunFolder(tmp_path / which, {}) for which in ("whole", "broken"))
     train(whole, settings)
     stopped(lambda on_step: uda.train(settings, Synthetic(), broken, "cpu", on_step), step)
@@ -118,6 +121,18 @@ def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, st
     train(broken, settings)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
     assert broken.history() == whole.history()
+
+
+def test_equal_shares_change_what_is_learned_once_the_teacher_labels(tmp_path, monkeypatch):
+    monkeypatch.setattr(uda, "EqualShares", functools.partial(EqualShares, decay=0.0))  # twelve steps are few
+    settings = {"confidence": 0.1, "confidence_last": 0.1, "class_thresholds": False}
+    weights = {}
+    for equal_shares, weight in ((False, 1.0), (True, 1.0), (False, 0.0), (True, 0.0)):
+        folder = RunFolder(tmp_path / f"{equal_shares} {weight}", {})
+        train(folder, recipe(equal_shares=equal_shares, pseudo_weight=weight, **settings))
+        weights[equal_shares, weight] = folder.weights.read_bytes()
+    assert weights[False, 1.0] != weights[True, 1.0]
+    assert weights[False, 0.0] == weights[True, 0.0]
 
 
 def test_a_target_without_labels_is_adapted_to_and_its_accuracy_is_missing(folder):
