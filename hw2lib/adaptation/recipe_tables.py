@@ -6,7 +6,7 @@ import pandas as pd
 
 from hw2lib.adaptation.results import pair_title
 from hw2lib.data.augment import Augmentation
-from hw2lib.training import cards, dann
+from hw2lib.training import cards, dann, uda
 from hw2lib.training.pairs import PairRecipe
 
 # Key of an affine map to its title and how a value of it is written.
@@ -63,6 +63,32 @@ def _spelled(recipe: PairRecipe) -> dict[str, str]:
         "images of each domain a step": f"{recipe.batch}",
         "steps": f"{recipe.steps:,}",
         "average of the weights": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
+    }
+
+
+def settings_table(recipes: Sequence[uda.Recipe]) -> pd.DataFrame:
+    """How the improved model learns: a row a setting, a column a pair.
+
+    Args:
+        recipes: one for each pair.
+    """
+    return pd.DataFrame(
+        {"setting": list(_learning(recipes[0]))}
+        | {pair_title(f"{recipe.source}-{recipe.target}"): list(_learning(recipe).values()) for recipe in recipes}
+    )
+
+
+def _learning(recipe: uda.Recipe) -> dict[str, str]:
+    last = "" if recipe.confidence_last == recipe.confidence else f", falling to {recipe.confidence_last:g}"
+    return {
+        "steps": f"{recipe.steps:,}",
+        "images a step, of source and target": f"{recipe.batch} and {recipe.target_batch}",
+        "learning rate": f"{recipe.learning_rate:g}",
+        "weight of the domain loss": f"{recipe.domain_weight:g}",
+        "weight of the loss on the teacher's labels": f"{recipe.pseudo_weight:g}",
+        "that weight rises over steps": "{} to {}".format(*recipe.ramp),
+        "confidence that is asked for": f"{recipe.confidence:g}{last}",
+        "all digits are labelled as often": "yes" if recipe.equal_shares else "no",
     }
 
 
