@@ -13,9 +13,8 @@ setup: $(VENV)/ready
 report: setup
 	$(BIN)/hw2 report --preset $(PRESET)
 
-# In the order of their names: by default files of few tests, which are the slow ones, come last, and one core waits.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lab: setup
 	$(BIN)/jupyter lab notebooks
