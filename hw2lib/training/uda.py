@@ -98,8 +98,8 @@ def train(
     test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
     is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
 
-    parts = {"network": network, "optimiser": optimiser, "average": average}
-    parts |= {"shares": shares, "thresholds": thresholds}
+    averages = {"average": average, "shares": shares, "thresholds": thresholds}
+    parts = {"network": network, "optimiser": optimiser} | averages
     steps = Steps(recipe, folder, parts, on_step)
     for step in steps:
         for group in optimiser.param_groups:
