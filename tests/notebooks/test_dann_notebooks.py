@@ -73,6 +73,7 @@ def test_the_improved_model_beside_the_original(run):
     parts = record["tables"]["parts"]["rows"]
     assert parts[0][:2] == ["everything", f"{record['values']['uda_cnn_parts_usps_svhn_improved_test']:.1f}"]
     assert len(parts) == len(results.ABLATION)
+    assert record["tables"]["settings"]["rows"][0] == ["steps", "4", "4"], "of the preset, not of paper"
     choices = record["tables"]["choice"]["rows"]
     assert [row[0] for row in choices][-1] == "oracle"
     assert max(float(row[2]) for row in choices) == float(choices[-1][2])
