@@ -14,7 +14,9 @@ MAPS = {
     "rotate": ("turned, degrees", "± {:g}"),
     "scale": ("magnified", "{0[0]:g} to {0[1]:g}"),
     "aspect": ("stretched, ln(width / height)", "± {:g}"),
+    "aspect_middle": ("stretched, the middle", "{:+g}"),
     "shear": ("slanted", "± {:g}"),
+    "shear_middle": ("slanted, the middle", "{:+g}"),
     "shift": ("shifted, pixels", "± {:g}"),
 }
 # The same of an augmentation.

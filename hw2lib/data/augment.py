@@ -20,8 +20,10 @@ class Affine(BaseModel):
 
     rotate: float = Field(0.0, ge=0, le=180, description="largest angle, degrees")
     scale: tuple[float, float] = Field((1.0, 1.0), strict=False, description="smallest and largest magnification")
-    aspect: float = Field(0.0, ge=0, le=1, description="largest logarithm of width over height")
-    shear: float = Field(0.0, ge=0, le=1, description="largest horizontal shear")
+    aspect: float = Field(0.0, ge=0, le=1, description="largest deviation of ln(width over height) from its middle")
+    aspect_middle: float = Field(0.0, ge=-1, le=1, description="0: as often stretched as squeezed")
+    shear: float = Field(0.0, ge=0, le=1, description="largest deviation of the horizontal shear from its middle")
+    shear_middle: float = Field(0.0, ge=-1, le=1, description="above 0: the top goes to the right more often")
     shift: float = Field(0.0, ge=0, description="largest shift along each axis, pixels")
 
     @field_validator("scale")
@@ -106,8 +108,8 @@ def affine(images: Tensor, limits: Affine) -> Tensor:
     n, _, height, width = images.shape
     angle = _uniform(images, -limits.rotate, limits.rotate).flatten() * math.pi / 180
     scale = _uniform(images, *limits.scale).flatten()
-    stretch = (_uniform(images, -limits.aspect, limits.aspect).flatten() / 2).exp()
-    shear = _uniform(images, -limits.shear, limits.shear).flatten()
+    stretch = ((_uniform(images, -limits.aspect, limits.aspect).flatten() + limits.aspect_middle) / 2).exp()
+    shear = _uniform(images, -limits.shear, limits.shear).flatten() + limits.shear_middle
     shift = torch.cat([_uniform(images, -1, 1).flatten(1), _uniform(images, -1, 1).flatten(1)], dim=1) * limits.shift
     # grid_sample reads where each output pixel comes from, hence the inverse of the magnifications.
     across, down = 1 / (scale * stretch), stretch / scale

@@ -15,11 +15,15 @@ def outputs(
     channels: int,
     size: int,
     normalisation: Normalisation,
+    change: Callable[[Tensor], Tensor] | None = None,
     batch: int = 1000,
 ) -> Tensor:
-    """Float32 outputs (N, ...) of `network` on uint8 images (N, C, H, W), batch by batch."""
+    """Float32 outputs (N, ...) of `network` on uint8 images (N, C, H, W), batch by batch.
+
+    `change` sees the images in [0, 1] first (`hw2lib.data.prepare.prepare`).
+    """
     parts = images.split(batch)
-    return torch.cat([network(prepare(part, channels, size, normalisation)).float() for part in parts])
+    return torch.cat([network(prepare(part, channels, size, normalisation, change)).float() for part in parts])
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from hw2lib.adaptation.choice import CRITERIA, chosen, rank_correlation
 from hw2lib.adaptation.results import METHOD_TITLES, compared, pair_title, select
 from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.adaptation.shape import as_it_is, surest
+from hw2lib.adaptation.shape import rank_correlation as shape_rank
 from hw2lib.plots.style import PALETTE, WIDTH
 
 METHOD_COLOURS = {"source-only": PALETTE[1], "dann": PALETTE[0], "target-only": PALETTE[2]}
@@ -154,6 +156,29 @@ def criteria(runs: pd.DataFrame) -> Figure:
         if not more:
             axes.invert_xaxis()  # right is better in all panels
     panels[0].set_ylabel("target test, %")
+    return figure
+
+
+def shapes(found: dict[str, pd.DataFrame]) -> Figure:
+    """Information against accuracy, a panel a pair, a mark for each shape that was tried (`hw2lib.adaptation.shape`).
+
+    The ring is the shape with most information, the cross the images as they are; the title has the rank correlation.
+    """
+    figure, panels = plt.subplots(1, len(found), figsize=(WIDTH, 2.5), squeeze=False, layout="constrained")
+    for axes, (pair, tries) in zip(panels[0], found.items(), strict=True):
+        axes.plot(tries["information"], tries["accuracy"], ls="", marker="o", ms=3, alpha=0.5, label="a shape")
+        best, plain = surest(tries), as_it_is(tries)
+        ring = {"marker": "o", "ms": 10, "mfc": "none", "mec": PALETTE[1], "mew": 1.5}
+        cross = {"marker": "X", "ms": 8, "mec": "white", "color": PALETTE[2]}
+        for row, style, title in ((best, ring, "chosen: most information"), (plain, cross, "as it is")):
+            axes.plot(row["information"], row["accuracy"], ls="", clip_on=False, label=title, **style)
+        rank = shape_rank(tries)
+        axes.set_title(pair_title(pair) + ("" if rank != rank else f"\nrank correlation {rank:.2f}"), fontsize=8)
+        axes.set_xlabel("information, nats")
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+    panels[0][0].set_ylabel("accuracy on target train, %")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 

@@ -143,6 +143,22 @@ def test_aspect_is_width_over_height_and_keeps_the_area(monkeypatch):
     assert width * height == pytest.approx(before[0] * before[1], rel=0.05)
 
 
+def test_middles_move_what_is_drawn_about_them(monkeypatch):
+    choose(monkeypatch)
+    images = smooth()
+    moved = affine(images, Affine(aspect=0.3, aspect_middle=-0.2, shear=0.2, shear_middle=0.1))
+    assert_close(moved, affine(images, Affine(aspect=0.1, shear=0.3)))
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    blob = torch.exp(-((x - 13.5) ** 2 + (y - 13.5) ** 2) / 8).expand(1000, 1, 28, 28)
+    monkeypatch.undo()
+    ratios = torch.tensor(
+        [width / height for width, height in map(extent, affine(blob, Affine(aspect=0.3, aspect_middle=0.5)))]
+    )
+    assert ratios.log().min() == pytest.approx(0.2, abs=0.02)
+    assert ratios.log().max() == pytest.approx(0.8, abs=0.02)
+
+
 def test_shear_moves_rows_sideways_by_their_height(monkeypatch):
     choose(monkeypatch)
     lines = torch.zeros(1, 1, 28, 28)
