@@ -175,7 +175,7 @@ def shapes(found: dict[str, pd.DataFrame]) -> Figure:
         rank = shape_rank(tries)
         axes.set_title(pair_title(pair) + ("" if rank != rank else f"\nrank correlation {rank:.2f}"), fontsize=8)
         axes.set_xlabel("information, nats")
-        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_locator(MaxNLocator(2))
     panels[0][0].set_ylabel("accuracy on target train, %")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)

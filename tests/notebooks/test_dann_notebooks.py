@@ -1,4 +1,4 @@
-"""Notebooks 50 to 54."""
+"""Notebooks 50 to 55."""
 
 import pytest
 
@@ -86,3 +86,17 @@ def test_what_is_not_trained_is_missing_and_there_is_a_page_all_the_same(run):
     assert record["tables"]["test"]["rows"] == [["USPS to SVHN", "missing", "missing", "missing"]]
     assert "choice" not in record["tables"]
     assert [figure["file"] for figure in record["figures"]] == ["accuracy.png"]
+
+
+def test_the_shape_of_the_target(run):
+    record = run("55", "55_dann_shape", "-p", "pairs=svhn-mnistm", "-p", "changed=svhn-mnistm")
+    (choice,) = record["tables"]["choice"]["rows"]
+    assert choice[0] == "SVHN to MNIST-M"
+    assert float(choice[6]) == max(map(float, choice[4:7])), "the oracle is the best"
+    assert choice[1] == f"× {record['values']['svhn_mnistm_shape_width']:.2f}"
+    gains = record["tables"]["test"]["rows"]
+    assert [row[1] for row in gains] == ["ours", "shaped", "fitted"]
+    assert gains[2][3] == f"{record['values']['dann_compact_fitted_svhn_mnistm_dann_test']:.1f}"
+    changes = {row[1]: row[2] for row in record["tables"]["changes-shaped"]["rows"]}
+    assert changes["stretched, the middle"] == "+0.35"
+    assert [figure["file"] for figure in record["figures"]] == ["information.png"]
