@@ -23,7 +23,7 @@ from hw2lib.training.cards import MISSING, UNKNOWN, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.runs import load_network
 
-FACTORS = tuple(2 ** (quarter / 4) for quarter in range(-3, 3))  # 0.59 to 1.41, of width and of height
+FACTORS = tuple(2 ** (quarter / 4) for quarter in range(-3, 4))  # 0.59 to 1.68, of width and of height
 LARGEST_RATIO = 2.0  # between the two
 SLANTS = (-0.2, 0.0, 0.2)
 
@@ -31,7 +31,7 @@ CHANGED = ("shaped", "fitted")  # recipes of hw2lib/recipes/dann.toml that follo
 RECIPES = ("ours", *CHANGED)
 METHODS = ("source-only", "dann")  # a target-only run has no source
 SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1, 2]}
-COUNT = {"smoke": 40, "quick": 300, "paper": 1000}  # images that are looked at
+COUNT = {"smoke": 40, "quick": 300, "paper": 2000}  # images that are looked at
 
 
 class Shape(NamedTuple):
@@ -58,6 +58,15 @@ def shapes() -> list[Shape]:
         for width, height, slant in product(FACTORS, FACTORS, SLANTS)
         if 1 / LARGEST_RATIO <= width / height <= LARGEST_RATIO
     ]
+
+
+def found(folders: Sequence[RunFolder], images, count: int) -> dict[str, pd.DataFrame]:
+    """Pair to what is `tried` of its run; a run that is not finished is left out."""
+    return {
+        f"{folder.settings['source']}-{folder.settings['target']}": tried(folder, images, count)
+        for folder in folders
+        if folder.card
+    }
 
 
 def tried(folder: RunFolder, images, count: int) -> pd.DataFrame:

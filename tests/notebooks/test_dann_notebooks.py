@@ -100,3 +100,11 @@ def test_the_shape_of_the_target(run):
     changes = {row[1]: row[2] for row in record["tables"]["changes-shaped"]["rows"]}
     assert changes["stretched, the middle"] == "+0.35"
     assert [figure["file"] for figure in record["figures"]] == ["information.png"]
+
+
+def test_without_a_trained_network_no_shape_is_found_and_the_gains_are_missing(run):
+    settings = ["-p", "pairs=usps-mnistm", "-p", "changed=svhn-mnistm", "-p", "seeds=7", "-p", "train=false"]
+    record = run("55", "55_dann_shape", *settings)
+    assert "choice" not in record["tables"]
+    assert record["figures"] == []
+    assert {cell for row in record["tables"]["test"]["rows"] for cell in row[2:]} == {"missing"}
