@@ -162,5 +162,5 @@ def headline(found: dict[str, pd.DataFrame]) -> dict[str, float]:
             "in_it": best["accuracy"],
             "rank": rank_correlation(tries),
         }
-        values |= {value_name(pair, "shape", key): round(value, 2) for key, value in numbers.items() if value == value}
+        values |= {value_name(pair, "shape", key): float(value) for key, value in numbers.items() if value == value}
     return values
