@@ -39,12 +39,12 @@ def candidate_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"number": [str(i + 1) for i in range(len(runs))], **columns})
 
 
-def rank_correlation(runs: pd.DataFrame, criterion: str) -> float:
-    """Spearman's, of a criterion, turned so that more is better, and target test accuracy; nan below three runs."""
-    if len(runs) < 3 or runs[criterion].nunique() < 2 or runs["test"].nunique() < 2:
+def rank_correlation(runs: pd.DataFrame, criterion: str, accuracy: str = "test") -> float:
+    """Spearman's, of a criterion, turned so that more is better, and a column of accuracies; nan below three runs."""
+    if len(runs) < 3 or runs[criterion].nunique() < 2 or runs[accuracy].nunique() < 2:
         return float("nan")
     sign = 1 if CRITERIA[criterion][1] else -1
-    return float(spearmanr(sign * runs[criterion], runs["test"]).statistic)
+    return float(spearmanr(sign * runs[criterion], runs[accuracy]).statistic)
 
 
 def chosen(runs: pd.DataFrame, criterion: str) -> pd.Series:

@@ -19,6 +19,14 @@ def diversity(probabilities: Tensor) -> float:
     return torch.special.entr(probabilities.double().mean(0)).sum().item()
 
 
+def information(probabilities: Tensor) -> float:
+    """Mutual information in nats between image and class, of rows (N, classes) of probabilities (Bridle et al. 1991).
+
+    High where a network is sure of each image and gives all classes, log(classes) at most.
+    """
+    return diversity(probabilities) - entropy(probabilities)
+
+
 def neighbourhood_density(probabilities: Tensor, temperature: float = TEMPERATURE) -> float:
     """Soft neighbourhood density of rows (N, classes): high where images lie in large clusters (Saito et al. 2021).
 
@@ -34,6 +42,6 @@ def of(probabilities: Tensor) -> dict[str, float]:
     """All of them, of rows (N, classes); the names are those of a card."""
     return {
         "entropy": entropy(probabilities),
-        "information": diversity(probabilities) - entropy(probabilities),
+        "information": information(probabilities),
         "density": neighbourhood_density(probabilities),
     }

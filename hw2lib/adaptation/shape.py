@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
-from hw2lib.adaptation import criteria
+from hw2lib.adaptation import choice, criteria
 from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
 from hw2lib.data.augment import Affine, affine
 from hw2lib.metrics.accuracy import accuracy, outputs
@@ -30,7 +29,6 @@ SLANTS = (-0.2, 0.0, 0.2)
 CHANGED = ("shaped", "fitted")  # recipes of hw2lib/recipes/dann.toml that follow from what is found here
 RECIPES = ("ours", *CHANGED)
 METHODS = ("source-only", "dann")  # a target-only run has no source
-SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1, 2]}
 COUNT = {"smoke": 40, "quick": 300, "paper": 2000}  # images that are looked at
 
 
@@ -72,8 +70,8 @@ def found(folders: Sequence[RunFolder], images, count: int) -> dict[str, pd.Data
 def tried(folder: RunFolder, images, count: int) -> pd.DataFrame:
     """A row for each of the `shapes`, of images of the target's train split: what the network of a run makes of them.
 
-    Columns are ``shape``; ``information``, the mutual information in nats between image and digit (Bridle et al. 1991),
-    which sees no label; and ``accuracy`` in percent, for comparison, or nan where there are no labels.
+    Columns are ``shape``; ``information`` (`hw2lib.adaptation.criteria`), which sees no label; and ``accuracy`` in
+    percent, for comparison, or nan where there are no labels.
 
     Args:
         folder: a finished run with weights, of a network between two domains.
@@ -87,20 +85,14 @@ def tried(folder: RunFolder, images, count: int) -> pd.DataFrame:
     rows = []
     for shape in shapes():
         logits = outputs(network, stored, *form, shape)
-        found = criteria.of(logits.softmax(1))
         rows.append(
             {
                 "shape": shape,
-                "information": found["information"],
+                "information": criteria.information(logits.softmax(1)),
                 "accuracy": math.nan if labels is None else accuracy(logits, labels),
             }
         )
     return pd.DataFrame(rows)
-
-
-def surest(rows: pd.DataFrame) -> pd.Series:
-    """The row of `tried` with most information."""
-    return rows.loc[rows["information"].idxmax()]
 
 
 def as_it_is(rows: pd.DataFrame) -> pd.Series:
@@ -108,12 +100,14 @@ def as_it_is(rows: pd.DataFrame) -> pd.Series:
     return rows[rows["shape"] == AS_IT_IS].iloc[0]
 
 
+def surest(rows: pd.DataFrame) -> pd.Series:
+    """The row of `tried` with most information."""
+    return choice.chosen(rows, "information")
+
+
 def rank_correlation(rows: pd.DataFrame) -> float:
-    """Spearman's, of information and accuracy; nan where one of them does not vary."""
-    known = rows.dropna()
-    if known["information"].nunique() < 2 or known["accuracy"].nunique() < 2:
-        return math.nan
-    return float(spearmanr(known["information"], known["accuracy"]).statistic)
+    """Spearman's, of information and accuracy; nan where accuracy is not known."""
+    return choice.rank_correlation(rows, "information", "accuracy")
 
 
 def choice_table(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
