@@ -17,6 +17,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "dann-grey": dann.grey,
     "dann-grey-plus": dann.grey_plus,
     "uda-cnn": dann.improved,
+    "uda-cnn-wide": dann.improved_wide,
     "gan-plain": gan.plain,
     "dcgan": gan.dcgan,
     "dcgan-wide": gan.dcgan_wide,

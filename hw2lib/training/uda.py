@@ -24,7 +24,7 @@ from hw2lib.training.steps import Steps, circumstances, to_the_end
 
 __all__ = ["METHODS", "NETWORKS", "Recipe", "recipe_for", "result_of", "train"]
 
-NETWORKS = ("uda-cnn",)
+NETWORKS = ("uda-cnn", "uda-cnn-wide")
 METHODS = ("improved",)
 FALL = (0.4, 0.9)  # the confidence that is asked for changes between these fractions of training
 
