@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hw2lib.data.image_set import TITLES
+from hw2lib.models import build, count_parameters
 from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
@@ -43,6 +44,9 @@ CANDIDATES = {
     "pseudo-3": "loss on the teacher's labels of weight 3",
     "rate-3": "learning rate 3e-3",
 }
+
+# Whose labels of the target the improved model learns.
+TARGET_LABELS = {"ours": "the teacher's", "with-labels": "its own"}
 
 PARTS_SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1]}  # of the runs that take the improved model apart
 
@@ -119,6 +123,28 @@ def improved_table(
         for title, values in compared(original, improved).items():
             row[title] = spread(select(frame, pair=pair, **values).get(split, []), expected=seeds)
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def size_table(frame: pd.DataFrame, pair: str, kinds: Sequence[tuple[str, str]], seeds: int) -> pd.DataFrame:
+    """Networks of the improved model on one pair: parameters, minutes a run, accuracies on the target in percent.
+
+    Args:
+        kinds: network, and recipe, one of `TARGET_LABELS`, of each row.
+    """
+    rows = []
+    for network, recipe in kinds:
+        runs = select(frame, network=network, recipe=recipe, pair=pair)
+        rows.append(
+            {
+                "network": network,
+                "labels of the target": TARGET_LABELS[recipe],
+                "parameters": f"{count_parameters(build(network)):,}",
+                "minutes a run": minutes(runs["seconds"].mean()) if len(runs) else UNKNOWN,
+                "target val": spread(runs["val"], digits=2, expected=seeds),
+                "target test": spread(runs["test"], digits=2, expected=seeds),
+            }
+        )
     return pd.DataFrame(rows)
 
 

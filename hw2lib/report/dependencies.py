@@ -21,7 +21,7 @@ FILE = "file: "
 # Where the images lie and which processor computes is no other question; the record names both all the same.
 PLACES = ("data_dir", "device")
 # Parameters whose values name domains, also such that hw2lib does not know: a domain is a folder of images.
-DOMAINS = ("domains", "source", "target", "pairs", "parts_pair", "changed")
+DOMAINS = ("domains", "source", "target", "pairs", "parts_pair", "wider_pair", "changed")
 
 
 def inputs(notebook: str, preset: str, values: dict) -> dict[str, str]:

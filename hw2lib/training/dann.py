@@ -31,6 +31,10 @@ class Recipe(PairRecipe):
     network: Literal[NETWORKS]
     method: Literal[METHODS]
 
+    @property
+    def needs_target_labels(self) -> bool:
+        return self.method == "target-only"
+
 
 recipe_for = Recipe.of
 

@@ -75,6 +75,11 @@ class PairRecipe(BaseRecipe):
     def domains(self) -> tuple[str, ...]:
         return tuple(sorted({self.source, self.target}))
 
+    @property
+    def needs_target_labels(self) -> bool:
+        """Whether a target without labels cannot be learned from."""
+        return False
+
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, then constant or a half cosine that ends at 0."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0

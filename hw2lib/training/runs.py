@@ -81,13 +81,10 @@ def recipes_for(
 def learnable(recipes: Iterable[BaseRecipe], images) -> list[BaseRecipe]:
     """The recipes without those that learn labels of a target which has none."""
     recipes = list(recipes)
-    targets = {recipe.target for recipe in recipes if getattr(recipe, "method", "") == "target-only"}
+    asking = [recipe for recipe in recipes if isinstance(recipe, PairRecipe) and recipe.needs_target_labels]
+    targets = {recipe.target for recipe in asking}
     unlabelled = {target for target in targets if images.load(target, "train").labels is None}
-    return [
-        recipe
-        for recipe in recipes
-        if not (getattr(recipe, "method", "") == "target-only" and recipe.target in unlabelled)
-    ]
+    return [recipe for recipe in recipes if not (recipe in asking and recipe.target in unlabelled)]
 
 
 def _domains(pair: str) -> tuple[str, str]:

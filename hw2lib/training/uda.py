@@ -18,7 +18,7 @@ from hw2lib.models import build
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import moving_average
-from hw2lib.training.pairs import PairRecipe, accuracy_of, batch_of, judged, labelled, result_of, unlabelled
+from hw2lib.training.pairs import CLASSES, PairRecipe, accuracy_of, batch_of, judged, labelled, result_of, unlabelled
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, to_the_end
 
@@ -46,7 +46,12 @@ class Recipe(PairRecipe):
     confidence_last: float = Field(gt=0, lt=1, description="the same at the end")
     class_thresholds: bool = Field(description="ask for less in classes of which few are confident")
     equal_shares: bool = Field(False, description="change the teacher's labels so that all classes are as frequent")
+    target_labels: bool = Field(False, description="the target's own labels in place of the teacher's: an upper bound")
     gradient_clip: float = Field(gt=0, description="largest norm of a step's gradient")
+
+    @property
+    def needs_target_labels(self) -> bool:
+        return self.target_labels
 
     @field_validator("ramp")
     @classmethod
@@ -77,8 +82,9 @@ def train(
 
     Three losses: of the source's labels, of the domain behind a gradient reversal (Ganin et al. 2016, equation 9), and
     of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
-    is confident (Sohn et al. 2020, equation 4); a recipe may ask that it gives all labels as often. The teacher is the
-    moving average of the network (Tarvainen and Valpola 2017, section 2). Source and target pass the feature extractor
+    is confident (Sohn et al. 2020, equation 4); a recipe may ask that it gives all labels as often, or, for comparison,
+    put the true ones in their place. The teacher is the moving average of the network (Tarvainen and Valpola 2017,
+    section 2). Source and target pass the feature extractor
     by themselves, so that its batch normalisation takes each by its own statistics, and only those of the target are
     kept (French et al. 2018, 3.1).
     """
@@ -94,7 +100,10 @@ def train(
 
     # Whole splits as uint8 tensors on the device.
     source = labelled(images, recipe.source, fabric.device, recipe.batch)
-    target = unlabelled(images, recipe.target, fabric.device, recipe.target_batch)
+    if recipe.target_labels:
+        target, target_labels = labelled(images, recipe.target, fabric.device, recipe.target_batch)
+    else:
+        target, target_labels = unlabelled(images, recipe.target, fabric.device, recipe.target_batch), None
     test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
     is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
 
@@ -107,12 +116,15 @@ def train(
 
         # A batch of the source, and two views of one of the target; the teacher labels the weak one.
         x, labels = batch_of(source, recipe.batch, form, recipe.augment_source, target)
-        drawn, _ = draw((target, None), recipe.target_batch)
+        drawn, truth = draw((target, target_labels), recipe.target_batch)
         strong = prepare(drawn, *form, recipe.augment_strong)
         weight = recipe.pseudo_weight_at(step)
         if weight:
-            with torch.no_grad(), fabric.autocast():
-                given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
+            if truth is None:
+                with torch.no_grad(), fabric.autocast():
+                    given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
+            else:
+                given = F.one_hot(truth, CLASSES).float()
             if recipe.equal_shares:
                 given = shares.update(given)
 

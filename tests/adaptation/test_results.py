@@ -152,6 +152,17 @@ def test_the_improved_model_stands_beside_both_recipes_of_the_original():
     assert list(second.values()) == ["MNIST-M to USPS", "missing", "missing", "missing"]
 
 
+def test_networks_of_two_sizes_and_what_is_read_where_no_label_is_guessed():
+    runs = [improved(0, 90.0), improved(1, 92.5), improved(0, 95.0, "with-labels")]
+    kinds = [("uda-cnn", "ours"), ("uda-cnn", "with-labels"), ("uda-cnn-wide", "ours")]
+    rows = results.size_table(results.results_frame(runs), "usps-svhn", kinds, 2).to_dict("records")
+    assert [list(row.values()) for row in rows] == [
+        ["uda-cnn", "the teacher's", "298,444", "1.5", "missing", "91.25 ± 1.77"],
+        ["uda-cnn", "its own", "298,444", "1.5", "missing", "95.00 (1 of 2 seeds)"],
+        ["uda-cnn-wide", "the teacher's", "654,700", "–", "missing", "missing"],
+    ]
+
+
 def test_a_part_adds_what_is_lost_without_it():
     runs = [improved(0, 90.0, "parts"), improved(0, 80.0, "without-pseudo"), improved(0, 90.5, "without-domain")]
     rows = {

@@ -74,6 +74,18 @@ def test_the_improved_model_beside_the_original(run):
     assert parts[0][:2] == ["everything", f"{record['values']['uda_cnn_parts_usps_svhn_improved_test']:.1f}"]
     assert len(parts) == len(results.ABLATION)
     assert record["tables"]["settings"]["rows"][0] == ["steps", "4", "4"], "of the preset, not of paper"
+    sizes = record["tables"]["sizes"]["rows"]
+    assert [row[:2] for row in sizes] == [
+        ["uda-cnn", "the teacher's"],
+        ["uda-cnn", "its own"],
+        ["uda-cnn-wide", "the teacher's"],
+    ]
+    values = [
+        record["values"][f"uda_cnn_{kind}_mnistm_usps_improved_test"] for kind in ("ours", "with_labels", "wide_ours")
+    ]
+    assert [row[5] for row in sizes] == [f"{value:.2f}" for value in values]
+    weights = {row[0]: row[1] for row in record["tables"]["settings-wider"]["rows"]}
+    assert weights["weight of the loss on the teacher's labels"] == "3"
     choices = record["tables"]["choice"]["rows"]
     assert [row[0] for row in choices][-1] == "oracle"
     assert max(float(row[2]) for row in choices) == float(choices[-1][2])
@@ -84,6 +96,7 @@ def test_what_is_not_trained_is_missing_and_there_is_a_page_all_the_same(run):
     settings = ["-p", "pairs=usps-svhn", "-p", "seeds=7", "-p", "parts_pair=usps-svhn", "-p", "parts_seeds=7"]
     record = run("54", "54_uda_improved", *settings, "-p", "train=false")
     assert record["tables"]["test"]["rows"] == [["USPS to SVHN", "missing", "missing", "missing"]]
+    assert [row[3:] for row in record["tables"]["sizes"]["rows"]] == 3 * [["–", "missing", "missing"]]
     assert "choice" not in record["tables"]
     assert [figure["file"] for figure in record["figures"]] == ["accuracy.png"]
 

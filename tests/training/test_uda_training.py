@@ -135,6 +135,25 @@ def test_equal_shares_change_what_is_learned_once_the_teacher_labels(tmp_path, m
     assert weights[False, 0.0] == weights[True, 0.0]
 
 
+def test_with_labels_the_targets_own_are_learned_and_not_the_teachers(tmp_path):
+    """The target's labels are moved by one: what learns them is wrong wherever the teacher is right."""
+    moved = Changed("svhn", lambda labels: (labels + 1) % 10)
+    plain = {"normalisation": "range", "augment_source": {}, "augment_strong": {}, "domain_weight": 0.0}
+    lengths = {"steps": 80, "batch": 32, "target_batch": 32, "ramp": [2, 4], "ema_decay": 0.9, "pseudo_weight": 3.0}
+    wrong = {}
+    for name in ("ours", "with-labels"):
+        run = RunFolder(tmp_path / name, {})
+        train(run, recipe(name, "svhn", **plain, **lengths, confidence=0.5, confidence_last=0.5), moved)
+        network = build("uda-cnn")
+        load_weights(network, run.weights)
+        data = Synthetic().load("svhn", "test")
+        x = torch.tensor(data.images).float().expand(-1, 3, -1, -1) / 127.5 - 1
+        read = network.eval()(x).argmax(1)
+        wrong[name] = (read == (torch.tensor(data.labels) + 1) % 10).float().mean().item()
+    assert wrong["ours"] < 0.3
+    assert wrong["with-labels"] > 0.7
+
+
 def test_a_target_without_labels_is_adapted_to_and_its_accuracy_is_missing(folder):
     card = train(folder, recipe(), Changed("usps", None))
     assert card["accuracy"]["target test"] is None
@@ -169,7 +188,11 @@ def test_a_digit_that_is_missing_is_named(folder):
 
 
 def test_labels_that_are_not_there_cannot_be_learned(folder):
-    for settings, domain in ((recipe(), "mnistm"), (dann_recipe("target-only"), "usps")):
+    for settings, domain in (
+        (recipe(), "mnistm"),
+        (recipe("with-labels"), "usps"),
+        (dann_recipe("target-only"), "usps"),
+    ):
         message = refusal(folder, settings, Changed(domain, None))
         assert message == f"{domain} train: has no labels, and they are needed; give a csv with image_name,label"
 
@@ -178,7 +201,7 @@ def test_what_learns_labels_of_the_target_is_left_out_where_it_has_none():
     recipes = [dann_recipe(method) for method in ("source-only", "dann", "target-only")]
     assert runs.learnable(recipes, Changed("usps", None)) == recipes[:2]
     assert runs.learnable(recipes, Changed("mnistm", None)) == recipes
-    assert runs.learnable([recipe()], Changed("usps", None)) == [recipe()]
+    assert runs.learnable([recipe(), recipe("with-labels")], Changed("usps", None)) == [recipe()]
 
 
 def test_bad_settings_are_named(folder):
