@@ -84,9 +84,8 @@ def train(
     of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
     is confident (Sohn et al. 2020, equation 4); a recipe may ask that it gives all labels as often, or, for comparison,
     put the true ones in their place. The teacher is the moving average of the network (Tarvainen and Valpola 2017,
-    section 2). Source and target pass the feature extractor
-    by themselves, so that its batch normalisation takes each by its own statistics, and only those of the target are
-    kept (French et al. 2018, 3.1).
+    section 2). Source and target pass the feature extractor by themselves, so that its batch normalisation takes each
+    by its own statistics, and only those of the target are kept (French et al. 2018, 3.1).
     """
     # Device, network, optimiser.
     fabric = fabric_for(device)
@@ -123,10 +122,10 @@ def train(
             if truth is None:
                 with torch.no_grad(), fabric.autocast():
                     given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
+                if recipe.equal_shares:
+                    given = shares.update(given)
             else:
                 given = F.one_hot(truth, CLASSES).float()
-            if recipe.equal_shares:
-                given = shares.update(given)
 
         network.train()
         with fabric.autocast():
