@@ -124,7 +124,7 @@ def grey_plus() -> DANN:
 
 
 def improved(channels: int = 32) -> DANN:
-    """Five convolutions and an average over positions, the first of `channels` maps; 298,444 parameters."""
+    """Five convolutions and an average over positions, the first of `channels` maps; 298,444 parameters with 32."""
     few, more, most = channels, 2 * channels, 4 * channels
     features = nn.Sequential(
         nn.Conv2d(3, few, 5), nn.BatchNorm2d(few), nn.ReLU(), nn.MaxPool2d(2),
