@@ -24,11 +24,12 @@ from torchvision.transforms.functional import to_tensor
 from tqdm import tqdm
 
 from hw2lib import paths
+from hw2lib.adaptation import dann
 from hw2lib.adaptation.losses import domain_loss
+from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data import SPLITS, source
-from hw2lib.models import build
-from hw2lib.training import dann
+from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder
 
 NETWORK, DOMAINS = "dann-compact", ("mnistm", "usps")
@@ -77,8 +78,8 @@ def reference(root: Path, workers: int) -> float:
 
 
 def ours(images, steps: int, **settings) -> float:
-    """Images a second of `hw2lib.training.dann.train`, without its evaluation after the last step."""
-    recipe = dann.recipe_for(
+    """Images a second of `hw2lib.adaptation.dann.train`, without its evaluation after the last step."""
+    recipe = DANNRecipe.of(
         NETWORK, "ours", *DOMAINS, "dann", 0, "paper", {"batch": BATCH, "steps": steps, "evaluations": 1} | settings
     )
     times = []

@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader
 
 from hw2lib import image_files, paths
 from hw2lib.data import source
+from hw2lib.diffusion import train as diffusion
 from hw2lib.diffusion.process import dropped, noised
-from hw2lib.diffusion.results import DENOISERS
+from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.diffusion.schedule import cosine
-from hw2lib.models import build
-from hw2lib.training import diffusion
+from hw2lib.diffusion.tables import DENOISERS
+from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder
 
 NETWORK, BATCH = "context-unet-128", 128
@@ -54,9 +55,9 @@ def reference(root: Path) -> float:
 
 
 def ours(images) -> float:
-    """Images a second of `hw2lib.training.diffusion.train`, without its evaluation after the last step."""
+    """Images a second of `hw2lib.diffusion.train.train`, without its evaluation after the last step."""
     override = {"batch": BATCH, "steps": WARM_UP + STEPS + 1, "evaluations": 1, "scored": 2}
-    recipe = diffusion.recipe_for(NETWORK, "ours", 0, "paper", override)
+    recipe = Recipe.of(NETWORK, "ours", 0, "paper", override)
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         diffusion.train(recipe, images, RunFolder(Path(folder), {}), "cpu", lambda n: times.append(time.perf_counter()))

@@ -16,9 +16,9 @@ from torch import nn
 from hw2lib import image_files
 from hw2lib.diffusion import fixed_noise
 from hw2lib.diffusion.schedule import linear
-from hw2lib.models import build
-from hw2lib.training.run_folder import load_weights
-from hw2lib.training.shipped import find
+from hw2lib.networks import build
+from hw2lib.training.shipped import shipped_run
+from hw2lib.weights import load as load_weights
 
 NETWORK, STEPS, SECONDS = "face-unet", 50, 60
 
@@ -48,7 +48,7 @@ def main() -> None:
     """Measure and write ``build/bench/face_drawing.json``."""
     network = build(NETWORK).eval()
     with tempfile.TemporaryDirectory() as name:
-        run, weights = find(f"{NETWORK}/ours/seed-0", weights=True), Path(name) / "new.safetensors"
+        run, weights = shipped_run(f"{NETWORK}/ours/seed-0", None, with_weights=True), Path(name) / "new.safetensors"
         if run:
             weights = run.weights
             load_weights(network, weights)

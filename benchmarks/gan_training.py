@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 
 from hw2lib import image_files
 from hw2lib.data import FACES, source
-from hw2lib.models import build
-from hw2lib.training import gan
+from hw2lib.gan import train as gan
+from hw2lib.gan.recipe import Recipe
+from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder
 
 NETWORK, BATCH = "dcgan", 128
@@ -50,10 +51,10 @@ def reference(faces: torch.Tensor) -> float:
 
 
 def ours(images) -> float:
-    """Images a second of `hw2lib.training.gan.train`, without its evaluation after the last step."""
+    """Images a second of `hw2lib.gan.train.train`, without its evaluation after the last step."""
     steps = WARM_UP + STEPS + 1
     override = {"batch": BATCH, "steps": steps, "evaluations": 1, "scored": 2}
-    recipe = gan.recipe_for(NETWORK, "ours", 0, "paper", override)
+    recipe = Recipe.of(NETWORK, "ours", 0, "paper", override)
     times = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         gan.train(recipe, images, RunFolder(Path(folder), {}), "cpu", lambda n: times.append(time.perf_counter()))

@@ -83,8 +83,7 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to train a single run; else by its settings.")
 def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings, folder) -> None:
     """Train NETWORKS by each combination of the options; the same line again goes on where it was stopped."""
-    from hw2lib import data
-    from hw2lib.training import runs
+    from hw2lib import data, runs
 
     chosen = runs.recipes_for(networks, recipe_names, seeds, preset, pairs, methods, settings)
     if not methods:
@@ -164,7 +163,7 @@ def noise(folder: Path, size: int, overwrite: bool) -> None:
 @click.option("--weights", is_flag=True, help="The weights too, in half precision.")
 def ship(folders: tuple[Path, ...], weights: bool) -> None:
     """Copy finished runs, such as build/paper/runs/dann-compact/*/*/*/*, into data/trained/, which is committed."""
-    from hw2lib.training import runs
+    from hw2lib import runs
 
     for folder in folders:
         click.echo(runs.ship(folder, weights))
@@ -178,7 +177,7 @@ def ship(folders: tuple[Path, ...], weights: bool) -> None:
 )
 def score(folder: Path, kind: str, classifier: Path | None) -> None:
     """Score the PNG images in FOLDER beside real ones. The name of a digit begins with it, such as 7_001.png."""
-    from hw2lib.metrics import scorecard
+    from hw2lib import scorecard
 
     if kind == "faces" and classifier:
         raise UserError("--classifier grades digits; leave it out, or score --kind digits")

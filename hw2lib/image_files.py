@@ -18,14 +18,15 @@ from torch import Tensor
 from hw2lib.data.image_writer import Batch, write_images
 from hw2lib.diffusion import fixed_noise
 from hw2lib.diffusion.drawer import DenoiserDrawer, default
+from hw2lib.diffusion.recipe import OF_FACES
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
+from hw2lib.files import read_json
 from hw2lib.gan.drawer import GeneratorDrawer
+from hw2lib.networks import names
 from hw2lib.noise import LARGEST_SEED
-from hw2lib.training import diffusion, gan
 from hw2lib.training.devices import check_device
-from hw2lib.training.run_folder import read_json
-from hw2lib.training.shipped import shipped
+from hw2lib.training.shipped import shipped_weights
 
 MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
 
@@ -88,36 +89,36 @@ def write(
     Raises:
         UserError: bad input; nothing is written then.
     """
-    if network not in (*gan.NETWORKS, *diffusion.NETWORKS):
-        known = ", ".join((*gan.NETWORKS, *diffusion.NETWORKS))
+    if network not in names("gan", "diffusion"):
+        known = ", ".join(names("gan", "diffusion"))
         raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
     if not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"--seed {seed}: give 0 to {LARGEST_SEED}")
-    if network in gan.NETWORKS and (sampler or normalise):
+    if network in names("gan") and (sampler or normalise):
         raise UserError(f"{network} is no denoiser: leave the options of denoisers out, such as --sampler and --steps")
-    if noise and network not in diffusion.OF_FACES:
+    if noise and network not in OF_FACES:
         raise UserError(f"{network} draws no faces from noise of their size: leave --noise out")
     if noise and count not in (None, len(fixed_noise.NAMES)):
         raise UserError(f"--count {count}: --noise is of {len(fixed_noise.NAMES)} images; leave --count out")
     where = check_device(device)
-    file = weights or shipped(network).weights
+    file = weights or shipped_weights(network).weights
     training = _training(network, file, ema)
     drawer: Drawer
-    if network in diffusion.NETWORKS:
+    if network in names("diffusion"):
         start = partial(fixed_noise.read, noise) if noise else None
         normalise = normalise or ("min-max" if noise else "range")
         drawer = DenoiserDrawer(network, file, where, sampler or default(network), training, start, normalise)
     else:
         drawer = GeneratorDrawer(network, file, where)
     chosen = _chosen_digits(network, drawer.digits, digits)
-    names = {None: [f"{name}.png" for name in fixed_noise.NAMES]} if noise else _names(count, chosen)
-    drawn = sum(map(len, names.values()))
+    files = {None: [f"{name}.png" for name in fixed_noise.NAMES]} if noise else _names(count, chosen)
+    drawn = sum(map(len, files.values()))
     settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": drawn}
     if drawer.digits:
         settings["digits"] = chosen
     batches = [
         Batch(names_of_digit[first : first + drawer.batch], partial(drawer.draw, seed, digit, first))
-        for digit, names_of_digit in names.items()
+        for digit, names_of_digit in files.items()
         for first in range(0, len(names_of_digit), drawer.batch)
     ]
     write_images(folder, batches, settings | drawer.settings, overwrite)

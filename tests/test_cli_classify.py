@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from hw2lib import paths
+from hw2lib.adaptation.networks import load
 from hw2lib.data import source
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.runs import load_network
 
 RUN = next((paths.TRAINED / "dann-compact/ours/mnistm-usps/dann").glob("seed-0-*"))
 COUNT = 30
@@ -64,7 +64,7 @@ def test_labels_are_those_of_the_network_in_the_order_of_names(classify, digits,
     assert found[0] == ["image_name", "label"]
     assert [name for name, _ in found[1:]] == [*(f"{i:05d}.png" for i in range(COUNT)), "a, b.PNG"]
     settings = json.loads((RUN / "card.json").read_text())["settings"]
-    network, form = load_network(RunFolder(RUN, settings))
+    network, form = load(RunFolder(RUN, settings))
     expected = outputs(network, torch.tensor(digits), *form).argmax(1).tolist()
     assert [int(label) for _, label in found[1:-1]] == expected
     assert found[-1][1] == found[1][1], "grey or in colour"

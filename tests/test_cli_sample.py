@@ -12,9 +12,9 @@ from refusals import assert_refused
 from hw2lib import paths
 from hw2lib.data.png import read_png
 from hw2lib.gan.sampling import generate
-from hw2lib.models import build
+from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
-from hw2lib.training.run_folder import save_weights
+from hw2lib.weights import save as save_weights
 
 
 @pytest.fixture(autouse=True)

@@ -11,17 +11,18 @@ import torch
 from refusals import assert_refused
 from torch import Tensor, nn
 
-from hw2lib import models, paths
+from hw2lib import paths
 from hw2lib.data.image_writer import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.drawer import DIGITS, DenoiserDrawer
+from hw2lib.diffusion.networks import context_unet, unet
+from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.diffusion.schedule import SCHEDULES
-from hw2lib.models import context_unet, unet
-from hw2lib.models.layers import Inputs
-from hw2lib.training.diffusion import recipe_for
-from hw2lib.training.run_folder import save_weights
+from hw2lib.layers import Inputs
+from hw2lib.networks import build
+from hw2lib.weights import save as save_weights
 
 NAME = "context-unet-128"
 FEW = ("--steps", "3")
@@ -32,7 +33,7 @@ def _places(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(paths, "TRAINED", tmp_path / "trained")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setitem(models.NETWORKS, NAME, small)
+    monkeypatch.setattr(context_unet, "narrow", small)
 
 
 class Small(nn.Module):
@@ -76,7 +77,9 @@ def sample(hw2, weights, tmp_path):
 
 def card(weights: Path, network: str = NAME, **settings) -> None:
     """The card of a run beside its weights, as training writes it."""
-    recipe = recipe_for(network, "ours", 0, "paper", settings).model_dump(mode="json", exclude_defaults=True)
+    recipe = Recipe.of(network, "ours", 0, "paper", settings).model_dump(
+        mode="json",
+    )
     text = json.dumps({"settings": recipe | {"data": {"mnistm": "0" * 64}, "code": "0" * 64}, "curve": []})
     (weights.parent / "card.json").write_text(text)
 
@@ -131,11 +134,14 @@ def test_an_image_is_the_same_bit_for_bit_whatever_else_is_drawn(sample, tmp_pat
     assert images(tmp_path / "one").items() <= everything.items()
 
 
-@pytest.mark.parametrize(("network", "kind"), [(NAME, context_unet.narrow), ("unet-two-level", unet.two_level)])
-def test_so_do_real_networks(sample, weights, tmp_path, monkeypatch, network, kind):
-    monkeypatch.setitem(models.NETWORKS, network, kind)
+REAL = context_unet.narrow
+
+
+@pytest.mark.parametrize("network", [NAME, "unet-two-level"])
+def test_so_do_real_networks(sample, weights, tmp_path, monkeypatch, network):
+    monkeypatch.setattr(context_unet, "narrow", REAL)
     torch.manual_seed(0)
-    save_weights(models.build(network).state_dict(), weights)
+    save_weights(build(network).state_dict(), weights)
     card(
         weights, network, schedule="linear", diffusion_steps=10, guided=False
     )  # little noise, so that images are no black and white

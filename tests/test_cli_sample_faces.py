@@ -9,13 +9,14 @@ import pytest
 import torch
 from refusals import assert_refused
 
-from hw2lib import models, paths
+from hw2lib import paths
 from hw2lib.data.png import read_png
 from hw2lib.diffusion import faces, fixed_noise
+from hw2lib.diffusion.networks import face_unet
+from hw2lib.diffusion.networks.face_unet import FaceUNet
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings
 from hw2lib.diffusion.schedule import linear
-from hw2lib.models.face_unet import FaceUNet
-from hw2lib.training.run_folder import save_weights
+from hw2lib.weights import save as save_weights
 
 SIZE = 16
 TEN = [f"{i:02d}.png" for i in range(10)]
@@ -40,8 +41,8 @@ def _places(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(paths, "TRAINED", tmp_path / "trained")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setitem(models.NETWORKS, "face-unet", small)
-    monkeypatch.setitem(models.NETWORKS, "face-unet-course", course)
+    monkeypatch.setattr(face_unet, "small", small)
+    monkeypatch.setattr(face_unet, "course", course)
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ from PIL import Image
 
 from hw2lib import data, paths
 from hw2lib.data.standins import faces
-from hw2lib.metrics import digit_reference, digits, fidelity
+from hw2lib.grader import reference as digit_reference
+from hw2lib.grader import scores as digits
+from hw2lib.grader.network import DigitClassifier
+from hw2lib.metrics import fidelity
 from hw2lib.metrics.reference import face_scores, shipped
-from hw2lib.models.classifier import DigitClassifier
-from hw2lib.training.run_folder import save_weights
+from hw2lib.weights import save as save_weights
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ def nowhere(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["dann"], "unknown network 'dann': choose one of dann-compact, dann-deep"),
+        (["dann"], "unknown network 'dann': choose one of gan-plain, dcgan"),
         (["dann-compact", "--recipe", "theirs"], "unknown recipe 'theirs': dann.toml has as-reported, ours"),
         (["dann-compact", "--preset", "fast"], "unknown preset 'fast'; there are smoke, quick, paper"),
         (["dann-compact", "--pair", "mnistm-mnist"], "unknown domain 'mnist'; there are mnistm, svhn, usps, face"),

@@ -3,7 +3,7 @@
 import pandas as pd
 from scipy.stats import spearmanr
 
-from hw2lib.adaptation.results import ABLATION, CANDIDATES
+from hw2lib.adaptation.tables import ABLATION, CANDIDATES
 from hw2lib.training.cards import UNKNOWN, value_name
 
 # Criterion of a card to its title, and whether more of it is better.

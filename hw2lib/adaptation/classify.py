@@ -12,12 +12,12 @@ from hw2lib.data.folders import DIGIT_SIZE
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import Form
 from hw2lib.errors import UserError
+from hw2lib.files import read_json, write
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.image_folder import png_names
-from hw2lib.models import build
-from hw2lib.training import dann, uda
+from hw2lib.networks import build, names
 from hw2lib.training.devices import check_device
-from hw2lib.training.run_folder import load_weights, read_json, write_atomically
+from hw2lib.weights import load as load_weights
 
 
 def classify(
@@ -60,7 +60,7 @@ def classify(
     rows.writerows([("image_name", "label"), *zip(names, logits.argmax(1).tolist(), strict=True)])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, text.getvalue())
+        write(out, text.getvalue())
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror}; choose a file that can be written") from None
     return len(names), unreadable
@@ -72,7 +72,7 @@ def _load(weights: Path) -> tuple[torch.nn.Module, Form]:
     if not card.exists():
         raise UserError(f"{weights}: no card.json beside it says which network it is of; give the weights of a run")
     settings = read_json(card).get("settings")
-    if not isinstance(settings, dict) or settings.get("network") not in (*dann.NETWORKS, *uda.NETWORKS):
+    if not isinstance(settings, dict) or settings.get("network") not in names("dann", "uda"):
         raise UserError(f"{card}: not the card of a run between domains; give the weights of one, such as dann-compact")
     network = build(settings["network"])
     load_weights(network, weights)

@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from sklearn.manifold import TSNE
 
-from hw2lib.adaptation.results import METHOD_TITLES, pair_title
+from hw2lib.adaptation.networks import load
+from hw2lib.adaptation.tables import METHOD_TITLES, pair_title
 from hw2lib.data.image_set import TITLES
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.domains import proxy_a_distance
 from hw2lib.training.cards import MISSING, value_name
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.runs import load_network
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
                 accuracy={},
             )
         space = spaces[pair]
-        network, form = load_network(folder)
+        network, form = load(folder)
         features = np.concatenate(
             [outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures[pair]]
         )

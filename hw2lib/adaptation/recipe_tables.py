@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from hw2lib.adaptation.results import pair_title
+from hw2lib.adaptation.recipe import DANNRecipe, ImprovedRecipe, PairRecipe
+from hw2lib.adaptation.tables import pair_title
 from hw2lib.data.augment import Augmentation
-from hw2lib.training import cards, dann, uda
-from hw2lib.training.pairs import PairRecipe
+from hw2lib.training import cards
 
 # Key of an affine map to its title and how a value of it is written.
 MAPS = {
@@ -38,7 +38,7 @@ def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "
     """The trainings of DANNs (`hw2lib.training.cards.recipe_table`).
 
     Args:
-        networks: names, of `hw2lib.training.dann.NETWORKS`.
+        networks: names of networks.
         pair: source and target, on which the length of our recipe depends.
         preset: whose lengths are shown.
 
@@ -47,7 +47,7 @@ def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "
     """
 
     def spelled(network: str, name: str) -> dict[str, str]:
-        return _spelled(dann.recipe_for(network, name, *pair, "dann", 0, preset))
+        return _spelled(DANNRecipe.of(network, name, *pair, "dann", 0, preset))
 
     return cards.recipe_table(networks, spelled)
 
@@ -68,7 +68,7 @@ def _spelled(recipe: PairRecipe) -> dict[str, str]:
     }
 
 
-def settings_table(recipes: Sequence[uda.Recipe]) -> pd.DataFrame:
+def settings_table(recipes: Sequence[ImprovedRecipe]) -> pd.DataFrame:
     """How the improved model learns: a row a setting, a column a pair.
 
     Args:
@@ -80,7 +80,7 @@ def settings_table(recipes: Sequence[uda.Recipe]) -> pd.DataFrame:
     )
 
 
-def _learning(recipe: uda.Recipe) -> dict[str, str]:
+def _learning(recipe: ImprovedRecipe) -> dict[str, str]:
     last = "" if recipe.confidence_last == recipe.confidence else f", falling to {recipe.confidence_last:g}"
     return {
         "steps": f"{recipe.steps:,}",

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from hw2lib.adaptation import choice, criteria
-from hw2lib.adaptation.results import METHOD_TITLES, pair_title, select
+from hw2lib.adaptation.networks import load
+from hw2lib.adaptation.tables import METHOD_TITLES, pair_title, select
 from hw2lib.data.augment import Affine, affine
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.training.cards import MISSING, UNKNOWN, spread, value_name
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.runs import load_network
 
 FACTORS = tuple(2 ** (quarter / 4) for quarter in range(-3, 4))  # 0.59 to 1.68, of width and of height
 LARGEST_RATIO = 2.0  # between the two
@@ -77,7 +77,7 @@ def tried(folder: RunFolder, images, count: int) -> pd.DataFrame:
         folder: a finished run with weights, of a network between two domains.
         count: how many images, evenly from the split, or all if there are fewer.
     """
-    network, form = load_network(folder)
+    network, form = load(folder)
     data = images.load(folder.settings["target"], "train")
     chosen = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
     stored = torch.tensor(data.images[chosen])

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from hw2lib import used
 from hw2lib.data import cache
 from hw2lib.data.image_set import FACES, SPLITS, TITLES, ImageSet
 from hw2lib.data.labels import read_labels
@@ -130,11 +131,16 @@ class RealImages:
             UserError: no such domain or split, or a csv or an image that is not as it should be.
         """
         found = self._cached_or_built(domain, split)
+        used.note("images", f"{domain} {split}", found.digest)
         return ImageSet(found.images, found.labels, domain, split, self.origin)
 
     def fingerprint(self, domain: str) -> str:
         """SHA-256 (hex) of the domain's pixels and labels, whatever its layout and wherever it lies."""
-        digests = [f"{split} {self._cached_or_built(domain, split).digest}" for split in self.splits(domain)]
+        digests = []
+        for split in self.splits(domain):
+            digest = self._cached_or_built(domain, split).digest
+            used.note("images", f"{domain} {split}", digest)
+            digests.append(f"{split} {digest}")
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def describe(self, domains: Sequence[str] = ()) -> str:

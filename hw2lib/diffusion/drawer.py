@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hw2lib.diffusion.faces import NORMALISATIONS, course
 from hw2lib.diffusion.quality import GUIDED
+from hw2lib.diffusion.recipe import OF_FACES, Recipe, recipe_of
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
 from hw2lib.errors import UserError
-from hw2lib.models import build
-from hw2lib.training.diffusion import OF_FACES, recipe_for, recipe_of
-from hw2lib.training.run_folder import load_weights
+from hw2lib.networks import build
+from hw2lib.weights import load as load_weights
 
 # Unless it is told otherwise. That of faces is the homework's, which keeps nothing within [-1, 1] on the way.
 DIGITS = GUIDED
@@ -86,7 +86,7 @@ def _load(network: str, weights: Path, training: dict[str, Any] | None) -> tuple
         denoiser = course(weights)
         learned = {"schedule": "linear", "diffusion_steps": denoiser.schedule.steps, "prediction": denoiser.prediction}
         return denoiser, learned | {"size": denoiser.size}
-    recipe = recipe_of(training, weights) if training else recipe_for(network, "ours", seed=0, preset="paper")
+    recipe = recipe_of(training, weights) if training else Recipe.of(network, "ours", seed=0, preset="paper")
     denoiser = recipe.denoiser(build(network))
     load_weights(denoiser.network, weights)
     return denoiser, recipe.model_dump(include={"schedule", "diffusion_steps", "size", "prediction"})

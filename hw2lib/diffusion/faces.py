@@ -6,15 +6,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hw2lib import torch_file
+from hw2lib import weights as weights_files
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.results import load
+from hw2lib.diffusion.networks import face_unet
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, sample
 from hw2lib.diffusion.schedule import linear
+from hw2lib.diffusion.tables import load
 from hw2lib.errors import UserError
-from hw2lib.models import build
 from hw2lib.training import cards
-from hw2lib.training.run_folder import RunFolder, fill
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.weights import fill
 
 BATCH = 10  # images drawn at a time
 
@@ -27,15 +28,15 @@ def course(file: Path) -> Denoiser:
             anything but finite numbers; it is named.
     """
     give = "the homework's UNet.pt"
-    content = torch_file.read(file, give)
+    content = weights_files.read_torch(file, give)
     if isinstance(content, dict):
         content = content.get("state_dict", content)
-    tensors = torch_file.tensors(content)
+    tensors = weights_files.named_tensors(content)
     if not tensors:
         raise UserError(f"{file}: holds no names and tensors; give {give}")
     if bad := [name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()]:
         raise UserError(f"{file}: '{bad[0]}' holds no finite numbers; give {give}")
-    network = build("face-unet-course")
+    network = face_unet.course()
     fill(network, tensors, file)
     return Denoiser(network.eval(), linear(1000), network.inputs.size, guidable=False, classes=0)
 

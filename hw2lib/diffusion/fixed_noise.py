@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hw2lib import torch_file
+from hw2lib import weights as weights_files
 from hw2lib.errors import UserError
 from hw2lib.noise import ImageNoise
 
@@ -60,8 +60,8 @@ def read(folder: Path, size: int) -> Tensor:
 
 def _read_one(file: Path, size: int) -> Tensor:
     give = f"a tensor (1, 3, {size}, {size}) of floats in a file of torch.save; hw2 noise --size {size} writes such"
-    noise = torch_file.read(file, give)
-    if not torch_file.is_plain(noise):
+    noise = weights_files.read_torch(file, give)
+    if not weights_files.is_plain(noise):
         raise UserError(f"{file}: holds a {type(noise).__name__} that is no plain tensor; give {give}")
     if noise.shape not in ((1, 3, size, size), (3, size, size)) or not noise.is_floating_point():
         raise UserError(f"{file}: holds {tuple(noise.shape)} {str(noise.dtype).removeprefix('torch.')}; give {give}")

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from hw2lib.diffusion.recipe import Recipe
 from hw2lib.training import cards
-from hw2lib.training.diffusion import Recipe, recipe_for
 
 
 def recipe_table(networks: Sequence[str], own: Sequence[str] = (), preset: str = "paper") -> pd.DataFrame:
     """The trainings of denoisers (`hw2lib.training.cards.recipe_table`).
 
     Args:
-        networks: names, of `hw2lib.training.diffusion.NETWORKS`, of the reports.
+        networks: names of networks of the reports.
         own: names of networks of our own.
         preset: whose lengths are shown.
 
     Raises:
         UserError: an unknown network or preset.
     """
-    return cards.recipe_table(networks, lambda network, name: _spelled(recipe_for(network, name, 0, preset)), own)
+    return cards.recipe_table(networks, lambda network, name: _spelled(Recipe.of(network, name, 0, preset)), own)
 
 
 def _spelled(recipe: Recipe) -> dict[str, str]:

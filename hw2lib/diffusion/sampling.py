@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.guidance import Model, guided
+from hw2lib.diffusion.networks.unet import DIGITS
 from hw2lib.diffusion.process import noise_of
 from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
 from hw2lib.diffusion.schedule import SPACINGS, Schedule, grid
 from hw2lib.errors import UserError
-from hw2lib.models.unet import DIGITS
 from hw2lib.noise import ImageNoise
 from hw2lib.training.devices import bf16_is_fast
 
@@ -78,7 +78,7 @@ class Denoiser:
     """A network with what it was trained with.
 
     Attributes:
-        network: takes and returns what those of `hw2lib.models.unet` do.
+        network: takes and returns what those of `hw2lib.diffusion.networks.unet` do.
         schedule: its noise schedule.
         size: height and width of its images, in pixels.
         guidable: whether it learned images without their labels too.

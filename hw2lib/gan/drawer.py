@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from hw2lib.gan.sampling import BATCH, generate
-from hw2lib.models import build
+from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
-from hw2lib.training.run_folder import load_weights
+from hw2lib.weights import load as load_weights
 
 
 class GeneratorDrawer:

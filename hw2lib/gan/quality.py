@@ -1,10 +1,10 @@
 """How good a generator's images are, as the curve over its training takes it."""
 
 from hw2lib.data import FACES
+from hw2lib.gan.networks import GAN
 from hw2lib.gan.sampling import sample
-from hw2lib.metrics.digits import digit_scores, grader
+from hw2lib.grader.scores import digit_scores, grader
 from hw2lib.metrics.reference import face_scores, reference
-from hw2lib.models.gan import GAN
 
 OF_FACES = ("sliced_wasserstein", "face_rate", "brightness", "contrast", "diversity")
 

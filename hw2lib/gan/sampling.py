@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hw2lib.data.prepare import to_uint8
-from hw2lib.models.gan import GAN
+from hw2lib.gan.networks import GAN
 from hw2lib.noise import ImageNoise
 
 BATCH = 50  # images drawn at a time

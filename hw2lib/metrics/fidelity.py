@@ -31,8 +31,8 @@ from tqdm.auto import tqdm
 
 from hw2lib.errors import UserError
 from hw2lib.metrics.images import check_images, stored_images
-from hw2lib.metrics.tensor_file import save_tensors
 from hw2lib.paths import cache_dir
+from hw2lib.weights import save as save_tensors
 
 if TYPE_CHECKING:
     from hw2lib.data.folders import RealImages

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hw2lib.errors import UserError
-from hw2lib.metrics.tensor_file import save_tensors
+from hw2lib.weights import save as save_tensors
 
 
 class Versioned(Protocol):

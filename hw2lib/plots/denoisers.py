@@ -9,11 +9,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from hw2lib.models import count_parameters
-from hw2lib.models.describe import AnyUNet, parts
-from hw2lib.models.trace import Operation, trace
+from hw2lib.layers import count_parameters
+from hw2lib.plots.describe import AnyUNet, parts
 from hw2lib.plots.networks import ARROW, COLOURS, TEXT
 from hw2lib.plots.style import WIDTH
+from hw2lib.plots.trace import Operation, trace
 
 FAMILIES = {
     "convolution": COLOURS["convolution"],
@@ -40,7 +40,7 @@ def denoiser_drawing(network: AnyUNet) -> Figure:
     """A box for each stage of a U-Net and a band for each operation in it, at heights that follow the size of the map.
 
     The left arm is read downwards and the right arm upwards; horizontal arrows between them are skip connections. What
-    is drawn is what a forward pass does (`hw2lib.models.trace`) to an image of the size in `network.inputs`.
+    is drawn is what a forward pass does (`hw2lib.plots.trace`) to an image of the size in `network.inputs`.
     """
     inputs = parts(network)["denoiser"][1]
     boxes = _place(trace(network, inputs))

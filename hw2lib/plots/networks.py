@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch, Polygon
 
-from hw2lib.models import count_parameters
-from hw2lib.models.describe import Parts
-from hw2lib.models.stages import Stage, stages
+from hw2lib.layers import count_parameters
+from hw2lib.plots.describe import Parts
+from hw2lib.plots.stages import Stage, stages
 from hw2lib.plots.style import PALETTE, WIDTH
 
 COLOURS = {
@@ -43,7 +43,7 @@ def network_drawing(parts: Parts) -> Figure:
     A box is what a stage gives, its colours tell the kinds of layers, and arrows who reads what.
 
     Args:
-        parts: as `hw2lib.models.describe.parts` gives them; for denoisers see `hw2lib.plots.denoisers`.
+        parts: as `hw2lib.plots.describe.parts` gives them; for denoisers see `hw2lib.plots.denoisers`.
     """
     rows = {title: _place(stages(module, inputs)) for title, (module, inputs) in parts.items()}
     pitch = min(PITCH, WIDTH / max(box.column + 1 for row in rows.values() for box in row))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hw2lib import paths
 from hw2lib.errors import UserError
-from hw2lib.imports import imported, modules
 from hw2lib.report import parameters, record
+from hw2lib.sources import imported, modules
 
 DATA = "data: "
 FILE = "file: "

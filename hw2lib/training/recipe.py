@@ -1,11 +1,13 @@
 """What the recipes of all families have in common."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hw2lib import recipes
+from hw2lib import recipes, used
 from hw2lib.errors import UserError
 from hw2lib.noise import LARGEST_SEED
 from hw2lib.paths import PRESETS, check_preset
@@ -15,6 +17,9 @@ class BaseRecipe(BaseModel, ABC):
     """Everything that defines a run but its images. Lengths are in optimiser steps; rates are per step."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    task: ClassVar[str]  # the file of recipes
+    shown_as_shipped: ClassVar[bool]  # whether the preset quick shows the run that ships
 
     recipe: str
     network: str
@@ -35,31 +40,45 @@ class BaseRecipe(BaseModel, ABC):
     def domains(self) -> tuple[str, ...]:
         """The domains of images that the run reads."""
 
+    @property
+    def needs_target_labels(self) -> bool:
+        """Whether the run learns the labels of a target domain."""
+        return False
+
 
 class NetworkRecipe(BaseRecipe):
     """A recipe that is chosen by its network alone."""
 
-    task: ClassVar[str]  # the file of recipes
+    shown_as_shipped = True
 
     @classmethod
     def of(cls, network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Self:
         """The checked recipe of one run; `override` replaces single keys of the file."""
-        names = {"network": get_args(cls.model_fields["network"].annotation)}
-        return resolve(cls, cls.task, recipe, preset, override, names, network=network, seed=seed)
+        return resolve(cls, recipe, preset, override, network=network, seed=seed)
 
 
 def resolve(
-    model: type[BaseRecipe],
-    task: str,
-    recipe: str,
-    preset: str,
-    override: dict[str, Any] | None,
-    names: dict[str, tuple[str, ...]],
-    **choice: Any,
+    model: type[BaseRecipe], recipe: str, preset: str, override: dict[str, Any] | None, **choice: Any
 ) -> BaseRecipe:
-    """The checked recipe of one run from the file of its task; `override` replaces single keys of the file."""
+    """The checked recipe of one run, and a note that it was used (`hw2lib.used`).
+
+    Args:
+        model: the class of recipes, whose `task` names the file.
+        recipe: a table of that file.
+        preset: one of ``paths.PRESETS``.
+        override: keys that replace those of the file.
+        choice: network, seed, and of a pair of domains ``pair``, ``source``, ``target`` and ``method``.
+
+    Raises:
+        UserError: naming the key and what is allowed.
+    """
     override = override or {}
     check_preset(preset)
     for key in override.keys() & {"recipe", *choice}:
         raise UserError(f"'{key}' is not a key of the recipe's file: choose it by its own option")
-    return recipes.resolve(model, task, recipe, override, names | {"preset": PRESETS}, preset=preset, **choice)
+    fields = model.model_fields
+    names = {key: get_args(fields[key].annotation) for key in ("network", "method") if key in fields}
+    found = recipes.resolve(model, model.task, recipe, override, names | {"preset": PRESETS}, preset=preset, **choice)
+    name = json.dumps({"recipe": recipe, "preset": preset, "override": override, **choice}, sort_keys=True)
+    used.note("recipe", name, hashlib.sha256(found.model_dump_json().encode()).hexdigest())
+    return found

@@ -22,14 +22,18 @@ from hw2lib.training.run_folder import RunFolder
 LOG_EVERY = 20  # steps
 
 
-def to_the_end(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """What the training of each family is to its callers: once, in one process, and going on where it was stopped.
+def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Make a training run once, in one process at a time, and resume where it was stopped.
 
-    The function that is made takes ``(recipe, images, folder, device="auto", on_step=None)``: what to do, where the
-    images come from (`hw2lib.data.source`), the run's files, ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, and who is told
-    how many steps are newly done, those of an earlier call included; without it a bar is shown. It returns the run's
-    card, that of a finished run at once, and raises a `UserError` for bad settings, images or folder, or a loss that
-    is not finite.
+    The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card:
+
+    * recipe: what defines the run.
+    * images: where the images come from (`hw2lib.data.source`).
+    * folder: the run's files. If its card is there, it is returned at once.
+    * device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    * on_step: called with the number of new steps, those of an earlier call included. Without it a bar is shown.
+
+    It raises a `UserError` for bad settings, images or folder, or a loss that is not finite.
     """
 
     @functools.wraps(train)

@@ -3,7 +3,7 @@
 import pytest
 from test_results import Run
 
-from hw2lib.adaptation import choice, results
+from hw2lib.adaptation import choice, tables
 
 
 def run(seed: int, test: float | None, source: float, **criteria: float) -> Run:
@@ -16,7 +16,7 @@ def run(seed: int, test: float | None, source: float, **criteria: float) -> Run:
 
 
 def candidates(*runs: Run):
-    return choice.candidates(results.results_frame(runs))
+    return choice.candidates(tables.results_frame(runs))
 
 
 RUNS = (run(0, 70.0, 99.0, entropy=0.9), run(1, 80.0, 98.0, entropy=0.5), run(2, 90.0, 97.0, entropy=0.1))

@@ -2,10 +2,10 @@
 
 import pytest
 
+from hw2lib.adaptation.recipe import DANNRecipe, ImprovedRecipe
 from hw2lib.adaptation.recipe_tables import CHANGES, MAPS, change_table, recipe_table, settings_table
 from hw2lib.data.augment import Affine, Augmentation
 from hw2lib.errors import UserError
-from hw2lib.training import dann, uda
 
 PAIRS = (("mnistm", "usps"), ("usps", "svhn"))
 
@@ -32,7 +32,7 @@ def test_as_reported_and_ours():
 
 
 def test_changes_are_those_of_the_recipe():
-    recipes = [dann.recipe_for("dann-compact", "ours", *pair, "dann", 0, "paper") for pair in PAIRS]
+    recipes = [DANNRecipe.of("dann-compact", "ours", *pair, "dann", 0, "paper") for pair in PAIRS]
     table = change_table(recipes, {"augment_source": "source", "augment_target": "target"})
     table = table.set_index(["images", "change"])
     assert list(table.columns) == ["MNIST-M to USPS", "USPS to SVHN"]
@@ -44,15 +44,15 @@ def test_changes_are_those_of_the_recipe():
 
 
 def test_the_strong_view_of_the_improved_model():
-    recipe = uda.recipe_for("uda-cnn", "ours", *PAIRS[0], "improved", 0, "paper")
+    recipe = ImprovedRecipe.of("uda-cnn", "ours", *PAIRS[0], "improved", 0, "paper")
     table = change_table([recipe], {"augment_strong": "target, strong"}).set_index("change")
     assert table.loc["a hole of 6 to 12 pixels", "MNIST-M to USPS"] == "50%"
 
 
 def test_settings_of_the_improved_model():
     override = {"confidence_last": 0.7, "equal_shares": True, "domain_weight": 0.0, "ramp": [5, 1200]}
-    changed = uda.recipe_for("uda-cnn", "ours", "svhn", "mnistm", "improved", 0, "paper", override)
-    plain = uda.recipe_for("uda-cnn", "ours", "usps", "svhn", "improved", 0, "paper")
+    changed = ImprovedRecipe.of("uda-cnn", "ours", "svhn", "mnistm", "improved", 0, "paper", override)
+    plain = ImprovedRecipe.of("uda-cnn", "ours", "usps", "svhn", "improved", 0, "paper")
     table = settings_table([changed, plain]).set_index("setting")
     assert table["SVHN to MNIST-M"].iloc[3:].tolist() == ["0", "1", "5 to 1200", "0.9, falling to 0.7", "yes"]
     assert table["USPS to SVHN"].tolist() == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw2lib.adaptation import results
+from hw2lib.adaptation import tables
 
 
 class Run:
@@ -32,8 +32,8 @@ RUNS = [
 
 
 def table(split: str, runs=RUNS, recipes=("ours",), pair="mnistm-svhn", seeds: int = 3) -> list[dict[str, str]]:
-    frame = results.results_frame(runs)
-    return results.accuracy_table(frame, split, pair, ["dann-compact"], recipes, seeds).to_dict("records")
+    frame = tables.results_frame(runs)
+    return tables.accuracy_table(frame, split, pair, ["dann-compact"], recipes, seeds).to_dict("records")
 
 
 def test_mean_and_sample_standard_deviation_and_the_oracle_beside_them():
@@ -75,7 +75,7 @@ def test_runs_of_another_recipe_or_pair_are_not_counted():
 
 def test_text_and_table_round_alike():
     runs = [Run(0, 96.146)]
-    (value,) = (value for name, value in results.headline(results.results_frame(runs)).items() if name.endswith("test"))
+    (value,) = (value for name, value in tables.headline(tables.results_frame(runs)).items() if name.endswith("test"))
     assert f"{value:.1f}" == table("test", runs, seeds=1)[0]["DANN"] == "96.1"
 
 
@@ -84,9 +84,9 @@ def test_val_has_no_oracle_because_none_is_picked_on_it():
 
 
 def test_how_long_and_on_what():
-    frame = results.results_frame(RUNS)
+    frame = tables.results_frame(RUNS)
     assert set(frame["hardware"]) == {"some CPU"}
-    row = results.training_table(frame).iloc[0]
+    row = tables.training_table(frame).iloc[0]
     assert (row["pair"], row["method"], row["steps"], row["batch"]) == ("MNIST-M to SVHN", "DANN", 100, 8)
     assert row["seeds"] == "0, 1, 2"
     assert (row["minutes a run"], row["on"]) == ("1.5", "some CPU")
@@ -94,27 +94,27 @@ def test_how_long_and_on_what():
 
 
 def test_how_long_on_each_of_two_machines():
-    frame = results.results_frame(RUNS[:3]).assign(hardware=["some CPU", "a GPU", "a GPU"], seconds=[180.0, 6.0, 18.0])
-    row = results.training_table(frame).iloc[0]
+    frame = tables.results_frame(RUNS[:3]).assign(hardware=["some CPU", "a GPU", "a GPU"], seconds=[180.0, 6.0, 18.0])
+    row = tables.training_table(frame).iloc[0]
     assert (row["minutes a run"], row["on"]) == ("0.2, 3.0", "a GPU, some CPU")
 
 
 def test_without_runs_every_table_is_there_and_says_so():
-    frame = results.results_frame([])
-    cells = results.accuracy_table(frame, "test", "mnistm-svhn", ["dann-compact"], ["ours"], 3).iloc[0, 2:]
+    frame = tables.results_frame([])
+    cells = tables.accuracy_table(frame, "test", "mnistm-svhn", ["dann-compact"], ["ours"], 3).iloc[0, 2:]
     assert set(cells) == {"missing"}
-    assert results.training_table(frame).empty
-    assert results.headline(frame) == {}
-    assert results.provenance(frame) == "No run is finished"
+    assert tables.training_table(frame).empty
+    assert tables.headline(frame) == {}
+    assert tables.provenance(frame) == "No run is finished"
 
 
 @pytest.mark.parametrize(("pair", "title"), [("mnistm-usps", "MNIST-M to USPS"), ("svhn-mine", "SVHN to mine")])
 def test_pairs_have_titles(pair, title):
-    assert results.pair_title(pair) == title
+    assert tables.pair_title(pair) == title
 
 
 def test_numbers_for_the_text_are_means_over_seeds():
-    values = results.headline(results.results_frame(RUNS))
+    values = tables.headline(tables.results_frame(RUNS))
     assert values["dann_compact_ours_mnistm_svhn_dann_test"] == 72.0
     assert values["dann_compact_ours_mnistm_svhn_dann_oracle"] == 73.0
     assert values["dann_compact_ours_mnistm_svhn_dann_val"] == 60.0
@@ -122,9 +122,9 @@ def test_numbers_for_the_text_are_means_over_seeds():
 
 
 def test_whose_numbers_these_are():
-    frame = results.results_frame(RUNS)
-    assert results.provenance(frame) == ("4 runs of our own training, seeds 0, 1, 2, on some CPU, bf16-mixed")
-    assert results.provenance(results.results_frame([])) == "No run is finished"
+    frame = tables.results_frame(RUNS)
+    assert tables.provenance(frame) == ("4 runs of our own training, seeds 0, 1, 2, on some CPU, bf16-mixed")
+    assert tables.provenance(tables.results_frame([])) == "No run is finished"
 
 
 # The improved model
@@ -145,9 +145,9 @@ def test_the_improved_model_stands_beside_both_recipes_of_the_original():
         Run(0, 30.0, pair=pair, recipe="as-reported"),
         Run(0, 60.0, pair=pair),
     ]
-    frame = results.results_frame(runs)
+    frame = tables.results_frame(runs)
     pairs = ["usps-svhn", "mnistm-usps"]
-    first, second = results.improved_table(frame, "test", pairs, "dann-compact", "uda-cnn", 2).to_dict("records")
+    first, second = tables.improved_table(frame, "test", pairs, "dann-compact", "uda-cnn", 2).to_dict("records")
     assert list(first.values()) == ["USPS to SVHN", "30.0 (1 of 2 seeds)", "60.0 (1 of 2 seeds)", "91.0 ± 1.4"]
     assert list(second.values()) == ["MNIST-M to USPS", "missing", "missing", "missing"]
 
@@ -155,7 +155,7 @@ def test_the_improved_model_stands_beside_both_recipes_of_the_original():
 def test_networks_of_two_sizes_and_what_is_read_where_no_label_is_guessed():
     runs = [improved(0, 90.0), improved(1, 92.5), improved(0, 95.0, "with-labels")]
     kinds = [("uda-cnn", "ours"), ("uda-cnn", "with-labels"), ("uda-cnn-wide", "ours")]
-    rows = results.size_table(results.results_frame(runs), "usps-svhn", kinds, 2).to_dict("records")
+    rows = tables.size_table(tables.results_frame(runs), "usps-svhn", kinds, 2).to_dict("records")
     assert [list(row.values()) for row in rows] == [
         ["uda-cnn", "the teacher's", "298,444", "1.5", "missing", "91.25 ± 1.77"],
         ["uda-cnn", "its own", "298,444", "1.5", "missing", "95.00 (1 of 2 seeds)"],
@@ -167,7 +167,7 @@ def test_a_part_adds_what_is_lost_without_it():
     runs = [improved(0, 90.0, "parts"), improved(0, 80.0, "without-pseudo"), improved(0, 90.5, "without-domain")]
     rows = {
         row["model"]: row
-        for row in results.ablation_table(results.results_frame(runs), "usps-svhn", 1).to_dict("records")
+        for row in tables.ablation_table(tables.results_frame(runs), "usps-svhn", 1).to_dict("records")
     }
     assert rows["everything"]["target test"] == "90.0"
     assert rows["everything"]["points it adds"] == "–"

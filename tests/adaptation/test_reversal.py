@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hw2lib.adaptation.reversal import reversal_strength, reverse_gradient
-from hw2lib.models import build
+from hw2lib.networks import build
 
 
 def test_forward_is_the_identity():

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hw2lib.adaptation import shape
+from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.adaptation.shape import AS_IT_IS, Shape
 from hw2lib.data.image_set import ImageSet
 from hw2lib.data.prepare import Form
-from hw2lib.training import dann
 
 PIXEL = torch.arange(28.0) - 13.5
 
@@ -52,7 +52,7 @@ def tried(monkeypatch):
     """What a network makes of images in all shapes."""
 
     def tried(network, images, labels=None, count=60):
-        monkeypatch.setattr(shape, "load_network", lambda folder: (network, Form(3, 28, "range")))
+        monkeypatch.setattr(shape, "load", lambda folder: (network, Form(3, 28, "range")))
         data = ImageSet(images.numpy(), labels, "usps", "train", "stand-in")
         folder = SimpleNamespace(settings={"target": "usps"})
         return shape.tried(folder, SimpleNamespace(load=lambda domain, split: data), count)
@@ -97,7 +97,7 @@ FOUND = {("svhn", "mnistm"): Shape(0.71, 1.19, -0.2), ("mnistm", "svhn"): Shape(
 @pytest.mark.parametrize("pair", FOUND)
 def test_the_source_is_moved_two_thirds_of_the_way_against_what_is_found(pair):
     before, after = (
-        dann.recipe_for("dann-compact", name, *pair, "dann", 0, "paper").augment_source.affine
+        DANNRecipe.of("dann-compact", name, *pair, "dann", 0, "paper").augment_source.affine
         for name in ("ours", "shaped")
     )
     width, height, slant = FOUND[pair]

@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
-from hw2lib.diffusion import quality, results, scoring
+from hw2lib.diffusion import quality, scores, tables
+from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sampling import SamplerSettings, draw_images
 from hw2lib.errors import UserError
-from hw2lib.metrics import digit_reference
-from hw2lib.metrics.digits import grader
-from hw2lib.models import build
-from hw2lib.training.diffusion import recipe_for
-from hw2lib.training.run_folder import RunFolder, save_weights, write_atomically
+from hw2lib.files import write
+from hw2lib.grader import reference as digit_reference
+from hw2lib.grader.scores import grader
+from hw2lib.networks import build
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.weights import save as save_weights
 
 
 @pytest.fixture
@@ -22,22 +24,22 @@ def finished(tmp_path):
     """A run of untrained weights; its card says what is asked for."""
 
     def make(curve=(), **override) -> RunFolder:
-        recipe = recipe_for("unet-two-level", "study", 0, "smoke", {"steps": 3} | override)
-        settings = recipe.model_dump(mode="json", exclude_defaults=True) | {"data": {"mnistm": "x"}, "code": "y"}
+        recipe = Recipe.of("unet-two-level", "study", 0, "smoke", {"steps": 3} | override)
+        settings = recipe.model_dump(mode="json") | {"data": {"mnistm": "x"}, "code": "y"}
         path = tmp_path / str(len(list(tmp_path.iterdir())))
         path.mkdir()
         torch.manual_seed(0)
         save_weights(build("unet-two-level").state_dict(), path / "weights.safetensors")
         card = {"settings": settings, "curve": list(curve), "seconds": 90.0, "commit": "0123456789", "dirty": True}
         card |= {"hardware": {"gpu": "some GPU", "cpu": "some CPU"}}
-        write_atomically(path / "card.json", json.dumps(card))
+        write(path / "card.json", json.dumps(card))
         return RunFolder(path, settings)
 
     return make
 
 
 def test_a_run_is_loaded_with_its_schedule_and_size(finished):
-    denoiser = results.load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0, guided=False))
+    denoiser = tables.load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0, guided=False))
     assert (denoiser.schedule.steps, denoiser.size, denoiser.guidable) == (30, 32, False)
     assert denoiser.schedule.beta[0] == pytest.approx(1e-4)
     torch.manual_seed(0)
@@ -46,32 +48,32 @@ def test_a_run_is_loaded_with_its_schedule_and_size(finished):
 
 
 def test_the_way_to_a_digit_ends_in_the_digit(finished):
-    denoiser = results.load(finished(diffusion_steps=50, size=28))
+    denoiser = tables.load(finished(diffusion_steps=50, size=28))
     way = SamplerSettings("ddim", 10)
-    states = results.states_of(denoiser, way, seed=3, digit=7)
+    states = tables.states_of(denoiser, way, seed=3, digit=7)
     assert list(states) == [50, 40, 30, 20, 10, 0]
     drawn = draw_images(denoiser, way, 3, [0], torch.tensor([7]))[0]
     assert torch.allclose(states[0], drawn, atol=1e-5)
-    few = results.states_of(denoiser, SamplerSettings("ddim", 2), 3, 7)  # visits 50, 25 and 0
+    few = tables.states_of(denoiser, SamplerSettings("ddim", 2), 3, 7)  # visits 50, 25 and 0
     assert list(few) == [50, 40, 30, 20, 10, 0]
     assert torch.equal(few[30], few[20])
     assert not torch.equal(few[40], few[20])
 
 
 def test_what_cannot_be_drawn_or_scored_is_refused(finished):
-    denoiser = results.load(finished(diffusion_steps=20))
+    denoiser = tables.load(finished(diffusion_steps=20))
     with pytest.raises(UserError, match="digit -1: give 0 to 9"):
-        results.states_of(denoiser, SamplerSettings("ddim", 2), 3, -1)
+        tables.states_of(denoiser, SamplerSettings("ddim", 2), 3, -1)
     with pytest.raises(UserError, match="19 images a set: give at least 20"):
-        scoring.grade(denoiser, SamplerSettings("ddim", 1), 0, 19, grader())
+        scores.grade(denoiser, SamplerSettings("ddim", 1), 0, 19, grader())
 
 
 def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
-    denoiser = results.load(finished(diffusion_steps=20))
+    denoiser = tables.load(finished(diffusion_steps=20))
     ways = [SamplerSettings("ddim", 2), SamplerSettings("dpm-solver", None, guidance_weight=1.0)]
     calls = []
     denoiser.network.register_forward_hook(lambda *_: calls.append(1))
-    frame = scoring.sweep(denoiser, ways, [0, 1], 20, grader())
+    frame = scores.sweep(denoiser, ways, [0, 1], 20, grader())
     assert len(calls) == 1 + 2 * (2 + 2 * 20), "one to warm up; with guidance two a step"
     assert list(zip(frame["sampler"], frame["steps"], frame["seed"], strict=True)) == [
         ("ddim", 2, 0), ("ddim", 2, 1), ("dpm-solver", 20, 0), ("dpm-solver", 20, 1),
@@ -81,20 +83,20 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
 
 
 def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finished, monkeypatch):
-    monkeypatch.setattr(scoring, "MOST_STEPS", 250)
-    denoiser = results.load(finished(diffusion_steps=20))
+    monkeypatch.setattr(scores, "MOST_STEPS", 250)
+    denoiser = tables.load(finished(diffusion_steps=20))
     ours = SamplerSettings("ddim", 5)
-    frame = scoring.compare_samplers(denoiser, ours, [1, 5], [10, 20], [0], 60, grader())
+    frame = scores.compare_samplers(denoiser, ours, [1, 5], [10, 20], [0], 60, grader())
     assert list(zip(frame["way"], frame["steps"], frame["images"], strict=True)) == [
         ("DDPM", 1, 60), ("DDPM", 5, 50), ("DDIM", 1, 60), ("DDIM", 5, 50), ("DDIM, η = 1", 1, 60),
         ("DDIM, η = 1", 5, 50), ("DPM-Solver++", 1, 60), ("DPM-Solver++", 5, 50), ("SDE-DPM-Solver++", 1, 60),
         ("SDE-DPM-Solver++", 5, 50), ("DDPM", 10, 20), ("DDPM", 20, 20),
     ]  # fmt: skip
-    assert list(scoring.speedups(frame, ours)) == ["ddpm_10_times", "ddpm_20_times"]
-    assert scoring.speedups(frame, replace(ours, steps=3)) == {}
+    assert list(scores.speedups(frame, ours)) == ["ddpm_10_times", "ddpm_20_times"]
+    assert scores.speedups(frame, replace(ours, steps=3)) == {}
     frame["seconds"] = frame["steps"] * 0.01
     ours = replace(ours, steps=1)
-    assert scoring.speedups(frame, ours) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
+    assert scores.speedups(frame, ours) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
 
 
 SETS = pd.DataFrame(
@@ -108,38 +110,38 @@ SETS = pd.DataFrame(
 
 def test_the_tables():
     real = digit_reference.shipped()
-    rows = results.score_table(["context-unet", "unet-two-level"], {"unet-two-level": SETS[:2]}, real).set_index(
+    rows = tables.score_table(["context-unet", "unet-two-level"], {"unet-two-level": SETS[:2]}, real).set_index(
         "digits"
     )
     assert list(rows["accuracy, %"]) == ["missing", "15.0 ± 7.1", f"{real.accuracy:.1f}"]
     assert list(rows["parameters"]) == ["18,743,187", "5,885,123", "–"]
     assert rows.loc["unet-two-level", "milliseconds an image"] == "10.0 ± 0.0"
     assert list(rows["images"]) == ["–", "2 x 100", "–"]
-    rows = results.guidance_table(SETS)
+    rows = tables.guidance_table(SETS)
     assert list(rows["w"]) == ["0", "2"]
     assert rows["diversity"].iloc[1] == "0.150 ± 0.071"
-    rows = results.sampler_table(SETS).set_index("steps")
+    rows = tables.sampler_table(SETS).set_index("steps")
     assert rows.loc["5", "DDPM"] == "15.0 ± 7.1"
     assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
     assert list(rows["images a set"]) == ["100", "100"]
     assert rows.loc["10", "DDPM"] == "–", "not drawn in so many steps"
-    assert results.sampler_table(SETS, "frechet").set_index("steps").loc["5", "DDPM"] == "9 ± 0"
+    assert tables.sampler_table(SETS, "frechet").set_index("steps").loc["5", "DDPM"] == "9 ± 0"
 
 
 def test_without_weights_a_run_is_known_by_its_last_step(finished, monkeypatch):
-    monkeypatch.setattr(scoring, "BATCH", 2)
+    monkeypatch.setattr(scores, "BATCH", 2)
     last = {"step": 3, "accuracy": 90.0, "frechet": 8.0, "diversity": 0.2}
     folder = finished(curve=[{"step": 2, "accuracy": 1.0, "frechet": 9.0}, last], scored=70)
     folder.weights.unlink()
-    frame = results.last_step(folder, quality.GUIDED, grader())
-    (row,) = results.score_table(["unet-two-level"], {"unet-two-level": frame}, None).to_dict("records")[:1]
+    frame = tables.last_step(folder, quality.GUIDED, grader())
+    (row,) = tables.score_table(["unet-two-level"], {"unet-two-level": frame}, None).to_dict("records")[:1]
     assert (row["accuracy, %"], row["Fréchet distance"], row["diversity"]) == ("90.0", "8.00", "0.200")
     assert row["images"] == "1 x 70"
     assert float(row["milliseconds an image"]) > 0
-    assert results.last_step(folder, replace(quality.GUIDED, steps=10), grader()).empty, "drawn in another way"
-    assert results.last_step(finished(curve=[last], guided=False), quality.GUIDED, grader()).empty
+    assert tables.last_step(folder, replace(quality.GUIDED, steps=10), grader()).empty, "drawn in another way"
+    assert tables.last_step(finished(curve=[last], guided=False), quality.GUIDED, grader()).empty
     other = replace(grader(), accuracy=None)
-    assert results.last_step(folder, quality.GUIDED, other).empty, "graded by another classifier"
+    assert tables.last_step(folder, quality.GUIDED, other).empty, "graded by another classifier"
 
 
 def test_the_study_and_the_lengths_of_training(finished):
@@ -147,10 +149,10 @@ def test_the_study_and_the_lengths_of_training(finished):
         finished(curve=[{"accuracy": 1.0, "frechet": 9.0}, {"accuracy": value, "frechet": 2.0}])
         for value in (50.0, 60.0)
     ]
-    rows = results.study_table(runs, 2).set_index("changed")
+    rows = tables.study_table(runs, 2).set_index("changed")
     assert rows.loc["nothing (unet-two-level)", "accuracy, %"] == "55.0 ± 7.1", "the last step of each seed"
     assert (rows.drop("nothing (unet-two-level)")["accuracy, %"] == "missing").all()
-    (row, _) = results.training_table(runs).to_dict("records")
+    (row, _) = tables.training_table(runs).to_dict("records")
     assert (row["schedule"], row["images seen"], row["minutes"], row["on"], row["commit"]) == (
         "cosine, T = 1,000",
         "12",
@@ -161,4 +163,4 @@ def test_the_study_and_the_lengths_of_training(finished):
 
 
 def test_means_for_the_text():
-    assert scoring.headline({"w 0.5": SETS[:2]})["w_0_5_accuracy"] == 15
+    assert scores.headline({"w 0.5": SETS[:2]})["w_0_5_accuracy"] == 15

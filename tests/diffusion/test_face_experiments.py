@@ -10,11 +10,12 @@ from torch import nn
 
 from hw2lib.diffusion import face_experiments as experiments
 from hw2lib.diffusion import faces, fixed_noise
+from hw2lib.diffusion.networks import face_unet
+from hw2lib.diffusion.networks.face_unet import FaceUNet
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images
 from hw2lib.diffusion.schedule import linear
 from hw2lib.errors import UserError
-from hw2lib.models.face_unet import FaceUNet
-from hw2lib.models.layers import Inputs
+from hw2lib.layers import Inputs
 
 SIZE = 8
 WAY = SamplerSettings("ddim", 10, spacing="leading", clip=False)
@@ -206,7 +207,7 @@ def small(monkeypatch) -> FaceUNet:
     """In place of the course's network, which is large."""
     torch.manual_seed(0)
     network = FaceUNet((32, 32), attending=1, size=16)
-    monkeypatch.setattr(faces, "build", lambda name: FaceUNet((32, 32), attending=1, size=16))
+    monkeypatch.setattr(face_unet, "course", lambda: FaceUNet((32, 32), attending=1, size=16))
     return network
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from hw2lib.diffusion import recipe_table as tables
+from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.recipe_table import recipe_table
 from hw2lib.errors import UserError
-from hw2lib.training.diffusion import recipe_for
 
 
 def test_as_reported_and_ours():
@@ -38,10 +37,12 @@ def test_networks_of_our_own_have_a_column():
 
 
 def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
-    def changed(network, recipe, seed, preset):
-        return recipe_for(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
+    of = Recipe.of
 
-    monkeypatch.setattr(tables, "recipe_for", changed)
+    def changed(network, recipe, seed, preset):
+        return of(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
+
+    monkeypatch.setattr(Recipe, "of", changed)
     table = recipe_table(["unet-three-level", "context-unet"]).set_index("setting")
     assert list(table.columns) == ["unet-three-level", "context-unet", "any network"]
     assert table.loc["batch"].tolist() == ["16", "32", "64; 32"]

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hw2lib.diffusion import quality, sampling
+from hw2lib.diffusion.networks.context_unet import ContextUNet
 from hw2lib.diffusion.sampling import BATCH, Denoiser, SamplerSettings, draw_images, sample
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.errors import UserError
-from hw2lib.models.context_unet import ContextUNet
 
 SCHEDULE = cosine(20)
 SETTINGS = {

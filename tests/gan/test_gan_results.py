@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hw2lib.gan import results, scoring
+from hw2lib.files import write
+from hw2lib.gan import scores as scoring
+from hw2lib.gan import tables
 from hw2lib.metrics.reference import shipped
-from hw2lib.training.run_folder import RunFolder, write_atomically
+from hw2lib.training.run_folder import RunFolder
 
 SCORES = ("sliced_wasserstein", "face_rate", "relative_face_rate", "brightness", "contrast", "diversity")
 REAL = shipped("face")
@@ -34,14 +36,14 @@ def finished(tmp_path):
         one = card(**settings)
         path = tmp_path / str(len(list(tmp_path.iterdir())))
         path.mkdir()
-        write_atomically(path / "card.json", json.dumps(one))
+        write(path / "card.json", json.dumps(one))
         return RunFolder(path, one["settings"])
 
     return make
 
 
 def test_the_training_table(finished):
-    (row,) = results.training_table([finished()]).to_dict("records")
+    (row,) = tables.training_table([finished()]).to_dict("records")
     assert row["images seen"] == "51,200", "each of two critic steps sees a batch"
     assert (row["minutes"], row["commit"], row["loss"]) == ("2.0", "0123456", "bce")
     assert row["augmentation"] == "none"
@@ -49,7 +51,7 @@ def test_the_training_table(finished):
 
 def test_scores_stand_beside_those_of_real_faces_and_of_noise(finished):
     one, other, noise = (dict.fromkeys(SCORES, value) for value in (1.0, 2.0, 9.0))
-    table = results.face_table([finished()], {"gan-plain": [], "dcgan": [one, other]}, REAL, noise)
+    table = tables.face_table([finished()], {"gan-plain": [], "dcgan": [one, other]}, REAL, noise)
     table = table.set_index("images")
     assert list(table.index) == ["gan-plain", "dcgan", "real faces", "uniform noise"]
     assert table.loc["dcgan", "face rate, %"] == "1.5 ± 0.7"
@@ -101,17 +103,17 @@ def test_the_closest_mark_may_lie_before_the_last():
 
 def test_the_study(finished):
     runs = [finished(seed=seed) for seed in (0, 1)] + [finished(network="gan-plain")]
-    frame = results.study_frame(runs)
+    frame = tables.study_frame(runs)
     assert frame["roughness"].iloc[0] == pytest.approx(0.5 / 1.25), "the loss goes up and down between 1 and 1.5"
     titles = {("dcgan", "study"): "B", ("dcgan", "study-sgd"): "B, SGD", ("gan-plain", "study"): "A"}
-    table = results.study_table(frame, titles).set_index("variant")
+    table = tables.study_table(frame, titles).set_index("variant")
     assert list(table["seeds"]) == ["0, 1", "missing", "0"]
     assert table.loc["B", "sliced Wasserstein x 1000"] == "100.0 ± 0.0"
     assert table.loc["A", "sliced Wasserstein x 1000"] == "100.0"
     found = scoring.study_headline(frame)
     assert found["dcgan_study_contrast"] == pytest.approx(0.2)
     assert found["gan_plain_study_sliced_wasserstein"] == 100
-    assert scoring.study_headline(results.study_frame([])) == {}
+    assert scoring.study_headline(tables.study_frame([])) == {}
 
 
 def test_trainings_of_unequal_length_are_compared_where_both_were_evaluated():

@@ -7,7 +7,7 @@ from torch import nn
 from hw2lib.data.prepare import to_uint8
 from hw2lib.gan import sampling
 from hw2lib.gan.sampling import generate, sample, with_standing_statistics
-from hw2lib.models import build
+from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
 from hw2lib.training.ema import moving_average
 

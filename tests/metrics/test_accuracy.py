@@ -5,7 +5,7 @@ import torch
 
 from hw2lib.data.prepare import prepare
 from hw2lib.metrics.accuracy import accuracy, outputs
-from hw2lib.models import build
+from hw2lib.networks import build
 
 
 def test_the_share_of_rows_whose_largest_entry_is_at_the_label():

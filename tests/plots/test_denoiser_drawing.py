@@ -5,11 +5,11 @@ import itertools
 import pytest
 from matplotlib.patches import FancyArrowPatch
 
-from hw2lib.models import build
-from hw2lib.models.describe import parts
-from hw2lib.models.trace import trace
+from hw2lib.networks import build
 from hw2lib.plots.denoisers import BREADTH, denoiser_drawing
+from hw2lib.plots.describe import parts
 from hw2lib.plots.style import WIDTH
+from hw2lib.plots.trace import trace
 
 NETWORKS = ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet", "context-unet-128"]
 MARGIN = 0.06  # inches between a shape and the end of its band

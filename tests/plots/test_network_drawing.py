@@ -6,8 +6,8 @@ import matplotlib as mpl
 import pytest
 from matplotlib.patches import FancyArrowPatch, Polygon
 
-from hw2lib.models import build
-from hw2lib.models.describe import parts
+from hw2lib.networks import build
+from hw2lib.plots.describe import parts
 from hw2lib.plots.networks import COLOURS, network_drawing
 from hw2lib.plots.style import WIDTH
 

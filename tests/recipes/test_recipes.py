@@ -5,12 +5,13 @@ import tomllib
 
 import pytest
 
-from hw2lib import paths, recipes
+from hw2lib import networks, paths, recipes
+from hw2lib.adaptation.recipe import DANNRecipe as Recipe
 from hw2lib.data import DIGIT_DOMAINS
 from hw2lib.errors import UserError
-from hw2lib.training.dann import METHODS, NETWORKS, Recipe, recipe_for
-from hw2lib.training.runs import recipes_for
+from hw2lib.runs import recipes_for
 
+METHODS = ("source-only", "dann", "target-only")
 PAIRS = {
     "as-reported": list(itertools.permutations(DIGIT_DOMAINS, 2)),
     "ours": [*itertools.permutations(DIGIT_DOMAINS, 2), ("usps", "mine")],
@@ -19,8 +20,10 @@ PAIRS = {
 
 @pytest.mark.parametrize("recipe", ["as-reported", "ours"])
 def test_every_combination_resolves(recipe):
-    for network, pair, method, preset in itertools.product(NETWORKS, PAIRS[recipe], METHODS, paths.PRESETS):
-        found = recipe_for(network, recipe, *pair, method, 1, preset)
+    for network, pair, method, preset in itertools.product(
+        networks.names("dann"), PAIRS[recipe], ("source-only", "dann", "target-only"), paths.PRESETS
+    ):
+        found = Recipe.of(network, recipe, *pair, method, 1, preset)
         assert (found.network, found.recipe, found.source, found.target) == (network, recipe, *pair)
         assert (found.method, found.seed) == (method, 1)
         assert (preset == "smoke") == (found.steps < 10)
@@ -29,7 +32,7 @@ def test_every_combination_resolves(recipe):
 def test_every_layer_of_the_file_names_something_that_there_is():
     """A misspelt network or pair would be a layer that is never laid."""
     known = {
-        "network": set(NETWORKS),
+        "network": set(networks.names("dann")),
         "pair": {f"{source}-{target}" for source, target in PAIRS["as-reported"]},
         "method": set(METHODS),
         "preset": set(paths.PRESETS),
@@ -42,7 +45,7 @@ def test_every_layer_of_the_file_names_something_that_there_is():
 def test_what_the_source_reports_state():
     stated = {"dann-wide": (64, 1e-4), "dann-deep": (1024, 3e-4), "dann-compact": (128, 1e-3), "dann-grey": (64, 1e-3)}
     for network, expected in stated.items():
-        found = recipe_for(network, "as-reported", "mnistm", "svhn", "dann", 0, "paper")
+        found = Recipe.of(network, "as-reported", "mnistm", "svhn", "dann", 0, "paper")
         assert (found.batch, found.learning_rate) == expected
         assert found.optimiser == "adam"
         assert found.augment_source == found.augment_target == type(found.augment_source)()
@@ -198,7 +201,7 @@ def test_a_missing_key_is_named(resolve):
 def test_an_unknown_recipe_is_refused_with_those_there_are(resolve):
     refused(resolve, "unknown recipe 'theirs': dann.toml has mine", GOOD, "theirs")
     with pytest.raises(UserError, match=r"unknown recipe 'x': dann\.toml has as-reported, ours"):
-        recipe_for("dann-compact", "x", "mnistm", "usps", "dann", 0, "quick")
+        Recipe.of("dann-compact", "x", "mnistm", "usps", "dann", 0, "quick")
 
 
 def test_a_file_that_is_no_toml_or_not_there(resolve, tmp_path):
@@ -210,7 +213,7 @@ def test_a_file_that_is_no_toml_or_not_there(resolve, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
-        ({"network": "dann"}, "network = 'dann': Input should be 'dann-compact', 'dann-deep'"),
+        ({"network": "dann"}, "network = 'dann': Input should be 'dann-wide', 'dann-deep'"),
         ({"source": "face"}, "'face' has no digits: choose two domains of digits"),
         ({"target": "mnistm"}, "both 'mnistm'"),
         ({"method": "gan"}, "method = 'gan': .*'source-only', 'dann' or 'target-only'"),
@@ -223,9 +226,9 @@ def test_a_file_that_is_no_toml_or_not_there(resolve, tmp_path):
 )
 def test_a_choice_that_there_is_not(changed, what):
     choice = {key: value for key, value in CHOICE.items() if key != "pair"} | {"recipe": "as-reported"}
-    recipe_for(**choice)
+    Recipe.of(**choice)
     with pytest.raises(UserError, match=what) as error:
-        recipe_for(**(choice | changed))
+        Recipe.of(**(choice | changed))
     assert "\n" not in str(error.value)
 
 
@@ -252,11 +255,11 @@ def test_what_is_asked_for_twice_is_trained_once():
 
 
 def test_the_learning_rate_warms_up_and_falls():
-    found = recipe_for("dann-compact", "ours", "mnistm", "svhn", "dann", 0, "paper")
+    found = Recipe.of("dann-compact", "ours", "mnistm", "svhn", "dann", 0, "paper")
     peak, warm, steps = found.learning_rate, found.warmup_steps, found.steps
     assert found.learning_rate_at(0) == pytest.approx(peak / warm)
     assert found.learning_rate_at(warm - 1) == pytest.approx(peak, rel=0.01)
     assert found.learning_rate_at(steps // 2) == pytest.approx(peak / 2)
     assert 0 < found.learning_rate_at(steps - 1) < 1e-5 * peak
-    constant = recipe_for("dann-compact", "as-reported", "mnistm", "svhn", "dann", 0, "paper")
+    constant = Recipe.of("dann-compact", "as-reported", "mnistm", "svhn", "dann", 0, "paper")
     assert {constant.learning_rate_at(step) for step in range(constant.steps)} == {constant.learning_rate}

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from hw2lib import data, imports, paths
+from hw2lib import data, paths
+from hw2lib import sources as imports
 from hw2lib.errors import UserError
 from hw2lib.report import dependencies, parameters, record
 
 LIBRARY = {
     "__init__.py": "",
     "data/__init__.py": "",
-    "models/__init__.py": "from hw2lib.models import dann\n",
+    "models/__init__.py": "from hw2lib.networks import dann\n",
     "models/dann.py": "def build():\n    from ..layers import reversal\n",
     "models/gan.py": "",
     "layers/__init__.py": "",
@@ -69,7 +70,7 @@ def after_change(before, change):
     ("code", "modules"),
     [
         ("import math", []),
-        ("import hw2lib.models.gan as gan", ["__init__", "models/__init__", "models/dann", "models/gan", *"LS"]),
+        ("import hw2lib.gan.networks as gan", ["__init__", "models/__init__", "models/dann", "models/gan", *"LS"]),
         ("%matplotlib inline\nfrom hw2lib import paths\n!ls\npaths?", ["__init__", "paths"]),
         ("def f():\n    from hw2lib.layers.reversal import X", ["__init__", *"LS"]),
     ],
@@ -168,7 +169,7 @@ def test_finished_runs_that_ship_count_for_who_reads_them(library, home, write_n
 
 def test_runs_count_that_a_module_of_the_notebook_shows_by_default(library, home, write_notebook, monkeypatch):
     monkeypatch.setattr(paths, "TRAINED", home / "data/trained")
-    (library / "training/runs.py").write_text("from hw2lib.models import gan")
+    (library / "training/runs.py").write_text("from hw2lib.networks import gan")
     (library / "models/gan.py").write_text('ALL = ["acgan", "dcgan"]')
     (library / "models/dann.py").write_text('SHOWN = {"quick": ["dcgan"]}')
     for name in ("acgan", "dcgan"):
@@ -176,7 +177,7 @@ def test_runs_count_that_a_module_of_the_notebook_shows_by_default(library, home
         card.parent.mkdir(parents=True)
         card.write_text("1")
     write_notebook(
-        "10_some", "from hw2lib.models import dann\nfrom hw2lib.training import runs", parameters="preset = 'paper'"
+        "10_some", "from hw2lib.networks import dann\nfrom hw2lib.training import runs", parameters="preset = 'paper'"
     )
     found = dependencies.inputs("10_some", "paper", {"preset": "paper"})
     assert "data/trained/dcgan" in found

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hw2lib.errors import UserError
-from hw2lib.training.run_folder import RunFolder, load_weights, save_weights
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.weights import load as load_weights
+from hw2lib.weights import save as save_weights
 
 SETTINGS = {"steps": 10, "data": {"usps": "ab"}, "scale": (1.0, 2.0)}
 

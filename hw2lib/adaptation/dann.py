@@ -1,0 +1,96 @@
+"""Source-only, DANN and target-only training between two digit domains."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from hw2lib.adaptation.losses import domain_loss
+from hw2lib.adaptation.pairs import accuracy_of, batch_of, judged, labelled, unlabelled
+from hw2lib.adaptation.recipe import DANNRecipe
+from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.data.prepare import Form
+from hw2lib.networks import build
+from hw2lib.training.batches import load_split
+from hw2lib.training.devices import fabric_for
+from hw2lib.training.ema import moving_average
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.training.steps import Steps, circumstances, training
+
+
+@training
+def train(
+    recipe: DANNRecipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
+) -> dict[str, Any]:
+    """Train between two domains; how the card judges the run says `hw2lib.adaptation.pairs.judged`."""
+    # Device, network, optimiser.
+    fabric = fabric_for(device)
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.network).to(memory_format=torch.channels_last)
+    form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
+    average = moving_average(network, recipe.ema_decay).to(fabric.device) if recipe.ema_decay else None
+    result = average.module if average else network
+    wrapped, optimiser = fabric.setup(network, recipe.optimiser_of(network))
+
+    # Whole splits as uint8 tensors on the device. A recipe that paints the source onto patches of the target does so
+    # without the domain loss too.
+    adapts = recipe.method == "dann"
+    source = target = others = None
+    if recipe.method != "target-only":
+        source = labelled(images, recipe.source, fabric.device, recipe.batch)
+    if adapts:
+        others = unlabelled(images, recipe.target, fabric.device, recipe.batch)
+        target = (others, None)
+    elif source and recipe.augment_source.backgrounds:
+        others, _ = load_split(images, recipe.target, "train", fabric.device, labels_needed=False)
+    elif recipe.method == "target-only":
+        target = labelled(images, recipe.target, fabric.device, recipe.batch)
+    test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
+
+    parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
+    steps = Steps(recipe, folder, parts, on_step)
+    for step in steps:
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate_at(step)
+
+        # A batch of each domain that the method uses; `labels` are those that it learns from.
+        if source:
+            x, labels = batch_of(source, recipe.batch, form, recipe.augment_source, others)
+        if target:
+            xt, target_labels = batch_of(target, recipe.batch, form, recipe.augment_target, None)
+            x, labels = (torch.cat([x, xt]), labels) if adapts else (xt, target_labels)
+
+        # Label loss, and, for DANN, the domain loss behind the gradient reversal (Ganin et al. 2016, equation 9).
+        wrapped.train()
+        strength = reversal_strength(step / recipe.steps, recipe.reversal_max)
+        if adapts:
+            logits, domains = wrapped(x, labelled=recipe.batch, reversal=strength)
+            is_target = torch.arange(2 * recipe.batch, device=x.device) >= recipe.batch
+            loss_of_domain = domain_loss(domains, is_target, network.domain_is_probability)
+        else:
+            logits, loss_of_domain = wrapped(x), torch.zeros((), device=x.device)
+        loss_of_label = F.cross_entropy(logits.float(), labels)
+        loss = loss_of_label + recipe.domain_weight * loss_of_domain
+        fabric.backward(loss)
+        optimiser.step()
+        optimiser.zero_grad()
+        if average:
+            average.update_parameters(network)
+
+        # Log and evaluate.
+        steps.require_finite(loss, step, network)
+        entry: dict[str, float] = {}
+        if steps.at_log(step):
+            entry |= {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item(), "reversal": strength}
+        if steps.at_mark(step) and (found := accuracy_of(result, test, form, fabric)) is not None:
+            entry["target test"] = found
+        if entry:
+            steps.log(step, **entry)
+
+    # The result is that of the last step, whatever its accuracy.
+    card = {
+        **judged(result, recipe, images, folder.history(), form, fabric),
+        **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
+    }
+    return folder.finish(result.state_dict(), card)

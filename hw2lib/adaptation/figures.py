@@ -1,0 +1,221 @@
+"""Figures of the adaptation part: the idea, accuracies, curves, feature spaces."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
+
+from hw2lib.adaptation.choice import CRITERIA, chosen, rank_correlation
+from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.adaptation.shape import as_it_is, surest
+from hw2lib.adaptation.shape import rank_correlation as shape_rank
+from hw2lib.adaptation.tables import METHOD_TITLES, compared, pair_title, select
+from hw2lib.plots.style import PALETTE, WIDTH
+
+METHOD_COLOURS = {"source-only": PALETTE[1], "dann": PALETTE[0], "target-only": PALETTE[2]}
+METHOD_MARKERS = {"source-only": "s", "dann": "o", "target-only": "^"}
+# Ten colours for ten digits (Paul Tol, muted), and the digit itself written at its cluster.
+DIGIT_COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
+)  # fmt: skip
+
+
+def idea() -> Figure:
+    """The three parts of a DANN and which loss trains which, beside the schedule of the reversal."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.4), width_ratios=(1.9, 1))
+    left.set(xlim=(0, 10), ylim=(0, 5))
+    left.axis("off")
+    boxes = {
+        "images\nof both": (0.1, 2.0, 1.5, "#eeeeee"),
+        "feature\nextractor": (2.3, 2.0, 1.7, "#cfe2f3"),
+        "label\npredictor": (6.3, 3.4, 1.7, "#d9ead3"),
+        "domain\nclassifier": (6.3, 0.6, 1.7, "#fbe0c4"),
+        "reverse\ngradient": (4.2, 0.6, 1.4, "#f4cccc"),
+    }
+    for text, (x, y, width, colour) in boxes.items():
+        left.add_patch(FancyBboxPatch((x, y), width, 1.1, boxstyle="round,pad=0.08", fc=colour, ec="#444444", lw=0.8))
+        left.text(x + width / 2, y + 0.55, text, ha="center", va="center", fontsize=8)
+    for start, end in (
+        ((1.7, 2.55), (2.2, 2.55)), ((4.1, 2.8), (6.2, 3.9)), ((3.4, 1.9), (4.1, 1.3)),
+        ((5.7, 1.15), (6.2, 1.15)), ((8.1, 3.95), (8.6, 3.95)), ((8.1, 1.15), (8.6, 1.15)),
+    ):  # fmt: skip
+        left.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, lw=0.9, color="#444444"))
+    left.text(8.7, 3.95, "label loss,\nsource only", va="center", fontsize=8)
+    left.text(8.7, 1.15, "domain loss,\nboth", va="center", fontsize=8)
+
+    progress = np.linspace(0, 1, 200)
+    right.plot(progress, [reversal_strength(p) for p in progress])
+    right.set(xlabel="fraction of training $p$", ylabel=r"reversal strength $\lambda$", xlim=(0, 1), ylim=(0, 1.05))
+    figure.tight_layout()
+    return figure
+
+
+def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
+    """Test accuracy of the last step: a mark a seed, a row for each network and recipe, a panel a pair."""
+    kinds = list(dict.fromkeys(zip(frame["network"], frame["recipe"], strict=True)))
+    figure, panels = plt.subplots(
+        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(kinds)), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, pair in zip(panels[0], pairs, strict=True):
+        for row, (network, recipe) in enumerate(kinds):
+            for shift, (method, title) in enumerate(METHOD_TITLES.items()):
+                runs = select(frame, network=network, recipe=recipe, pair=pair, method=method).dropna(subset=["test"])
+                style = {"color": METHOD_COLOURS[method], "marker": METHOD_MARKERS[method]}
+                axes.plot(
+                    runs["test"], [row + 0.2 * (shift - 1)] * len(runs), ls="", ms=5, alpha=0.75,
+                    label=title if row == 0 else None, **style,
+                )  # fmt: skip
+        axes.set(title=pair_title(pair), xlabel="target test, %")
+        axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
+        axes.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
+    """Target test accuracy over training: mean of the seeds and the range between them."""
+    figure, panels = plt.subplots(
+        len(recipes), len(pairs), figsize=(WIDTH, 0.5 + 1.9 * len(recipes)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for row, recipe in enumerate(recipes):
+        for axes, pair in zip(panels[row], pairs, strict=True):
+            for method, title in METHOD_TITLES.items():
+                runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
+                curves = [curve for curve in runs.get("curve", []) if curve]
+                if not curves:
+                    continue
+                steps = [step for step, _ in curves[0]]
+                values = np.array([[value for _, value in curve] for curve in curves])
+                colour = METHOD_COLOURS[method]
+                axes.plot(steps, values.mean(0), color=colour, marker=METHOD_MARKERS[method], ms=3, label=title)
+                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+            axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.title.set_fontsize(8)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
+    """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
+    kinds = compared(original, improved)
+    styles = (("s", PALETTE[1]), ("o", PALETTE[0]), ("D", PALETTE[2]))
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
+    for shift, ((title, values), (marker, colour)) in enumerate(zip(kinds.items(), styles, strict=True)):
+        points = [
+            (test, row + 0.18 * (shift - 1))
+            for row, pair in enumerate(pairs)
+            for test in select(frame, pair=pair, **values)["test"].dropna()
+        ]
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], ls="", marker=marker, color=colour, ms=5, alpha=0.75,
+            label=title,
+        )  # fmt: skip
+    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100), ylim=(len(pairs) - 0.5, -0.5))
+    axes.set_yticks(range(len(pairs)), [pair_title(pair) for pair in pairs])
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def criteria(runs: pd.DataFrame) -> Figure:
+    """Each criterion against target test accuracy, a mark a run of `hw2lib.adaptation.choice.candidates`.
+
+    The ring is the criterion's choice, with its row there, counted from 1; the title its rank correlation.
+    """
+    figure, panels = plt.subplots(1, len(CRITERIA), figsize=(WIDTH, 2.8), sharey=True, layout="constrained")
+    for axes, (criterion, (title, more)) in zip(panels, CRITERIA.items(), strict=True):
+        axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
+        if len(runs):
+            best = chosen(runs, criterion)
+            axes.plot(
+                best[criterion],
+                best["test"],
+                ls="",
+                marker="o",
+                ms=10,
+                mfc="none",
+                mec=PALETTE[1],
+                mew=1.5,
+                clip_on=False,
+            )
+            number = f"{runs.index.get_loc(best.name) + 1}"
+            place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+            axes.annotate(number, (best[criterion], best["test"]), **place)
+        rank = rank_correlation(runs, criterion)
+        axes.set(xlabel=title.replace(", ", ",\n", 1), title="" if rank != rank else f"rank correlation {rank:.2f}")
+        axes.title.set_fontsize(8)
+        axes.xaxis.label.set_fontsize(8)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        if not more:
+            axes.invert_xaxis()  # right is better in all panels
+    panels[0].set_ylabel("target test, %")
+    return figure
+
+
+def shapes(found: dict[str, pd.DataFrame]) -> Figure:
+    """Information against accuracy, a panel a pair, a mark for each shape that was tried (`hw2lib.adaptation.shape`).
+
+    The ring is the shape with most information, the cross the images as they are; the title has the rank correlation.
+    """
+    figure, panels = plt.subplots(1, len(found), figsize=(WIDTH, 2.5), squeeze=False, layout="constrained")
+    for axes, (pair, tries) in zip(panels[0], found.items(), strict=True):
+        axes.plot(tries["information"], tries["accuracy"], ls="", marker="o", ms=3, alpha=0.5, label="a shape")
+        best, plain = surest(tries), as_it_is(tries)
+        ring = {"marker": "o", "ms": 10, "mfc": "none", "mec": PALETTE[1], "mew": 1.5}
+        cross = {"marker": "X", "ms": 8, "mec": "white", "color": PALETTE[2]}
+        for row, style, title in ((best, ring, "chosen: most information"), (plain, cross, "as it is")):
+            axes.plot(row["information"], row["accuracy"], ls="", clip_on=False, label=title, **style)
+        rank = shape_rank(tries)
+        axes.set_title(pair_title(pair) + ("" if rank != rank else f"\nrank correlation {rank:.2f}"), fontsize=8)
+        axes.set_xlabel("information, nats")
+        axes.xaxis.set_major_locator(MaxNLocator(2))
+    panels[0][0].set_ylabel("accuracy on target train, %")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
+    """Embedded points (N, 2), a panel each, coloured by digit (N,), pale where it is -1, not known.
+
+    Crosses are the source's and dots the target's. The digit stands at the median of the source's.
+    """
+    figure, panels = _panels(points)
+    colours = np.array([*DIGIT_COLOURS, "#dddddd"])[labels]
+    for axes, xy in zip(panels, points.values(), strict=True):
+        for of_domain, style in ((~is_target, {"marker": "x", "s": 9, "lw": 0.5}), (is_target, {"s": 6, "lw": 0})):
+            axes.scatter(*xy[of_domain].T, c=colours[of_domain], rasterized=True, **style)
+        for digit in np.unique(labels[~is_target & (labels >= 0)]):
+            x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
+            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
+            axes.text(x, y, str(digit), ha="center", va="center", fontsize=8, bbox=box)
+    return figure
+
+
+def by_domain(points: dict[str, np.ndarray], is_target: np.ndarray, source: str, target: str) -> Figure:
+    """Embedded points (N, 2), a panel each, in the colours of their domains (N,) bool."""
+    figure, panels = _panels(points)
+    order = np.random.default_rng(0).permutation(len(is_target))  # neither domain is drawn on top
+    for axes, xy in zip(panels, points.values(), strict=True):
+        axes.scatter(*xy[order].T, c=np.where(is_target, PALETTE[1], PALETTE[0])[order], s=4, lw=0, rasterized=True)
+    for colour, title in ((PALETTE[0], source), (PALETTE[1], target)):
+        panels[0].scatter([], [], c=colour, s=20, label=title)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def _panels(points: dict[str, np.ndarray]) -> tuple[Figure, np.ndarray]:
+    figure, panels = plt.subplots(1, len(points), figsize=(WIDTH, 3.2), squeeze=False, layout="constrained")
+    for axes, title in zip(panels[0], points, strict=True):
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_color("#bbbbbb")
+    return figure, panels[0]

@@ -1,0 +1,157 @@
+"""Domain-adversarial networks (Ganin et al. 2016): one feature extractor, a label predictor and a domain classifier.
+
+The five networks of the reports differ in width, depth and input: `wide`, `deep` and `compact` read 3x28x28, `grey` and
+`grey_plus` 1x32x32, because five halvings need 32 pixels. Two more, of the improved model, are ours.
+"""
+
+from torch import Tensor, nn
+
+from hw2lib import networks, weights
+from hw2lib.adaptation.reversal import reverse_gradient
+from hw2lib.data.prepare import Form
+from hw2lib.errors import UserError
+from hw2lib.layers import Inputs, Sigmoid
+from hw2lib.training.run_folder import RunFolder
+
+
+class DANN(nn.Module):
+    """Features shared by a label predictor and, behind a gradient reversal, a domain classifier.
+
+    The domain output is two logits, one logit, or, where the network ends in a sigmoid, one probability that the
+    image is of the target; `domain_is_probability` tells the last two apart.
+    """
+
+    def __init__(self, features: nn.Module, label: nn.Module, domain: nn.Module, inputs: Inputs) -> None:
+        super().__init__()
+        self.features = features
+        self.label = label
+        self.domain = domain
+        self.inputs = inputs
+
+    @property
+    def domain_is_probability(self) -> bool:
+        return isinstance(self.domain[-1], Sigmoid)
+
+    def forward(
+        self, images: Tensor, labelled: int | None = None, reversal: float | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Class logits, and, on request, the domain output of the same pass.
+
+        Args:
+            images: (N, C, H, W) from `hw2lib.data.prepare.prepare`.
+            labelled: only the first so many get class logits; all if None.
+            reversal: strength; the domain classifier's gradient reaches the features times -reversal. None: no domain.
+
+        Returns:
+            Logits (labelled, 10), and with `reversal` also the domain output (N, 1 or 2).
+        """
+        features = self.features(images)
+        logits = self.label(features[:labelled])
+        if reversal is None:
+            return logits
+        return logits, self.domain_of(features, reversal)
+
+    def domain_of(self, features: Tensor, reversal: float) -> Tensor:
+        """The domain output of features (N, ...), whose gradient reaches them times -reversal."""
+        return self.domain(reverse_gradient(features, reversal))
+
+
+def _linear_bn_relu(width_in: int, width_out: int) -> list[nn.Module]:
+    return [nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.ReLU()]
+
+
+def wide() -> DANN:
+    """631,888 parameters; pooling comes before the activation, and dropout of whole maps after the second stage."""
+    features = nn.Sequential(
+        nn.Conv2d(3, 64, 5), nn.BatchNorm2d(64), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(64, 128, 5), nn.BatchNorm2d(128), nn.Dropout2d(0.5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(),
+    )  # fmt: skip
+    label = nn.Sequential(*_linear_bn_relu(2048, 100), *_linear_bn_relu(100, 100), nn.Linear(100, 10))
+    domain = nn.Sequential(*_linear_bn_relu(2048, 100), nn.Linear(100, 2))
+    return DANN(features, label, domain, Inputs(3, 28))
+
+
+def deep() -> DANN:
+    """976,651 parameters; three convolutions down to one pixel, heads of 1024 and 256 units."""
+    features = nn.Sequential(
+        nn.Conv2d(3, 64, 4), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 64, 5), nn.BatchNorm2d(64), nn.Dropout2d(0.5), nn.ReLU(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 128, 3),
+        nn.Flatten(),
+    )  # fmt: skip
+    label = nn.Sequential(*_linear_bn_relu(128, 1024), *_linear_bn_relu(1024, 256), nn.Linear(256, 10))
+    domain = nn.Sequential(*_linear_bn_relu(128, 1024), *_linear_bn_relu(1024, 256), nn.Linear(256, 1))
+    return DANN(features, label, domain, Inputs(3, 28))
+
+
+def compact() -> DANN:
+    """710,172 parameters, of which 41,040 are in the feature extractor."""
+    features = nn.Sequential(
+        nn.Conv2d(3, 32, 5), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 48, 5), nn.BatchNorm2d(48), nn.Dropout2d(0.5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(),
+    )  # fmt: skip
+    label = nn.Sequential(*_linear_bn_relu(768, 384), *_linear_bn_relu(384, 192), nn.Linear(192, 10))
+    domain = nn.Sequential(*_linear_bn_relu(768, 384), nn.Linear(384, 2))
+    return DANN(features, label, domain, Inputs(3, 28))
+
+
+def _conv_bn_relu(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU()]
+
+
+def _grey(extra: list[nn.Module]) -> DANN:
+    stages: list[nn.Module] = []
+    for channels_in, channels_out in [(1, 64), (64, 128), (128, 256), (256, 256), (256, 512)]:
+        stages += [*_conv_bn_relu(channels_in, channels_out), nn.MaxPool2d(2)]
+        if channels_in == 1:
+            stages += extra
+    label = nn.Sequential(
+        nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )  # fmt: skip
+    domain: list[nn.Module] = []
+    for _ in range(4):
+        domain += [nn.Linear(512, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2)]
+    domain += [nn.Linear(512, 1), Sigmoid()]
+    return DANN(nn.Sequential(*stages, nn.Flatten()), label, nn.Sequential(*domain), Inputs(1, 32))
+
+
+def grey() -> DANN:
+    """3,728,011 parameters; five 3x3 stages on grey images of 32 pixels, a domain classifier of five layers."""
+    return _grey([])
+
+
+def grey_plus() -> DANN:
+    """3,765,067 parameters; `grey` with one more convolution of 64 maps after the first pooling."""
+    return _grey(_conv_bn_relu(64, 64))
+
+
+def improved(channels: int = 32) -> DANN:
+    """Five convolutions and an average over positions, the first of `channels` maps; 298,444 parameters with 32."""
+    few, more, most = channels, 2 * channels, 4 * channels
+    features = nn.Sequential(
+        nn.Conv2d(3, few, 5), nn.BatchNorm2d(few), nn.ReLU(), nn.MaxPool2d(2),
+        *_conv_bn_relu(few, more), *_conv_bn_relu(more, more), nn.MaxPool2d(2), nn.Dropout(0.2),
+        *_conv_bn_relu(more, most), *_conv_bn_relu(most, most), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3),
+    )  # fmt: skip
+    domain = nn.Sequential(*_linear_bn_relu(most, 128), nn.Linear(128, 2))
+    return DANN(features, nn.Linear(most, 10), domain, Inputs(3, 28))
+
+
+def improved_wide() -> DANN:
+    """654,700 parameters; `improved` with half as many maps again in each layer."""
+    return improved(48)
+
+
+def load(folder: RunFolder) -> tuple[DANN, Form]:
+    """The trained network of a finished run, and the form of its input.
+
+    Raises:
+        UserError: the run is not finished, or it ships without weights.
+    """
+    if not folder.card:
+        raise UserError(f"{folder.path}: the run is not finished; train it with hw2 train")
+    network = networks.build(folder.settings["network"])
+    weights.load(network, folder.weights)
+    return network.eval(), Form(network.inputs.channels, network.inputs.size, folder.settings["normalisation"])

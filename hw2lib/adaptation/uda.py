@@ -1,0 +1,129 @@
+"""The improved model: a domain-adversarial network that also learns from its own labels of the target."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from hw2lib.adaptation.losses import ClassThresholds, EqualShares, domain_loss, pseudo_label_loss
+from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, judged, labelled, unlabelled
+from hw2lib.adaptation.recipe import ImprovedRecipe
+from hw2lib.adaptation.reversal import reversal_strength
+from hw2lib.data.prepare import Form, prepare
+from hw2lib.networks import build
+from hw2lib.training.batches import draw, load_split
+from hw2lib.training.devices import fabric_for
+from hw2lib.training.ema import moving_average
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.training.steps import Steps, circumstances, training
+
+
+@training
+def train(
+    recipe: ImprovedRecipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
+) -> dict[str, Any]:
+    """Train with a teacher; how the card judges the run says `hw2lib.adaptation.pairs.judged`.
+
+    Three losses: of the source's labels, of the domain behind a gradient reversal (Ganin et al. 2016, equation 9), and
+    of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
+    is confident (Sohn et al. 2020, equation 4); a recipe may ask that it gives all labels as often, or, for comparison,
+    put the true ones in their place. The teacher is the moving average of the network (Tarvainen and Valpola 2017,
+    section 2). Source and target pass the feature extractor by themselves, so that its batch normalisation takes each
+    by its own statistics, and only those of the target are kept (French et al. 2018, 3.1).
+    """
+    # Device, network, optimiser.
+    fabric = fabric_for(device)
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
+    form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
+    average = moving_average(network, recipe.ema_decay)
+    teacher = average.module
+    shares, thresholds = EqualShares().to(fabric.device), ClassThresholds().to(fabric.device)
+    _, optimiser = fabric.setup(network, recipe.optimiser_of(network))
+
+    # Whole splits as uint8 tensors on the device.
+    source = labelled(images, recipe.source, fabric.device, recipe.batch)
+    if recipe.target_labels:
+        target, target_labels = labelled(images, recipe.target, fabric.device, recipe.target_batch)
+    else:
+        target, target_labels = unlabelled(images, recipe.target, fabric.device, recipe.target_batch), None
+    test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
+    is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
+
+    averages = {"average": average, "shares": shares, "thresholds": thresholds}
+    parts = {"network": network, "optimiser": optimiser} | averages
+    steps = Steps(recipe, folder, parts, on_step)
+    for step in steps:
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate_at(step)
+
+        # A batch of the source, and two views of one of the target; the teacher labels the weak one.
+        x, labels = batch_of(source, recipe.batch, form, recipe.augment_source, target)
+        drawn, truth = draw((target, target_labels), recipe.target_batch)
+        strong = prepare(drawn, *form, recipe.augment_strong)
+        weight = recipe.pseudo_weight_at(step)
+        if weight:
+            if truth is None:
+                with torch.no_grad(), fabric.autocast():
+                    given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
+                if recipe.equal_shares:
+                    given = shares.update(given)
+            else:
+                given = F.one_hot(truth, CLASSES).float()
+
+        network.train()
+        with fabric.autocast():
+            with statistics_kept(network):
+                of_source = network.features(x)
+            of_target = network.features(strong)
+            logits, logits_strong = network.label(of_source), network.label(of_target)
+            strength = reversal_strength(step / recipe.steps, recipe.reversal_max)
+            domains = network.domain_of(torch.cat([of_source, of_target]), strength)
+        loss_of_label = F.cross_entropy(logits.float(), labels)
+        loss_of_domain = domain_loss(domains, is_target)
+        loss_of_pseudo, kept = torch.zeros((), device=x.device), 0.0
+        if weight:
+            at_least = recipe.confidence_at(step)
+            minimum = thresholds.update(given, at_least) if recipe.class_thresholds else at_least
+            loss_of_pseudo, kept = pseudo_label_loss(logits_strong, given, minimum)
+        loss = loss_of_label + recipe.domain_weight * loss_of_domain + weight * loss_of_pseudo
+        fabric.backward(loss)
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update_parameters(network)
+
+        # Log and evaluate.
+        steps.require_finite(loss, step, network)
+        entry: dict[str, float] = {}
+        if steps.at_log(step):
+            entry |= {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item()}
+            entry |= {"pseudo_loss": loss_of_pseudo.item(), "kept": kept}
+        if steps.at_mark(step) and (found := accuracy_of(teacher, test, form, fabric)) is not None:
+            entry["target test"] = found
+        if entry:
+            steps.log(step, **entry)
+
+    # The result is the teacher of the last step, whatever its accuracy.
+    card = {
+        **judged(teacher, recipe, images, folder.history(), form, fabric),
+        **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
+    }
+    return folder.finish(teacher.state_dict(), card)
+
+
+@contextlib.contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Inside, batch normalisation in training leaves its running statistics as they are."""
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

@@ -1,0 +1,61 @@
+"""Files that appear whole or not at all, and locks that end with the process that holds them."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hw2lib.errors import UserError
+
+
+@contextlib.contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """A hidden temporary name beside `file`. What is written there replaces `file` at the end.
+
+    If the block fails, the temporary file is removed and `file` stays as it was. A process that is killed leaves a
+    file whose name begins with a dot and ends in ``.partial``; nothing reads it.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(file: Path, content: str | bytes) -> None:
+    """Write a file whole; what was there before stays until then."""
+    with whole(file) as temporary:
+        # A file's name in the text may have bytes that are no UTF-8.
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a file; `UserError` if it cannot be read or holds none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: damaged; remove the folder to begin anew")
+    return found
+
+
+def lock(file: Path, wait: bool = True) -> FileLock | None:
+    """Hold a lock until its ``release()``, or until the process ends, even if it is killed.
+
+    Returns:
+        None if somebody else holds it and ``wait`` is false.
+    """
+    held = FileLock(file, thread_local=False)
+    try:
+        held.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        return None
+    return held

@@ -1,0 +1,89 @@
+"""Figures of the GAN part: images, and training seen through its losses and through the images."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from hw2lib.metrics.reference import Reference
+from hw2lib.plots.grids import image_grid
+from hw2lib.plots.style import PALETTE, WIDTH
+
+STRIP_ROWS = 6
+QUALITY = {"sliced_wasserstein": "sliced Wasserstein\nx 1000", "face_rate": "face rate, %", "contrast": "contrast"}
+
+
+def samples(images: Tensor, columns: int = 8) -> Figure:
+    """Images (N, C, H, W) uint8 row by row."""
+    return image_grid([row.numpy() for row in images.split(columns)])
+
+
+def digit_grid(images: Tensor) -> Figure:
+    """Digits (10 n, C, H, W) uint8 in the order of `hw2lib.gan.sampling.sample`: a column a digit, a row a noise."""
+    rows = [row.numpy() for row in images.split(10)]
+    titles = [str(i + 1) for i in range(len(rows))]
+    return image_grid(rows, titles, [str(digit) for digit in range(10)], width=0.75 * WIDTH)
+
+
+def strip(rows: dict[int, np.ndarray]) -> Figure:
+    """The same noise in the course of training: uint8 (columns, 3, H, W) of each step, of which some rows are shown."""
+    steps = list(rows)
+    shown = [steps[i] for i in np.linspace(0, len(steps) - 1, min(len(steps), STRIP_ROWS)).round().astype(int)]
+    return image_grid([rows[step] for step in shown], [f"{step:,}" for step in shown])
+
+
+def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
+    """Losses of both networks above the quality of the images over the steps of one training; dashed: real faces.
+
+    What a loss has above 99 % of all its values is cut off, such as a start far from where training stays.
+    """
+    figure, panels = plt.subplots(1 + len(QUALITY), 1, figsize=(WIDTH, 5.6), sharex=True, layout="constrained")
+    losses = np.array(card["losses"])
+    panels[0].plot(losses[:, 0], losses[:, 1], lw=0.7, color=PALETTE[0], label="discriminator")
+    panels[0].plot(losses[:, 0], losses[:, 2], lw=0.7, color=PALETTE[1], label="generator")
+    panels[0].set(ylabel="loss", ylim=(None, 1.1 * np.quantile(losses[:, 1:3], 0.99)))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    for axes, (key, title) in zip(panels[1:], QUALITY.items(), strict=True):
+        axes.plot([mark["step"] for mark in card["curve"]], [mark[key] for mark in card["curve"]], "o-", ms=3)
+        axes.axhline(_real(reference, key), ls="--", lw=0.9, color="black")
+        axes.set(ylabel=title)
+    panels[-1].set(xlabel="step")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def study(frame: pd.DataFrame, titles: dict[tuple[str, str], str], reference: Reference) -> Figure:
+    """Quality over the steps for each variant: mean of the seeds and the range between them; dashed: real faces."""
+    figure, panels = plt.subplots(1, len(QUALITY), figsize=(WIDTH, 2.6), layout="constrained")
+    for axes, (key, title) in zip(panels, QUALITY.items(), strict=True):
+        for colour, ((network, recipe), name) in zip(PALETTE, titles.items(), strict=False):
+            runs = frame[(frame["network"] == network) & (frame["recipe"] == recipe)] if len(frame) else frame
+            if not len(runs):
+                continue
+            steps = [mark["step"] for mark in runs["curve"].iloc[0]]
+            values = np.array([[mark[key] for mark in curve] for curve in runs["curve"]])
+            axes.plot(steps, values.mean(0), "o-", ms=3, color=colour, label=name)
+            axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+        axes.axhline(_real(reference, key), ls="--", lw=0.9, color="black")
+        axes.set(xlabel="step", title=title.replace("\n", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(titles))
+    return figure
+
+
+def digit_accuracy(scores: dict[str, float]) -> Figure:
+    """Accuracy of each digit asked for (`hw2lib.grader.scores.digit_scores`), in percent; dashed: of all images."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.2), layout="constrained")
+    of_each = {name[-1]: value for name, value in scores.items() if name.startswith("accuracy_")}
+    axes.plot(list(of_each), list(of_each.values()), "o", ms=6, clip_on=False)
+    axes.axhline(scores["accuracy"], ls="--", lw=0.9, color="black")
+    axes.set(xlabel="digit asked for", ylabel="read as that digit, %", ylim=(min(80, min(of_each.values()) - 2), 100.5))
+    return figure
+
+
+def _real(reference: Reference, key: str) -> float:
+    return reference.floor["sliced_wasserstein"] if key == "sliced_wasserstein" else getattr(reference, key)

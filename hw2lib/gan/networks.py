@@ -1,0 +1,212 @@
+"""Generative adversarial networks: pairs of a generator and a discriminator, for 64x64 faces and 28x28 digits.
+
+Noise enters as (N, latent) and images leave in [-1, 1]. Where weights are drawn, it is as DCGAN does (Radford et al.
+2016): N(0, 0.02) for convolutions, N(1, 0.02) for the scale of batch normalisation.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from hw2lib.layers import Inputs, Sigmoid
+
+
+class Generator(nn.Sequential):
+    """Noise (N, latent) to images (N, 3, 64, 64) in [-1, 1]."""
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return super().forward(noise[:, :, None, None])
+
+
+class Discriminator(nn.Sequential):
+    """Images (N, 3, 64, 64) in [-1, 1] to (N,): the probability of being real, or, without a last sigmoid, a score."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).flatten()
+
+
+class GAN(nn.Module):
+    """A generator and its discriminator.
+
+    Args:
+        generator: noise (N, latent), and with classes also labels (N,), to images (N, C, size, size) in [-1, 1].
+        discriminator: images to (N,), and with classes also to class logits (N, classes).
+        latent: width of the noise.
+        inputs: the images of both.
+        classes: number of classes that the generator can be asked for; 0 if there is no choice.
+    """
+
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, latent: int, inputs: Inputs, classes: int = 0
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+        self.latent = latent
+        self.inputs = inputs
+        self.classes = classes
+
+
+def _initialised(gan: GAN) -> GAN:
+    for layer in gan.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+    return gan
+
+
+def _generator(norm: bool) -> Generator:
+    layers: list[nn.Module] = []
+    for stage, (i, o) in enumerate([(100, 512), (512, 256), (256, 128), (128, 64)]):
+        layers.append(nn.ConvTranspose2d(i, o, 4, 2 if stage else 1, 1 if stage else 0, bias=False))
+        layers += [nn.BatchNorm2d(o), nn.ReLU()] if norm else [nn.ReLU()]
+    return Generator(*layers, nn.ConvTranspose2d(64, 3, 4, 2, 1, bias=False), nn.Tanh())
+
+
+def _discriminator(
+    norm: Callable[[int, int], list[nn.Module]],
+    activation: Callable[[], nn.Module],
+    last: list[nn.Module],
+    wrap: Callable[[nn.Module], nn.Module] = lambda layer: layer,
+) -> Discriminator:
+    """Four halvings and a last convolution; `norm` makes the layer for (channels, size) behind the second to fourth."""
+    layers: list[nn.Module] = [wrap(nn.Conv2d(3, 64, 4, 2, 1, bias=False)), activation()]
+    for i, o, size in [(64, 128, 16), (128, 256, 8), (256, 512, 4)]:
+        layers += [wrap(nn.Conv2d(i, o, 4, 2, 1, bias=False)), *norm(o, size), activation()]
+    return Discriminator(*layers, wrap(nn.Conv2d(512, 1, 4, 1, 0, bias=False)), *last)
+
+
+def _leaky() -> nn.Module:
+    return nn.LeakyReLU(0.2)
+
+
+def _batch_norm(channels: int, size: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)]
+
+
+def plain() -> GAN:
+    """DCGAN without any normalisation and with ReLU in both networks: the weak baseline. 3,574,784 + 2,763,776."""
+    discriminator = _discriminator(lambda channels, size: [], nn.ReLU, [Sigmoid()])
+    return _initialised(GAN(_generator(norm=False), discriminator, 100, Inputs(3, 64)))
+
+
+def dcgan() -> GAN:
+    """DCGAN (Radford et al. 2016). 3,576,704 + 2,765,568 parameters."""
+    discriminator = _discriminator(_batch_norm, _leaky, [Sigmoid()])
+    return _initialised(GAN(_generator(norm=True), discriminator, 100, Inputs(3, 64)))
+
+
+def _wide_generator() -> Generator:
+    layers: list[nn.Module] = [nn.ConvTranspose2d(100, 1024, 4, 1, 0, bias=False), nn.BatchNorm2d(1024), nn.ReLU()]
+    for i, o in [(1024, 512), (512, 256), (256, 128)]:
+        layers += [nn.ConvTranspose2d(i, o, 5, 2, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+    return Generator(*layers, nn.ConvTranspose2d(128, 3, 5, 2, 2, 1, bias=False), nn.Tanh())
+
+
+def dcgan_wide() -> GAN:
+    """A generator of twice the width with 5x5 kernels, against DCGAN's discriminator. 18,855,040 + 2,765,568."""
+    discriminator = _discriminator(_batch_norm, _leaky, [Sigmoid()])
+    return _initialised(GAN(_wide_generator(), discriminator, 100, Inputs(3, 64)))
+
+
+def wgan_gp_sn() -> GAN:
+    """The same generator against a critic with spectral normalisation (Miyato et al. 2018) on each convolution.
+
+    Layer instead of batch normalisation, since a gradient penalty (Gulrajani et al. 2017) is of each image on its own.
+    18,855,040 + 2,878,464 parameters.
+    """
+
+    def layer_norm(channels: int, size: int) -> list[nn.Module]:
+        return [nn.LayerNorm((channels, size, size))]
+
+    gan = GAN(_wide_generator(), _discriminator(layer_norm, _leaky, []), 100, Inputs(3, 64))
+    for i, layer in enumerate(_initialised(gan).discriminator):
+        if isinstance(layer, nn.Conv2d):
+            gan.discriminator[i] = spectral_norm(layer)
+    return gan
+
+
+class SelfAttention(nn.Module):
+    """Each position attends to all others (Zhang et al. 2019, equations 1 to 3): (N, C, H, W) to the same shape.
+
+    `gamma` starts at 0, so that the block is the identity until training opens it. The energies are not scaled by the
+    width of the keys.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels // 8, 1)
+        self.key = nn.Conv2d(channels, channels // 8, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # (N, width, positions). A CPU does two products in a third of the time that torch's fused attention takes when
+        # keys are narrower than values.
+        query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
+        attention = torch.bmm(query.transpose(1, 2), key).softmax(-1)  # a row for each position that asks
+        attended = torch.bmm(value, attention.transpose(1, 2)).reshape(x.shape)
+        return self.gamma * attended + x
+
+
+def sagan() -> GAN:
+    """Self-attention GAN (Zhang et al. 2019), scores for a hinge loss. 3,832,885 + 3,175,299 parameters."""
+    up: list[nn.Module] = []
+    for stage, (i, o) in enumerate([(128, 512), (512, 256), (256, 128), (128, 64)]):
+        convolution = nn.ConvTranspose2d(i, o, 4, 2 if stage else 1, 1 if stage else 0)
+        up += [spectral_norm(convolution), nn.BatchNorm2d(o), nn.ReLU()]
+        if stage >= 2:
+            up.append(SelfAttention(o))
+    down: list[nn.Module] = []
+    for stage, (i, o) in enumerate([(3, 64), (64, 128), (128, 256), (256, 512)]):
+        down += [spectral_norm(nn.Conv2d(i, o, 4, 2, 1)), nn.LeakyReLU(0.1)]
+        if stage >= 2:
+            down.append(SelfAttention(o))
+    generator = Generator(*up, nn.ConvTranspose2d(64, 3, 4, 2, 1), nn.Tanh())
+    return GAN(generator, Discriminator(*down, nn.Conv2d(512, 1, 4)), 128, Inputs(3, 64))
+
+
+class DigitGenerator(nn.Module):
+    """Noise (N, 100) and digits (N,) to images (N, 3, 28, 28) in [-1, 1]: the digit's embedding scales the noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 100)
+        self.project = nn.Linear(100, 128 * 8 * 8)
+        self.layers = nn.Sequential(
+            nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128), nn.ReLU(),
+            nn.ConvTranspose2d(128, 256, 3, 1, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU(),
+            nn.ConvTranspose2d(256, 128, 3, 2, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU(),
+            nn.ConvTranspose2d(128, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.ConvTranspose2d(64, 3, 4, 1, 2, bias=False), nn.Tanh(),
+        )  # fmt: skip
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        return self.layers(self.project(noise * self.embedding(labels)))
+
+
+class DigitDiscriminator(nn.Module):
+    """Images (N, 3, 28, 28) in [-1, 1] to the probability of being real (N,) and class logits (N, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.LeakyReLU(0.2),
+            nn.Conv2d(32, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
+            nn.Conv2d(64, 128, 3, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
+            nn.Conv2d(128, 256, 3, bias=False), nn.Flatten(),
+        )  # fmt: skip
+        self.real = nn.Sequential(nn.Linear(1024, 1), Sigmoid())
+        self.digit = nn.Linear(1024, 10)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.layers(images)
+        return self.real(features).flatten(), self.digit(features)
+
+
+def acgan() -> GAN:
+    """Auxiliary classifier GAN (Odena et al. 2017) on digits. 1,496,168 + 399,595 parameters."""
+    return _initialised(GAN(DigitGenerator(), DigitDiscriminator(), 100, Inputs(3, 28), classes=10))

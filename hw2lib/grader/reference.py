@@ -1,0 +1,135 @@
+"""What is known of real digits in the eyes of a grader, so that generated ones are scored where the real ones are not.
+
+A reference is one small file of numbers; no image can be made of it. That of the real MNIST-M test digits under the
+grader that ships lies in the repository. It was made by::
+
+    write(reference(data.source("paper"), grader()), SHIPPED / "mnistm-test.safetensors")
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hw2lib import data
+from hw2lib.errors import UserError
+from hw2lib.metrics.accuracy import accuracy
+from hw2lib.metrics.fidelity import Extractor, Gaussian, gaussian, gaussian_distance, stored_features
+from hw2lib.metrics.reference import FLOOR_COUNT, SHIPPED
+from hw2lib.metrics.reference_file import read_reference, write_reference
+
+if TYPE_CHECKING:
+    from hw2lib.data.folders import RealImages
+    from hw2lib.data.standins import StandIns
+
+DOMAIN = "mnistm"
+VERSION = 1  # raise it whenever a score is computed in another way: no file of before counts then
+
+
+@dataclass(frozen=True)
+class DigitReference:
+    """A set of real digits, as one grader sees them.
+
+    Attributes:
+        features: the Gaussian of its features.
+        floor: the Fréchet distance of `floor_count` validation digits from this set.
+        accuracy: percentage of the set that the grader classifies rightly.
+        grader: the grader's name.
+        split, count: which digits of MNIST-M, and how many.
+        fingerprint: the domain's, which changes with its images.
+        origin: ``"real"`` or ``"stand-in"``.
+    """
+
+    features: Gaussian
+    floor: float
+    floor_count: int
+    accuracy: float
+    grader: str
+    split: str
+    count: int
+    fingerprint: str
+    origin: str
+    version: int = VERSION
+
+
+def reference(source: "RealImages | StandIns", grader: Extractor, split: str = "test") -> DigitReference:
+    """The reference of a split of MNIST-M; what the grader sees in it is cached.
+
+    Raises:
+        UserError: the images are not there, or not their labels.
+    """
+    labels = source.load(DOMAIN, split).labels
+    if labels is None:
+        raise UserError(f"{DOMAIN} {split}: has no labels, and they are needed; give a csv with image_name,label")
+    seen = stored_features(source, DOMAIN, split, grader)
+    others = stored_features(source, DOMAIN, "val", grader, FLOOR_COUNT)
+    features = gaussian(seen.features)
+    return DigitReference(
+        features=features,
+        floor=gaussian_distance(gaussian(others.features), features),
+        floor_count=len(others.features),
+        accuracy=accuracy(seen.logits, torch.tensor(labels)),
+        grader=grader.name,
+        split=split,
+        count=len(seen.features),
+        fingerprint=source.fingerprint(DOMAIN),
+        origin=source.origin,
+    )
+
+
+def shipped() -> DigitReference:
+    """The reference of the real test digits under the grader that ships."""
+    return read(SHIPPED / f"{DOMAIN}-test.safetensors")
+
+
+def of_grader(grader: Extractor) -> DigitReference:
+    """The real test digits as a grader sees them: what ships if it is the one that ships, else from real images.
+
+    Raises:
+        UserError: another grader, and no real images are at hand.
+    """
+    standing = shipped()
+    return standing if standing.grader == grader.name else reference(data.source("paper"), grader)
+
+
+def if_known(grader: Extractor) -> DigitReference | None:
+    """`of_grader`, or None for a grader of the user's where no real digits are at hand.
+
+    Raises:
+        UserError: the reference that ships is damaged.
+    """
+    standing = shipped()
+    try:
+        return standing if standing.grader == grader.name else of_grader(grader)
+    except UserError:
+        return None
+
+
+def write(found: DigitReference, file: Path) -> None:
+    """Write a reference as one safetensors file."""
+    numbers = {name: value for name, value in asdict(found).items() if name != "features"}
+    write_reference(file, found.features._asdict(), numbers)
+
+
+def read(file: Path) -> DigitReference:
+    """The reference in a file.
+
+    Raises:
+        UserError: there is none, it is damaged, or it was measured in another way.
+    """
+
+    def make(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> DigitReference:
+        return DigitReference(Gaussian(**tensors), **numbers)
+
+    return read_reference(file, make, VERSION, "reference of digits")
+
+
+def real_row(real: DigitReference | None) -> dict[str, str]:
+    """The last row of a table of generated digits: real test digits as the grader sees them, if that is known."""
+    return {
+        "digits": "real MNIST-M",
+        "accuracy, %": f"{real.accuracy:.1f}" if real else "–",
+        "Fréchet distance": f"{real.floor:.2f}" if real else "–",
+    }

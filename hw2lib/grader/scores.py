@@ -1,0 +1,123 @@
+"""Scores of generated digits in the eyes of a classifier: whether they are what was asked for, and like real ones.
+
+The classifier, called the grader, is the project's own, trained on real MNIST-M, or a file of the user's. Beside an
+accuracy belongs the grader's own on real digits, and beside a Fréchet distance its floor. The distance is between
+features of the grader: it compares with no FID, and with no distance under another grader.
+
+Example::
+
+    digit_scores(images, labels, grader())      # {"accuracy": 97.1, "accuracy_0": 99.0, …, "frechet": 12.3}
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from hw2lib import weights as weights_files
+from hw2lib.data.prepare import prepare
+from hw2lib.errors import UserError
+from hw2lib.grader.network import DigitClassifier
+from hw2lib.grader.reference import DigitReference, shipped
+from hw2lib.metrics.accuracy import accuracy
+from hw2lib.metrics.fidelity import Extractor, extract, gaussian, gaussian_distance
+from hw2lib.metrics.images import check_images
+from hw2lib.networks import build
+from hw2lib.training.shipped import shipped_weights
+from hw2lib.weights import fill
+from hw2lib.weights import read as read_weights
+
+NETWORK = "digit-classifier"
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Grader(Extractor):
+    """A digit classifier that sees uint8 images (N, 3, 28, 28): 64 features and 10 logits each.
+
+    Attributes:
+        title: what a caption calls it.
+        accuracy: percentage of real MNIST-M test digits that it classifies rightly; None for a file of the user's.
+    """
+
+    title: str = ""
+    accuracy: float | None = None
+
+
+def grader(path: str = "") -> Grader:
+    """The classifier that ships, or that of a file.
+
+    Args:
+        path: a ``Classifier.pth``, which is what ``torch.save({"state_dict": network.state_dict()}, …)`` writes, or
+            a ``.safetensors``; the tensors have the names and shapes of `DigitClassifier`.
+
+    Raises:
+        UserError: the file is not there, damaged, holds code, which is never run, or the weights of another network.
+    """
+    network = build(NETWORK)
+    run = None if path else shipped_weights(NETWORK)
+    file = Path(path).expanduser() if path else run.weights
+    fill(network, read_weights(file) if file.suffix == ".safetensors" else _read_state_dict(file), file)
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{file}: '{name}' is not finite; give the weights of a network that has learned")
+        digest.update(tensor.numpy().tobytes())
+    return Grader(
+        partial(_see, network.eval()),
+        f"{NETWORK}-{digest.hexdigest()[:16]}",
+        title=file.name if path else f"the project's {NETWORK}",
+        accuracy=run.card["accuracy"]["test"] if run else None,
+    )
+
+
+def _see(network: DigitClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    features = network.features(prepare(images, network.inputs.channels, network.inputs.size, "range"))
+    return features, network.fc3(features)
+
+
+def _read_state_dict(file: Path) -> dict[str, Tensor]:
+    content = weights_files.read_torch(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
+    tensors = weights_files.named_tensors(content.get("state_dict")) if isinstance(content, dict) else None
+    if tensors is None:
+        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
+    return tensors
+
+
+def digit_scores(
+    images: Tensor, labels: Tensor, grader: Grader, reference: DigitReference | None = None
+) -> dict[str, float]:
+    """All scores of generated digits.
+
+    Args:
+        images: uint8 (N, 3, 28, 28), N of at least 2; the floor of the Fréchet distance is that of 1,000.
+        labels: (N,) which digit, 0 to 9, each was to be.
+        grader: who judges.
+        reference: the real digits as the same grader sees them; None: that which ships, if it is of this grader.
+
+    Returns:
+        ``accuracy``, percentage of images that the grader takes for what they were to be; ``accuracy_0`` and so on,
+        that of each digit that was asked for; ``frechet``, the distance of the features from those of real digits,
+        smaller is better, left out where there is no reference.
+
+    Raises:
+        UserError: other images or labels, or the reference of another grader.
+    """
+    check_images(images, DigitClassifier.inputs.size)
+    labels = labels.cpu()
+    if labels.shape != (len(images),) or labels.is_floating_point() or not ((labels >= 0) & (labels < 10)).all():
+        raise UserError(f"labels of {len(images)} digits have to be as many integers from 0 to 9")
+    if reference is None:
+        standing = shipped()
+        reference = standing if standing.grader == grader.name else None
+    elif reference.grader != grader.name:
+        raise UserError(f"the reference is of {reference.grader}, not of {grader.name}; measure it anew")
+    seen = extract(images, grader, BATCH)
+    scores = {"accuracy": accuracy(seen.logits, labels)}
+    for digit in labels.unique().tolist():
+        scores[f"accuracy_{digit}"] = accuracy(seen.logits[labels == digit], labels[labels == digit])
+    if reference:
+        scores["frechet"] = gaussian_distance(gaussian(seen.features), reference.features)
+    return scores

@@ -1,0 +1,38 @@
+"""What networks of several families share."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images that a network reads or draws: (N, channels, size, size)."""
+
+    channels: int
+    size: int
+
+
+class Sigmoid(nn.Sigmoid):
+    """In float32 whatever the precision: bfloat16 rounds to exactly 1, without a gradient, from a logit of 6 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
+class GroupNorm(nn.GroupNorm):
+    """The same, by a detour on a CPU: its backward pass takes up to thirty times as long on maps with channels last.
+
+    Convolutions are faster on those, so they come and go in that order.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.is_contiguous():
+            return super().forward(x)
+        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable elements."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

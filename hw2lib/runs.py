@@ -1,0 +1,216 @@
+"""Training runs: which recipes are meant, where their folders are, and how many are trained at a time."""
+
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+from tqdm.auto import tqdm
+
+from hw2lib import data, networks, paths, sources, weights
+from hw2lib.environment import cores
+from hw2lib.errors import UserError
+from hw2lib.files import write
+from hw2lib.training.cards import result_of
+from hw2lib.training.devices import check_device
+from hw2lib.training.recipe import BaseRecipe
+from hw2lib.training.run_folder import RunFolder
+from hw2lib.training.shipped import shipped_run
+from hw2lib.training.side_by_side import train_side_by_side
+
+__all__ = ["PAIRS", "SEEDS", "finished", "recipes_for", "result_of", "run_folder", "ship", "train_all", "train_into"]
+
+SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
+PAIRS = ("mnistm-svhn", "mnistm-usps")
+
+
+def recipes_for(
+    names: Iterable[str],
+    recipe_names: Iterable[str],
+    seeds: Iterable[int],
+    preset: str,
+    pairs: Iterable[str] = (),
+    methods: Iterable[str] = (),
+    settings: Iterable[str] = (),
+) -> list[BaseRecipe]:
+    """The recipe of each combination of networks, recipe names and seeds.
+
+    Seeds vary slowest, so that an interrupted sweep has whole tables of fewer seeds.
+
+    Args:
+        names: networks.
+        recipe_names: tables of the file of recipes.
+        seeds: of the trainings.
+        preset: one of ``paths.PRESETS``.
+        pairs: of networks between domains, such as ``mnistm-svhn``; empty: `PAIRS`.
+        methods: of networks between domains; empty: all.
+        settings: keys of the recipe to replace, such as ``steps=100``.
+
+    Raises:
+        UserError: an unknown name, or a value that the recipe refuses.
+    """
+    override = dict(_setting(text) for text in settings)
+    pairs, methods = tuple(dict.fromkeys(pairs)), tuple(dict.fromkeys(methods))
+    chosen: list[BaseRecipe] = []
+    for seed, network, name in dict.fromkeys(product(seeds, names, recipe_names)):  # each once
+        kind = networks.recipe_class(network)
+        if "method" in kind.model_fields:
+            combinations = product(pairs or PAIRS, methods or get_args(kind.model_fields["method"].annotation))
+            chosen += [
+                kind.of(network, name, *_domains(pair), method, seed, preset, override) for pair, method in combinations
+            ]
+        elif pairs or methods:
+            raise UserError(f"{network}: pairs and methods are for domain adaptation; leave --pair and --method out")
+        else:
+            chosen.append(kind.of(network, name, seed, preset, override))
+    return chosen
+
+
+def learnable(recipes: Iterable[BaseRecipe], images) -> list[BaseRecipe]:
+    """The recipes without those that learn labels of a target which has none."""
+    recipes = list(recipes)
+    targets = {recipe.target for recipe in recipes if recipe.needs_target_labels}
+    unlabelled = {target for target in targets if images.load(target, "train").labels is None}
+    return [recipe for recipe in recipes if not (recipe.needs_target_labels and recipe.target in unlabelled)]
+
+
+def _domains(pair: str) -> tuple[str, str]:
+    source, dash, target = pair.partition("-")
+    if not (source and dash and target):
+        raise UserError(f"a pair is SOURCE-TARGET, such as mnistm-svhn, not '{pair}'")
+    return source, target
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"a setting is KEY=VALUE, such as steps=100, not '{text}'")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def settings_of(recipe: BaseRecipe, preset: str, images) -> dict[str, Any]:
+    """What a run's result depends on: every value of the recipe, the images, and, where training is cheap, the code.
+
+    A run of the preset ``paper`` outlives a change of the code; its card names the commit that it ended with.
+    """
+    settings = recipe.model_dump(mode="json") | {"data": {name: images.fingerprint(name) for name in recipe.domains}}
+    if preset != "paper":
+        settings["code"] = _code_digest(networks.TASKS[networks.task_of(recipe.network)].train.partition(":")[0])
+    return settings
+
+
+@functools.cache  # what a process has imported does not change when a file does
+def _code_digest(module: str) -> str:
+    return sources.closure_digest(f"hw2lib.{module}")
+
+
+def run_folder(recipe: BaseRecipe, preset: str, images, with_weights: bool = False) -> RunFolder:
+    """The folder of a run: the shipped one if it holds this very run, finished, else one below ``build/``.
+
+    Its name ends in a hash of the settings, so that a changed recipe begins a run of its own. `with_weights`: a run
+    that ships as a card alone does not count.
+    """
+    settings = settings_of(recipe, preset, images)
+    ships = shipped_run(recipe.title, settings, with_weights)
+    if ships:
+        return ships
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return RunFolder(paths.runs_dir(preset) / f"{recipe.title}-{digest[:8]}", settings)
+
+
+def finished(
+    recipes: Iterable[BaseRecipe],
+    preset: str,
+    data_dir: str = "",
+    device: str = "auto",
+    train: bool = True,
+    with_weights: bool = False,
+) -> list[RunFolder]:
+    """The finished runs of some recipes, in their order: what every notebook shows.
+
+    In ``quick``, generators, denoisers and classifiers are those that ship, trained for real, whatever images are at
+    hand; those that do not ship are left out. Otherwise the runs are those of the preset: `train` trains what is
+    missing, and without it a missing run is left out. A run that would learn labels of a target without any is left
+    out too.
+    """
+    recipes = list(dict.fromkeys(recipes))
+    if preset == "quick" and all(recipe.shown_as_shipped for recipe in recipes):
+        found = (shipped_run(recipe.title, None, with_weights) for recipe in recipes)
+        return [folder for folder in found if folder]
+    images = data.source(preset, data_dir)
+    recipes = learnable(recipes, images)
+    if train:
+        return train_all(recipes, preset, data_dir, device, with_weights)
+    folders = [run_folder(recipe, preset, images, with_weights) for recipe in recipes]
+    return [folder for folder in folders if folder.card]
+
+
+def train_all(
+    recipes: list[BaseRecipe], preset: str, data_dir: str = "", device: str = "auto", with_weights: bool = False
+) -> list[RunFolder]:
+    """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order.
+
+    Small networks train faster side by side on one thread each than one after the other on all. Interrupted, the same
+    call goes on. A bar shows the steps of all runs.
+
+    Raises:
+        UserError: runs that failed, such as diverged ones; the others are trained to their end before.
+    """
+    images = data.source(preset, data_dir)
+    folders = [run_folder(recipe, preset, images, with_weights) for recipe in recipes]
+    waiting = [(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
+    if not waiting:
+        return folders
+    # By how many there are and not by how many are left: another number of threads rounds sums differently, and a run
+    # that was stopped has to go on bit for bit.
+    workers = min(len(recipes), cores()) if check_device(device).type == "cpu" else 1
+    with tqdm(total=sum(recipe.steps for recipe, _ in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
+        if workers > 1:
+            failures = train_side_by_side(waiting, preset, data_dir, device, workers, bar)
+        else:
+            failures = []
+            for recipe, folder in waiting:
+                try:
+                    networks.training_of(recipe.network)(recipe, images, folder, device, bar.update)
+                except UserError as error:
+                    failures.append(str(error))
+    if failures:
+        others = f" (and {len(failures) - 1} more runs failed)" if len(failures) > 1 else ""
+        raise UserError(failures[0] + others)
+    return folders
+
+
+def train_into(path: Path, recipe: BaseRecipe, preset: str, data_dir: str = "", device: str = "auto") -> RunFolder:
+    """Train one run in a folder of the caller's choice, which refuses to go on under other settings."""
+    images = data.source(preset, data_dir)
+    folder = RunFolder(path, settings_of(recipe, preset, images))
+    networks.training_of(recipe.network)(recipe, images, folder, device)
+    return folder
+
+
+def ship(path: Path, with_weights: bool) -> Path:
+    """Copy a finished run into the repository: its card, and, `with_weights`, its weights in half precision.
+
+    With the weights goes what else is to be seen of them, the images drawn in training.
+    """
+    home, path = paths.runs_dir("paper"), path.resolve()
+    if not path.is_relative_to(home) or not (path / "card.json").exists():
+        raise UserError(f"{path}: no finished run below {home}; only such runs ship")
+    target = paths.TRAINED / path.relative_to(home)
+    target.mkdir(parents=True, exist_ok=True)
+    if with_weights:
+        tensors = weights.read(path / "weights.safetensors")
+        # Vectors are small, and the frequencies of an embedding of time have to be exact.
+        halved = {name: x.half() if x.is_floating_point() and x.ndim > 1 else x for name, x in tensors.items()}
+        weights.save(halved, target / "weights.safetensors")
+        if (path / "strip").is_dir():
+            shutil.copytree(path / "strip", target / "strip", dirs_exist_ok=True)
+    write(target / "card.json", (path / "card.json").read_text())
+    return target
