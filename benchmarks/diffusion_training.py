@@ -21,10 +21,9 @@ from torch.utils.data import DataLoader
 from hw2lib import image_files, paths
 from hw2lib.data import source
 from hw2lib.diffusion import train as diffusion
-from hw2lib.diffusion.process import dropped, noised
 from hw2lib.diffusion.recipe import Recipe
-from hw2lib.diffusion.sampling import SamplerSettings
-from hw2lib.diffusion.schedule import cosine
+from hw2lib.diffusion.samplers import SamplerSettings
+from hw2lib.diffusion.schedule import cosine, dropped, noised
 from hw2lib.diffusion.tables import DENOISERS
 from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import outcome
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from hw2lib import image_files
-from hw2lib.diffusion import fixed_noise
+from hw2lib import image_files, weights
+from hw2lib.diffusion import faces
 from hw2lib.diffusion.schedule import linear
 from hw2lib.networks import build
 from hw2lib.training.shipped import shipped_run
-from hw2lib.weights import load as load_weights
 
 NETWORK, STEPS, SECONDS = "face-unet", 50, 60
 
@@ -28,7 +26,7 @@ def reference(network: nn.Module) -> float:
     """Seconds for ten faces, step by step as in the homework's sheet."""
     alpha_bar, times = linear(1000).alpha_bar.float(), [20 * i + 1 for i in reversed(range(STEPS))]
     begin = time.perf_counter()
-    for x in fixed_noise.named(64).split(1):
+    for x in faces.named_noise(64).split(1):
         for t, s in zip(times, [*times[1:], 0], strict=True):
             noise = network(x, torch.tensor([t / 1000]))
             image = (x - (1 - alpha_bar[t]).sqrt() * noise) / alpha_bar[t].sqrt()
@@ -36,11 +34,11 @@ def reference(network: nn.Module) -> float:
     return time.perf_counter() - begin
 
 
-def ours(weights: Path, folder: Path) -> float:
+def ours(file: Path, folder: Path) -> float:
     """Seconds for ``00.png`` to ``09.png``, with the weights' loading."""
-    fixed_noise.write(folder / "noise", 64)
+    faces.write_noise(folder / "noise", 64)
     begin = time.perf_counter()
-    image_files.write(NETWORK, folder / "faces", weights=weights, noise=folder / "noise")
+    image_files.write(NETWORK, folder / "faces", weights=file, noise=folder / "noise")
     return time.perf_counter() - begin
 
 
@@ -48,14 +46,14 @@ def main() -> None:
     """Measure and write ``build/bench/face_drawing.json``."""
     network = build(NETWORK).eval()
     with tempfile.TemporaryDirectory() as name:
-        run, weights = shipped_run(f"{NETWORK}/ours/seed-0", None, with_weights=True), Path(name) / "new.safetensors"
+        run, file = shipped_run(f"{NETWORK}/ours/seed-0", None, with_weights=True), Path(name) / "new.safetensors"
         if run:
-            weights = run.weights
-            load_weights(network, weights)
+            file = run.weights
+            weights.load(network, file)
         else:
-            save_file(network.state_dict(), weights)
-        plain, fast = reference(network), ours(weights, Path(name))
-    count = len(fixed_noise.NAMES)
+            weights.save(network.state_dict(), file)
+        plain, fast = reference(network), ours(file, Path(name))
+    count = len(faces.NAMES)
     outcome.save(
         "face_drawing", NETWORK, count, {"plain loop": count / plain, "hw2lib": count / fast},
         {"steps": STEPS, "ratio": round(plain / fast, 2), "seconds for ten faces": round(fast, 1)},

@@ -6,7 +6,6 @@ to date do not wait for torch.
 
 import errno
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -108,12 +107,10 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file; else the one that ships.")
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
-@click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: ddim]")
+@click.option("--sampler", help="Of a denoiser, such as ddpm; an unknown one lists all.  [default: ddim]")
 @click.option("--steps", type=int, help="Of a denoiser: 1 to its T.  [default: 20; of ddpm all]")
 @click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
-@click.option(
-    "--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.  [default: 1 of ddim, else 0]"
-)
+@click.option("--eta", type=float, help="Noise that a sampler adds, 0 (none) to 1.  [default: 1 of ddim, else 0]")
 @click.option("--noise", type=click.Path(path_type=Path), help="Of faces: a folder with 00.pt to 09.pt.")
 @click.option("--normalise", help="Of a denoiser: range or min-max.  [default: range; with --noise min-max]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -131,18 +128,14 @@ def sample(
     taken for one of the recipe 'ours'.
     """
     from hw2lib import image_files
-    from hw2lib.diffusion.drawer import default
+    from hw2lib.diffusion.sample import default_settings
 
     given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
     given = {name: value for name, value in given.items() if value is not None}
-    if sampler == "ddpm":
-        given = {"steps": None} | given
-    usual = default(network)
-    if sampler not in (None, usual.sampler):
-        given = {"eta": 0.0} | given
-    way = replace(usual, **given) if given else None
-    given = {"sampler": way, "noise": noise, "normalise": normalise}
-    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, **given)
+    settings = default_settings(network, **given) if given else None
+    drawn = image_files.write(
+        network, folder, count, seed, digits, weights, device, overwrite, ema, settings, noise, normalise
+    )
     click.echo(f"{drawn} images in {folder}")
 
 
@@ -152,9 +145,9 @@ def sample(
 @click.option("--overwrite", is_flag=True, help="Replace noise that is there.")
 def noise(folder: Path, size: int, overwrite: bool) -> None:
     """Write noise 00.pt to 09.pt to FOLDER, the same for all, for hw2 sample face-unet --noise FOLDER."""
-    from hw2lib.diffusion import fixed_noise
+    from hw2lib.diffusion import faces
 
-    fixed_noise.write(folder, size, overwrite)
+    faces.write_noise(folder, size, overwrite)
     click.echo(f"10 noises in {folder}")
 
 

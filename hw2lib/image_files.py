@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hw2lib.data.image_writer import Batch, write_images
-from hw2lib.diffusion import fixed_noise
-from hw2lib.diffusion.drawer import DenoiserDrawer, default
+from hw2lib.diffusion import faces
 from hw2lib.diffusion.recipe import OF_FACES
-from hw2lib.diffusion.sampling import SamplerSettings
+from hw2lib.diffusion.sample import DenoiserDrawer, default_settings
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.files import read_json
 from hw2lib.gan.drawer import GeneratorDrawer
@@ -77,11 +77,11 @@ def write(
         overwrite: replace an earlier set.
         ema: refuse weights that are not known to be a moving average. A run's ``weights.safetensors`` is the average
             wherever its recipe asks for one.
-        sampler: of a denoiser, by default `hw2lib.diffusion.drawer.default`.
-        noise: a folder of fixed noise, ``00.pt`` to ``09.pt`` (`hw2lib.diffusion.fixed_noise`), from which a denoiser
-            of faces draws ten.
-        normalise: of a denoiser: ``range`` or ``min-max`` (`hw2lib.diffusion.faces`), by default the second for fixed
-            noise, as the homework has it, and else the first.
+        sampler: of a denoiser, by default `hw2lib.diffusion.sample.default_settings`.
+        noise: a folder of fixed noise, ``00.pt`` to ``09.pt`` (`hw2lib.diffusion.faces.write_noise`), from which a
+            denoiser of faces draws ten.
+        normalise: of a denoiser: ``range`` or ``min-max`` (`hw2lib.diffusion.sample.NORMALISATIONS`), by default the
+            second for fixed noise, as the homework has it, and else the first.
 
     Returns:
         How many images the set has.
@@ -89,31 +89,34 @@ def write(
     Raises:
         UserError: bad input; nothing is written then.
     """
+    denoises = network in names("diffusion")
     if network not in names("gan", "diffusion"):
         known = ", ".join(names("gan", "diffusion"))
         raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
     if not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"--seed {seed}: give 0 to {LARGEST_SEED}")
-    if network in names("gan") and (sampler or normalise):
+    if not denoises and (sampler or normalise):
         raise UserError(f"{network} is no denoiser: leave the options of denoisers out, such as --sampler and --steps")
     if noise and network not in OF_FACES:
         raise UserError(f"{network} draws no faces from noise of their size: leave --noise out")
-    if noise and count not in (None, len(fixed_noise.NAMES)):
-        raise UserError(f"--count {count}: --noise is of {len(fixed_noise.NAMES)} images; leave --count out")
-    where = check_device(device)
+    if noise and count not in (None, len(faces.NAMES)):
+        raise UserError(f"--count {count}: --noise is of {len(faces.NAMES)} images; leave --count out")
+    place = check_device(device)
     file = weights or shipped_weights(network).weights
     training = _training(network, file, ema)
     drawer: Drawer
-    if network in names("diffusion"):
-        start = partial(fixed_noise.read, noise) if noise else None
+    if denoises:
+        start = partial(faces.read_noise, noise) if noise else None
         normalise = normalise or ("min-max" if noise else "range")
-        drawer = DenoiserDrawer(network, file, where, sampler or default(network), training, start, normalise)
+        drawer = DenoiserDrawer(network, file, place, sampler or default_settings(network), training, start, normalise)
     else:
-        drawer = GeneratorDrawer(network, file, where)
+        drawer = GeneratorDrawer(network, file, place)
     chosen = _chosen_digits(network, drawer.digits, digits)
-    files = {None: [f"{name}.png" for name in fixed_noise.NAMES]} if noise else _names(count, chosen)
+    files = {None: [f"{name}.png" for name in faces.NAMES]} if noise else _names(count, chosen)
     drawn = sum(map(len, files.values()))
-    settings = {"network": network, "weights": _sha256(file), "seed": seed, "count": drawn}
+    with open(file, "rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    settings = {"network": network, "weights": digest, "seed": seed, "count": drawn}
     if drawer.digits:
         settings["digits"] = chosen
     batches = [
@@ -144,37 +147,23 @@ def _training(network: str, weights: Path, ema: bool) -> dict[str, Any] | None:
 
 def _chosen_digits(network: str, classes: int, digits: Sequence[int]) -> list[int | None]:
     """The classes to draw in order; [None] for a network without."""
-    if not classes:
-        if digits:
-            raise UserError(f"{network} has no digits to choose from; leave --digit out")
-        return [None]
+    if digits and not classes:
+        raise UserError(f"{network} has no digits to choose from; leave --digit out")
     if wrong := [digit for digit in digits if not 0 <= digit < classes]:
         raise UserError(f"--digit {wrong[0]}: give 0 to {classes - 1}")
-    return sorted(set(digits)) or list(range(classes))
+    return sorted(set(digits)) or list(range(classes)) or [None]
 
 
-def _count_of_each(count: int | None, chosen: list[int | None]) -> int:
+def _names(count: int | None, chosen: list[int | None]) -> dict[int | None, list[str]]:
+    """Names of the files of each digit, `count` in all."""
     if count is None:
-        return 1000 if chosen == [None] else 100
+        count = 1000 if chosen == [None] else 100 * len(chosen)
     if not 0 < count <= MOST:
         raise UserError(f"--count {count}: give 1 to {MOST} images")
     if count % len(chosen):
         raise UserError(f"--count {count}: in all, of {len(chosen)} digits alike; give a multiple of {len(chosen)}")
-    return count // len(chosen)
-
-
-def _names(count: int | None, chosen: list[int | None]) -> dict[int | None, list[str]]:
-    """Of each digit, `count` in all."""
-    each = _count_of_each(count, chosen)
-    return {digit: [_name(digit, i, each) for i in range(each)] for digit in chosen}
-
-
-def _name(digit: int | None, i: int, each: int) -> str:
-    if digit is None:
-        return f"{i:0{max(4, len(str(each - 1)))}d}.png"
-    return f"{digit}_{i + 1:0{max(3, len(str(each)))}d}.png"
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    each = count // len(chosen)
+    if chosen == [None]:
+        return {None: [f"{i:0{max(4, len(str(each - 1)))}d}.png" for i in range(each)]}
+    width = max(3, len(str(each)))
+    return {digit: [f"{digit}_{i + 1:0{width}d}.png" for i in range(each)] for digit in chosen}

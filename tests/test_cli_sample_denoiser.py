@@ -15,10 +15,10 @@ from hw2lib import paths
 from hw2lib.data.image_writer import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.drawer import DIGITS, DenoiserDrawer
 from hw2lib.diffusion.networks import context_unet, unet
-from hw2lib.diffusion.recipe import Recipe
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.recipe import GUIDED, Recipe
+from hw2lib.diffusion.sample import Denoiser, DenoiserDrawer, draw_images, scaled
+from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.diffusion.schedule import SCHEDULES
 from hw2lib.layers import Inputs
 from hw2lib.networks import build
@@ -106,7 +106,7 @@ def test_digits_are_numbered_and_seeded_and_share_their_noise(sample, tmp_path):
     assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 13)]
     for digit, i in ((0, 0), (7, 9), (9, 11)):
         file = tmp_path / f"out/{digit}_{i + 1:03d}.png"
-        assert_drawn(file, replace(DIGITS, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
+        assert_drawn(file, replace(GUIDED, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
 
 
 def test_by_default_a_hundred_of_each_digit(sample, tmp_path):
@@ -114,7 +114,7 @@ def test_by_default_a_hundred_of_each_digit(sample, tmp_path):
     assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 101)]
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm-solver"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_image_is_the_same_bit_for_bit_whatever_else_is_drawn(sample, tmp_path, sampler):
     way = ("--sampler", sampler, *FEW, "--guidance-weight", "0.5")
     sample(*way, "--count", "230", out="all")
@@ -208,7 +208,7 @@ def test_schedule_steps_and_size_are_those_of_the_card_beside_the_weights(sample
     sample(*one, *FEW, out="ours")
     card(weights, schedule="linear", diffusion_steps=40, size=32)
     sample(*one, *FEW)
-    assert_drawn(tmp_path / "out/3_001.png", replace(DIGITS, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
+    assert_drawn(tmp_path / "out/3_001.png", replace(GUIDED, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
     assert images(tmp_path / "out") != images(tmp_path / "ours")
 
     status, _, err = sample(*one, *FEW, out="ours")

@@ -11,10 +11,11 @@ from refusals import assert_refused
 
 from hw2lib import paths
 from hw2lib.data.png import read_png
-from hw2lib.diffusion import faces, fixed_noise
+from hw2lib.diffusion import faces
 from hw2lib.diffusion.networks import face_unet
 from hw2lib.diffusion.networks.face_unet import FaceUNet
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings
+from hw2lib.diffusion.sample import Denoiser, min_max
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.schedule import linear
 from hw2lib.weights import save as save_weights
 
@@ -81,24 +82,22 @@ def pixels(folder: Path) -> np.ndarray:
 
 def expected(network: FaceUNet, settings: SamplerSettings) -> torch.Tensor:
     denoiser = Denoiser(network, linear(1000), SIZE, guidable=False, classes=0)
-    return faces.draw(denoiser, settings, fixed_noise.named(SIZE), mixed=False)
+    return faces.draw(denoiser, settings, faces.named_noise(SIZE), mixed=False)
 
 
 def test_ten_faces_from_fixed_noise(sample, noise, tmp_path):
     line = ("--noise", noise, "--eta", "0", "--steps", "50")
     assert sample(*line)[:2] == (0, f"10 images in {tmp_path / 'out'}\n")
     assert list(images(tmp_path / "out")) == TEN
-    wanted = (
-        faces.min_max(expected(small(), SamplerSettings("ddim", 50, spacing="leading", clip=False))).numpy().astype(int)
-    )
+    wanted = min_max(expected(small(), SamplerSettings("ddim", 50, spacing="leading", clip=False))).numpy().astype(int)
     assert np.abs(pixels(tmp_path / "out") - wanted).mean() <= 1  # files are drawn in mixed precision
     assert sample("--noise", noise, out="again")[0] == 0, "which is what it does unless it is told otherwise"
     assert images(tmp_path / "again") == images(tmp_path / "out")
 
 
 def test_normalisation_can_be_switched(sample, noise, tmp_path):
-    faint = 0.2 * fixed_noise.named(SIZE)
-    for name, one in zip(fixed_noise.NAMES, faint.split(1), strict=True):
+    faint = 0.2 * faces.named_noise(SIZE)
+    for name, one in zip(faces.NAMES, faint.split(1), strict=True):
         torch.save(one.clone(), Path(noise) / f"{name}.pt")
     line = ("--noise", noise, "--steps", "1")  # at step 1 the image is what is there
     assert sample(*line, "--normalise", "range")[0] == 0
@@ -131,7 +130,7 @@ def test_other_noise_makes_another_set(sample, noise, tmp_path):
 def test_the_homeworks_network(sample, noise, tmp_path):
     torch.save(course().state_dict(), tmp_path / "UNet.pt")
     assert sample(*FEW, "--noise", noise, "--weights", str(tmp_path / "UNet.pt"))[0] == 0
-    wanted = faces.min_max(expected(course().eval(), SamplerSettings("ddim", 3, spacing="leading", clip=False)))
+    wanted = min_max(expected(course().eval(), SamplerSettings("ddim", 3, spacing="leading", clip=False)))
     assert np.abs(pixels(tmp_path / "out") - wanted.numpy().astype(int)).mean() <= 1
 
 
@@ -152,7 +151,7 @@ def test_the_homeworks_network(sample, noise, tmp_path):
 )
 def test_bad_input_is_one_line_and_makes_nothing(sample, noise, tmp_path, monkeypatch, arguments, what):
     monkeypatch.chdir(tmp_path)
-    fixed_noise.write(tmp_path / "large", 32)
+    faces.write_noise(tmp_path / "large", 32)
     torch.save(small().state_dict(), tmp_path / "other.pt")
     assert_refused(sample(*arguments), what)
     assert not (tmp_path / "out").exists()
@@ -171,6 +170,6 @@ def test_noise_that_is_there_is_kept(hw2, noise):
     status, _, err = hw2("noise", noise, "--size", "8")
     assert status == 2
     assert "has 00.pt already; choose another folder, or add --overwrite" in err
-    assert fixed_noise.read(Path(noise), SIZE).shape == (10, 3, SIZE, SIZE)
+    assert faces.read_noise(Path(noise), SIZE).shape == (10, 3, SIZE, SIZE)
     assert hw2("noise", noise, "--size", "8", "--overwrite")[0] == 0
-    assert fixed_noise.read(Path(noise), 8).shape == (10, 3, 8, 8)
+    assert faces.read_noise(Path(noise), 8).shape == (10, 3, 8, 8)

@@ -15,17 +15,28 @@ from torch import Tensor
 
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion import fixed_noise
-from hw2lib.diffusion.faces import draw, min_max
-from hw2lib.diffusion.interpolation import lerp, slerp
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings
+from hw2lib.diffusion.faces import NAMES, draw
+from hw2lib.diffusion.sample import Denoiser, min_max
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.metrics.appearance import contrast
 from hw2lib.training.cards import spread, value_name
 
-PATHS = {"slerp": slerp, "lerp": lerp}
 RUNS = {"smoke": 2, "quick": 2, "paper": 5}  # from the same noise, to see how far they part
 NOISES = {"smoke": 2, "quick": 4, "paper": 10}  # whose faces in few steps are compared with those in all
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Of images (N, C, H, W) one by one, (N,)."""
+    return mean_squared_error(a, b).sqrt()
+
+
+def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Of images (N, C, H, W) one by one, (N,)."""
+    return (a.double() - b.double()).square().mean((1, 2, 3))
+
+
+# The effect of eta.
 
 
 def repeated(
@@ -49,29 +60,22 @@ def repeated(
     }
 
 
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Of images (N, C, H, W) one by one, (N,)."""
-    return mean_squared_error(a, b).sqrt()
-
-
-def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
-    """Of images (N, C, H, W) one by one, (N,)."""
-    return (a.double() - b.double()).square().mean((1, 2, 3))
-
-
 def distances_between_runs(faces: Mapping[float, Tensor]) -> pd.DataFrame:
     """Each pair of runs of each noise: columns ``eta``, ``noise``, ``distance``."""
-    rows = []
-    for eta, images in faces.items():
-        for first, second in combinations(images, 2):
-            apart = distance(first, second)
-            rows += [{"eta": eta, "noise": number, "distance": float(d)} for number, d in enumerate(apart)]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            {"eta": eta, "noise": noise, "distance": value}
+            for eta, runs in faces.items()
+            for first, second in combinations(runs, 2)
+            for noise, value in enumerate(distance(first, second).tolist())
+        ]
+    )
 
 
 def distance_headline(frame: pd.DataFrame) -> dict[str, float]:
     """Mean distances for the text, such as ``distance_0_5`` for eta 0.5."""
-    return {value_name("distance", f"{eta:g}"): float(found.mean()) for eta, found in frame.groupby("eta")["distance"]}
+    means = frame.groupby("eta")["distance"].mean()
+    return {value_name("distance", f"{eta:g}"): float(mean) for eta, mean in means.items()}
 
 
 def distance_between_noises(images: Tensor) -> float:
@@ -84,6 +88,41 @@ def distance_between_noises(images: Tensor) -> float:
     if not pairs:
         raise UserError(f"{len(images)} faces: give at least 2 noises, to compare them")
     return float(torch.cat([distance(a, b) for a, b in pairs]).mean())
+
+
+# Ways from one noise to another.
+
+
+def lerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
+    """The straight line, (1 - alpha) a + alpha b. Halfway between two normal noises its norm is 1/sqrt(2) of theirs.
+
+    Raises:
+        UserError: alpha outside of [0, 1].
+    """
+    if not 0 <= alpha <= 1:
+        raise UserError(f"alpha {alpha}: give 0 to 1")
+    return (1 - alpha) * a + alpha * b
+
+
+def slerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
+    """The arc: sin((1 - alpha) theta) / sin(theta) a + sin(alpha theta) / sin(theta) b (Shoemake 1985).
+
+    theta is the angle between the two as vectors. The line is taken where there is no angle, since one is zero, or no
+    arc, since both point the same or opposite ways.
+
+    Raises:
+        UserError: alpha outside of [0, 1].
+    """
+    x, y = a.double().flatten(), b.double().flatten()
+    cosine = torch.dot(x, y) / (x.norm() * y.norm())
+    if not (0 <= alpha <= 1 and cosine.abs() < 1 - 1e-12):  # the angle may be NaN
+        return lerp(a, b, alpha)
+    theta = cosine.arccos()
+    weights = ((1 - alpha) * theta).sin() / theta.sin(), (alpha * theta).sin() / theta.sin()
+    return float(weights[0]) * a + float(weights[1]) * b
+
+
+PATHS = {"slerp": slerp, "lerp": lerp}
 
 
 def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, alphas: Sequence[float]) -> Tensor:
@@ -115,24 +154,16 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
         pixels = to_uint8(faces)
         steps = [None, *distance(pixels[1:], pixels[:-1]).tolist()]
         for i, alpha in enumerate(alphas):
-            rows.append(
-                {
-                    "way": way,
-                    "alpha": alpha,
-                    "norm": float(noises[way][i].norm()),
-                    "sharpness": float(sharpness(pixels[i])),
-                    "contrast": contrast(pixels[[i, i]]),  # it is made for sets
-                    "step": steps[i],
-                }
-            )
+            row = {"way": way, "alpha": alpha, "norm": float(noises[way][i].norm())}
+            row |= {"sharpness": float(sharpness(pixels[i])), "contrast": contrast(pixels[[i, i]])}  # it takes sets
+            rows.append(row | {"step": steps[i]})
     return pd.DataFrame(rows)
 
 
 def sharpness(image: Tensor) -> Tensor:
     """Root mean squared difference of neighbouring pixels, of an image (C, H, W) in its own unit."""
     image = image.double()
-    down, across = image.diff(dim=1).square().mean(), image.diff(dim=2).square().mean()
-    return (down + across).sqrt()
+    return (image.diff(dim=1).square().mean() + image.diff(dim=2).square().mean()).sqrt()
 
 
 def shell(noise: Tensor) -> float:
@@ -141,7 +172,7 @@ def shell(noise: Tensor) -> float:
 
 
 def path_headline(frame: pd.DataFrame) -> dict[str, float]:
-    """For the text: of each way the norm halfway, the mean contrast and sharpness at the ends and halfway, and steps.
+    """For the text: the norm, contrast and sharpness at the ends of each way and halfway, and its largest step.
 
     Returns:
         Such as ``lerp_norm_half``, ``lerp_contrast_half``, ``lerp_sharpness_ends``, ``lerp_step_largest``.
@@ -150,10 +181,13 @@ def path_headline(frame: pd.DataFrame) -> dict[str, float]:
     for way, rows in frame.groupby("way"):
         half = rows.loc[(rows["alpha"] - 0.5).abs().idxmin()]
         ends = rows[rows["alpha"].isin([rows["alpha"].min(), rows["alpha"].max()])]
-        values |= {f"{way}_{name}_half": float(half[name]) for name in ("norm", "contrast", "sharpness")}
-        values |= {f"{way}_{name}_ends": float(ends[name].mean()) for name in ("norm", "contrast", "sharpness")}
+        for name in ("norm", "contrast", "sharpness"):
+            values |= {f"{way}_{name}_half": float(half[name]), f"{way}_{name}_ends": float(ends[name].mean())}
         values[f"{way}_step_largest"] = float(rows["step"].max())
     return values
+
+
+# Faces in fewer steps.
 
 
 def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
@@ -169,11 +203,26 @@ def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
     """
     if not folder:
         return min_max(draw(denoiser, SamplerSettings("ddim", None, clip=False), noise, progress="all steps"))
-    files = [Path(folder).expanduser() / f"{name}.png" for name in fixed_noise.NAMES[: len(noise)]]
+    files = [Path(folder).expanduser() / f"{name}.png" for name in NAMES[: len(noise)]]
     images = [torch.tensor(read_png(file, noise.shape[-1])) for file in files]
     if grey := [file for file, image in zip(files, images, strict=True) if len(image) == 1]:
         raise UserError(f"{grey[0]}: grey; give an image in colour")
     return torch.stack(images)
+
+
+def way_name(way: SamplerSettings) -> str:
+    """Such as ``DDIM, leading``."""
+    return f"{way.name}, {way.spacing}"
+
+
+def drawn_in_steps(
+    denoiser: Denoiser, noise: Tensor, ways: Sequence[SamplerSettings], counts: Sequence[int]
+) -> dict[tuple[str, int], Tensor]:
+    """The faces uint8 (N, 3, H, W) of each way and number of steps, by `way_name` and number."""
+    return {
+        (way_name(way), steps): min_max(draw(denoiser, replace(way, steps=steps), noise))
+        for way, steps in product(ways, counts)
+    }
 
 
 def errors(
@@ -182,30 +231,22 @@ def errors(
     """How far the faces of each way and number of steps are from those they should be, and the faces.
 
     Returns:
-        Columns ``way``, ``steps``, ``noise``, ``error``; and the faces uint8 by `way_name` and number of steps.
+        Columns ``way``, ``steps``, ``noise``, ``error``; and the faces as `drawn_in_steps` has them.
     """
-    rows, faces = [], {}
-    for way, steps in product(ways, counts):
-        name = way_name(way)
-        faces[name, steps] = min_max(draw(denoiser, replace(way, steps=steps), noise))
-        found = mean_squared_error(faces[name, steps], truth).tolist()
-        rows += [{"way": name, "steps": steps, "noise": n, "error": error} for n, error in enumerate(found)]
+    faces = drawn_in_steps(denoiser, noise, ways, counts)
+    rows = [
+        {"way": way, "steps": steps, "noise": number, "error": error}
+        for (way, steps), images in faces.items()
+        for number, error in enumerate(mean_squared_error(images, truth).tolist())
+    ]
     return pd.DataFrame(rows), faces
-
-
-def way_name(way: SamplerSettings) -> str:
-    """Such as ``DDIM, leading``."""
-    return f"{way.name}, {way.spacing}"
 
 
 def error_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean error and spread over the noises, a row a way, a column a number of steps."""
-    counts = sorted(frame["steps"].unique())
-    rows = []
-    for way, of_way in frame.groupby("way", sort=False):
-        cells = {f"{n} steps": spread(list(of_way.loc[of_way["steps"] == n, "error"])) for n in counts}
-        rows.append({"sampler, grid of steps": way} | cells)
-    return pd.DataFrame(rows)
+    cells = frame.groupby(["way", "steps"], sort=False)["error"].agg(lambda errors: spread(list(errors))).unstack()
+    cells = cells.loc[frame["way"].unique(), sorted(cells)].add_suffix(" steps")
+    return cells.rename_axis("sampler, grid of steps").rename_axis(None, axis=1).reset_index()
 
 
 def error_headline(frame: pd.DataFrame) -> dict[str, float]:

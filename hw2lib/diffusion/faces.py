@@ -1,54 +1,91 @@
-"""Faces from given noise: by which denoiser, and how the homework keeps them."""
+"""Faces from given noise: the noise 00 to 09 of the homework, whose denoiser draws, and the faces themselves.
 
+The noise is named, so that everybody draws the same faces, or read from the user's files.
+"""
+
+import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from hw2lib import weights as weights_files
-from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.networks import face_unet
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, sample
-from hw2lib.diffusion.schedule import linear
-from hw2lib.diffusion.tables import load
+from hw2lib import weights
+from hw2lib.diffusion.sample import Denoiser, draw_images, load, load_course, sample
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
+from hw2lib.files import whole
+from hw2lib.noise import ImageNoise
 from hw2lib.training import cards
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.weights import fill
 
+SEED = 0  # of the named noise
+LARGEST = 1024  # pixels
+NAMES = tuple(f"{number:02d}" for number in range(10))
 BATCH = 10  # images drawn at a time
 
 
-def course(file: Path) -> Denoiser:
-    """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
+def named_noise(size: int) -> Tensor:
+    """(10, 3, size, size) float32, normal: the first ten of seed 0, with which faces 0000 to 0009 begin as well."""
+    return ImageNoise(SEED, range(len(NAMES))).draw(3, size, size)
+
+
+def write_noise(folder: Path, size: int, overwrite: bool = False) -> None:
+    """Write `named_noise` as ``00.pt`` to ``09.pt``, float32 (1, 3, size, size) each, as the homework has them.
 
     Raises:
-        UserError: the file is damaged, holds code, which is never run, lacks a tensor or has one more, or one holds
-            anything but finite numbers; it is named.
+        UserError: a size out of range, files of these names that are there and not to be overwritten, or a bad disk;
+            what was there stays then.
     """
-    give = "the homework's UNet.pt"
-    content = weights_files.read_torch(file, give)
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    tensors = weights_files.named_tensors(content)
-    if not tensors:
-        raise UserError(f"{file}: holds no names and tensors; give {give}")
-    if bad := [name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()]:
-        raise UserError(f"{file}: '{bad[0]}' holds no finite numbers; give {give}")
-    network = face_unet.course()
-    fill(network, tensors, file)
-    return Denoiser(network.eval(), linear(1000), network.inputs.size, guidable=False, classes=0)
+    if not 1 <= size <= LARGEST:
+        raise UserError(f"size {size}: give 1 to {LARGEST} pixels")
+    if not overwrite and (there := [name for name in NAMES if (folder / f"{name}.pt").exists()]):
+        raise UserError(f"{folder}: has {there[0]}.pt already; choose another folder, or add --overwrite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as files:  # all ten are written before the first replaces an earlier one
+            for name, noise in zip(NAMES, named_noise(size).split(1), strict=True):
+                content = io.BytesIO()
+                torch.save(noise.clone(), content)  # a view would bring all ten along
+                files.enter_context(whole(folder / f"{name}.pt")).write_bytes(content.getvalue())
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}; choose a folder that can be written") from None
+
+
+def read_noise(folder: Path, size: int) -> Tensor:
+    """The noise in ``00.pt`` to ``09.pt``, (10, 3, size, size) float32.
+
+    Raises:
+        UserError: a file is missing or damaged, holds code, or holds anything but one finite noise of that size.
+    """
+    give = f"a tensor (1, 3, {size}, {size}) of floats in a file of torch.save; hw2 noise --size {size} writes such"
+    noises = []
+    for file in (folder / f"{name}.pt" for name in NAMES):
+        noise = weights.read_torch(file, give)
+        if not weights.is_plain(noise):
+            raise UserError(f"{file}: holds a {type(noise).__name__} that is no plain tensor; give {give}")
+        if noise.shape not in ((1, 3, size, size), (3, size, size)) or not noise.is_floating_point():
+            kind = str(noise.dtype).removeprefix("torch.")
+            raise UserError(f"{file}: holds {tuple(noise.shape)} {kind}; give {give}")
+        noise = noise.detach().float().reshape(1, 3, size, size)
+        if not noise.isfinite().all():
+            raise UserError(f"{file}: holds numbers that are not finite; give {give}")
+        noises.append(noise)
+    return torch.cat(noises)
+
+
+def fixed_noise(folder: str, size: int) -> Tensor:
+    """Noise 00 to 09, (10, 3, size, size): that of a folder, or, where `folder` is empty, `named_noise`."""
+    return read_noise(Path(folder).expanduser(), size) if folder else named_noise(size)
 
 
 def denoisers(unet: str, folders: Sequence[RunFolder], device: torch.device | str) -> dict[str, Denoiser]:
-    """Name to denoiser: the course's, if `unet` names its file, else those of finished runs; or none."""
+    """Name to denoiser: the homework's, if `unet` names its file, else those of finished runs."""
     if not unet:
         return {folder.settings["network"]: load(folder, device) for folder in folders}
     file = Path(unet).expanduser()
-    denoiser = course(file)
-    denoiser.network.to(device)
-    return {file.name: denoiser}
+    return {file.name: load_course(file, device)}
 
 
 def provenance(unet: str, folders: Sequence[RunFolder]) -> str:
@@ -75,15 +112,3 @@ def draw(
 def draw_set(folder: RunFolder, seed: int, count: int, settings: SamplerSettings, device: torch.device | str) -> Tensor:
     """The first faces of a seed from a finished run, uint8 (count, 3, H, W) on the CPU, in mixed precision."""
     return sample(load(folder, device), settings, seed, count, mixed=True)[0]
-
-
-def min_max(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) to 0 to 255, each from its own lowest value to its highest over all channels; flat ones to 0.
-
-    So the homework saves them. It stretches the contrast of an image that lacks any.
-    """
-    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    return (255 * (images - low) / (high - low).clamp(min=1e-12)).round().to(torch.uint8)
-
-
-NORMALISATIONS = {"min-max": min_max, "range": to_uint8}  # range: -1 to 1 for all images alike

@@ -4,14 +4,12 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field, ValidationInfo, field_validator
 
 from hw2lib import recipes
 from hw2lib.data import DIGIT_DOMAINS, FACES
-from hw2lib.diffusion import quality
 from hw2lib.diffusion.networks.unet import DIGITS
-from hw2lib.diffusion.sampling import Denoiser
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.networks import names
 from hw2lib.training.recipe import NetworkRecipe
@@ -20,6 +18,11 @@ OF_FACES = ("face-unet",)
 OF_DIGITS = tuple(name for name in names("diffusion") if name not in OF_FACES)
 WARMUP = 0.3  # of a one-cycle training
 EARLY_SIZE = 16  # pixels; a third of the work of 28
+
+# How images are drawn that are scored in training. A few unguided steps show how much of a digit was learned. Guided
+# digits are drawn as in the end; without guidance, networks that learned for minutes all draw none.
+UNGUIDED = SamplerSettings("dpm-solver", 10)
+GUIDED = SamplerSettings("ddim", 20, guidance_weight=2.0, eta=1.0)
 
 
 class Recipe(NetworkRecipe):
@@ -34,7 +37,7 @@ class Recipe(NetworkRecipe):
         default=0, ge=0, lt=1, description=f"share of the steps, the first, with images of {EARLY_SIZE}x{EARLY_SIZE}"
     )
     schedule: Literal[tuple(SCHEDULES)]
-    diffusion_steps: int = Field(ge=quality.SETTINGS.steps, description="T")
+    diffusion_steps: int = Field(ge=UNGUIDED.steps, description="T")
     prediction: Literal["noise", "velocity"] = Field(default="noise", description="what the network predicts")
     loss: Literal["mse", "smooth-l1"] = Field(description="between that and the prediction")
     min_snr: float = Field(default=0, ge=0, description="cap of `min_snr_weights`; 0: all steps weigh the same")
@@ -49,50 +52,28 @@ class Recipe(NetworkRecipe):
     guided: bool = Field(default=False, description="score guided images, and those of the last step alone")
     scored: int = Field(default=200, gt=1, description="images that are scored for each evaluation")
 
-    @field_validator("size")
+    @field_validator("size", "domain", "label_dropout", "min_snr", "scored", "guided")
     @classmethod
-    def _can_be_halved(cls, size: int, info: ValidationInfo) -> int:
-        factor = 16 if info.data.get("network") in OF_FACES else 4
-        if size % factor:
-            raise ValueError(f"give a multiple of {factor}")
-        return size
-
-    @field_validator("domain")
-    @classmethod
-    def _of_the_network(cls, domain: str, info: ValidationInfo) -> str:
-        if (domain == FACES) != (info.data.get("network") in OF_FACES):
-            raise ValueError(f"{', '.join(OF_FACES)} and no other denoiser learns from {FACES}")
-        return domain
-
-    @field_validator("label_dropout")
-    @classmethod
-    def _faces_have_no_labels(cls, share: float, info: ValidationInfo) -> float:
-        if share and info.data.get("domain") == FACES:
-            raise ValueError(f"{FACES} has no labels; give 0")
-        return share
-
-    @field_validator("min_snr")
-    @classmethod
-    def _weights_the_noise(cls, cap: float, info: ValidationInfo) -> float:
-        if cap and info.data.get("prediction") == "velocity":
-            raise ValueError("weights are of the loss of the noise; give 0 with the velocity, or predict noise")
-        return cap
-
-    @field_validator("scored")
-    @classmethod
-    def _two_of_each_digit(cls, count: int, info: ValidationInfo) -> int:
-        if info.data.get("guided") and count < 2 * DIGITS:
-            raise ValueError(f"guided digits are scored by their diversity too; give at least {2 * DIGITS}")
-        return count
-
-    @field_validator("guided")
-    @classmethod
-    def _can_be_guided(cls, guided: bool, info: ValidationInfo) -> bool:
-        if guided and not info.data.get("label_dropout"):
-            raise ValueError("label_dropout is 0, and so the network cannot be guided")
-        if guided and info.data.get("diffusion_steps", 0) < quality.GUIDED.steps:
-            raise ValueError(f"scored images take {quality.GUIDED.steps} steps, more than diffusion_steps")
-        return guided
+    def _fits_the_fields_before(cls, value: Any, info: ValidationInfo) -> Any:
+        before = info.data
+        of_faces = before.get("network") in OF_FACES
+        factor = 16 if of_faces else 4
+        match info.field_name:
+            case "domain" if (value == FACES) != of_faces:
+                raise ValueError(f"{', '.join(OF_FACES)} and no other denoiser learns from {FACES}")
+            case "size" if value % factor:
+                raise ValueError(f"give a multiple of {factor}")
+            case "label_dropout" if value and before.get("domain") == FACES:
+                raise ValueError(f"{FACES} has no labels; give 0")
+            case "min_snr" if value and before.get("prediction") == "velocity":
+                raise ValueError("weights are of the loss of the noise; give 0 with the velocity, or predict noise")
+            case "guided" if value and not before.get("label_dropout"):
+                raise ValueError("label_dropout is 0, and so the network cannot be guided")
+            case "guided" if value and before.get("diffusion_steps", 0) < GUIDED.steps:
+                raise ValueError(f"scored images take {GUIDED.steps} steps, more than diffusion_steps")
+            case "scored" if before.get("guided") and value < 2 * DIGITS:
+                raise ValueError(f"guided digits are scored by their diversity too; give at least {2 * DIGITS}")
+        return value
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -101,7 +82,7 @@ class Recipe(NetworkRecipe):
     def size_at(self, step: int) -> int:
         """Height and width of the images of a step, in pixels.
 
-        What a digit looks like can be learned from small images, at a third of the cost; whole ones add the detail.
+        What a digit looks like is learned from small images, at a third of the cost. Whole ones add the detail.
         """
         return EARLY_SIZE if step < self.early * self.steps else self.size
 
@@ -122,18 +103,12 @@ class Recipe(NetworkRecipe):
         """The noise schedule."""
         return SCHEDULES[self.schedule](self.diffusion_steps)
 
-    def denoiser(self, network: torch.nn.Module) -> Denoiser:
-        """A network that was trained by this recipe, to draw with."""
-        classes = 0 if self.domain == FACES else DIGITS
-        guidable = self.label_dropout > 0
-        return Denoiser(network, self.schedule_table(), self.size, guidable, classes, self.prediction)
-
 
 def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
     """The recipe in a run's settings, which have more keys (`hw2lib.runs.settings_of`).
 
     Raises:
-        UserError: they are of no denoiser's run; it names `where` they were found.
+        UserError: the settings, found at `where`, are not those of a denoiser's run.
     """
     keys = {key: value for key, value in settings.items() if key not in ("data", "code")}
     return recipes.validate(Recipe, keys, f"{where}: the settings of its run")

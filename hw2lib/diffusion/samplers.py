@@ -1,52 +1,37 @@
 """Samplers: from noise to images by any model that predicts the noise. They know nothing of networks or training.
 
-A model takes images (N, ...), times (N,) float32, t/T, and labels (N,), and returns the noise in them. A sampler takes
-it and noise at the first step of its grid (`hw2lib.diffusion.schedule.grid`), and returns the images at the last, or
-all states.
+A model takes images (N, ...), times (N,) float32, t/T, and labels (N,), -1 for none, and returns the noise in them. A
+sampler takes it and noise at the first step of a grid (`hw2lib.diffusion.schedule.grid`), and returns the images at the
+last. A new sampler is a function that returns its rule for one step, and a line in `SAMPLERS`.
 
 Example::
 
     noise = ImageNoise(seed=0, numbers=range(10))
-    x = ddim(model, noise.draw(3, 28, 28), torch.arange(10), cosine(1000), grid(1000, 20))
+    x = SAMPLERS["ddim"](model, noise.draw(3, 28, 28), torch.arange(10), cosine(1000), grid(1000, 20))
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hw2lib.diffusion.guidance import Model
-from hw2lib.diffusion.schedule import Schedule
+from hw2lib.diffusion.schedule import SPACINGS, Schedule
 from hw2lib.errors import UserError
 
-Draw = Callable[..., Tensor]  # of the shape of one image to noise for all, such as `ImageNoise.draw`
+Model = Callable[[Tensor, Tensor, Tensor], Tensor]
+Draw = Callable[..., Tensor]  # of the shape of one image to normal noise for all, such as `ImageNoise.draw`
 # From the state at step t, the image and the noise that make it up, t and the next step s to the state at s.
 Rule = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
 
 
-def ddpm(
-    model: Model,
-    x: Tensor,
-    labels: Tensor,
-    schedule: Schedule,
-    grid: Sequence[int],
-    draw: Draw,
-    variance: str = "beta",
-    **options,
-) -> Tensor | list[Tensor]:
+def ddpm(schedule: Schedule, grid: Sequence[int], draw: Draw, variance: str = "beta") -> Rule:
     """Ancestral sampling (Ho et al. 2020, algorithm 2); on a coarse grid with the betas between its steps.
 
-    Args:
-        model, x, labels, schedule, grid: see the head of this file.
-        draw: the noise of each step but the last.
-        variance: of that noise: ``beta``, or ``posterior``, that of q(x_s | x_t, x_0) (equation 7), which is less.
-        options: `clip`, `return_intermediates`, `progress`.
-
-    Raises:
-        UserError: an unknown variance.
+    The last step adds no noise. The variance is ``beta``, or ``posterior``, that of q(x_s | x_t, x_0) (equation 7).
     """
     if variance not in ("beta", "posterior"):
         raise UserError(f"unknown variance '{variance}': choose beta or posterior")
@@ -60,31 +45,14 @@ def ddpm(
         scale = (1 - alpha_bar[s]) / (1 - alpha_bar[t]) if variance == "posterior" else 1.0
         return x + (scale * (1 - alpha)) ** 0.5 * draw(*x.shape[1:]).to(x)
 
-    return _walk(model, rule, x, labels, schedule, grid, **options)
+    return rule
 
 
-def ddim(
-    model: Model,
-    x: Tensor,
-    labels: Tensor,
-    schedule: Schedule,
-    grid: Sequence[int],
-    eta: float = 0.0,
-    draw: Draw | None = None,
-    **options,
-) -> Tensor | list[Tensor]:
+def ddim(schedule: Schedule, grid: Sequence[int], draw: Draw | None, eta: float) -> Rule:
     """Denoising diffusion implicit models (Song et al. 2021, equations 12 and 16).
 
-    Args:
-        model, x, labels, schedule, grid: see the head of this file.
-        eta: 0: deterministic, 1: as much noise as `ddpm` with the posterior variance.
-        draw: the noise of each step, where eta is not 0.
-        options: `clip`, `return_intermediates`, `progress`.
-
-    Raises:
-        UserError: eta outside of [0, 1], or above 0 without `draw`.
+    At eta 0 it is deterministic; at 1 it adds as much noise as `ddpm` with the posterior variance.
     """
-    _check_eta(eta, draw)
     alpha_bar = schedule.alpha_bar.tolist()
 
     def rule(x: Tensor, image: Tensor, noise: Tensor, t: int, s: int) -> Tensor:
@@ -92,34 +60,15 @@ def ddim(
         x = alpha_bar[s] ** 0.5 * image + max(0.0, 1 - alpha_bar[s] - sigma**2) ** 0.5 * noise
         return x + sigma * draw(*x.shape[1:]).to(x) if sigma else x
 
-    return _walk(model, rule, x, labels, schedule, grid, **options)
+    return rule
 
 
-def dpm_solver(
-    model: Model,
-    x: Tensor,
-    labels: Tensor,
-    schedule: Schedule,
-    grid: Sequence[int],
-    eta: float = 0.0,
-    draw: Draw | None = None,
-    **options,
-) -> Tensor | list[Tensor]:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), and SDE-DPM-Solver++(2M) (their equation 19) with noise.
+def dpm_solver(schedule: Schedule, grid: Sequence[int], draw: Draw | None, eta: float) -> Rule:
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); at eta 1 SDE-DPM-Solver++(2M) (their equation 19).
 
-    A step also reads what the last one predicted. The first step is of first order, and so is the last if it ends in
-    the image itself, where the logarithm of the ratio of signal to noise is infinite.
-
-    Args:
-        model, x, labels, schedule, grid: see the head of this file.
-        eta: 0: deterministic, 1: the whole noise of the stochastic differential equation; between them, less of it.
-        draw: the noise of each step, where eta is not 0.
-        options: `clip`, `return_intermediates`, `progress`.
-
-    Raises:
-        UserError: eta outside of [0, 1], or above 0 without `draw`.
+    A step also reads what the last one predicted. The first step is of first order. So is the last if it ends in the
+    image itself, where the logarithm of the ratio of signal to noise is infinite.
     """
-    _check_eta(eta, draw)
     alpha, sigma = schedule.alpha_bar.sqrt().tolist(), (1 - schedule.alpha_bar).sqrt().tolist()
     half_log_snr = (schedule.alpha_bar / (1 - schedule.alpha_bar)).log().div(2).tolist()
     before: tuple[Tensor, float] | None = None  # the image predicted at the last step, and that step's length
@@ -135,48 +84,160 @@ def dpm_solver(
         x = x - alpha[s] * math.expm1(-(1 + eta) * length) * (image + slope)
         return x + sigma[s] * (-math.expm1(-2 * eta * length)) ** 0.5 * draw(*x.shape[1:]).to(x) if eta else x
 
-    return _walk(model, rule, x, labels, schedule, grid, **options)
+    return rule
 
 
-def _check_eta(eta: float, draw: Draw | None) -> None:
-    if not 0 <= eta <= 1:
-        raise UserError(f"eta {eta}: give 0 to 1")
-    if eta and draw is None:
-        raise UserError(f"eta {eta} needs noise: give draw")
+@dataclass(frozen=True)
+class Sampler:
+    """A way from noise to images, step by step.
+
+    Attributes:
+        rule: returns the `Rule` of a walk along a grid: it takes the schedule, the grid, `draw`, and eta if it has one.
+        title: its name in captions.
+        has_eta: whether a number in [0, 1] says how much noise is added on the way.
+        title_at_1: the name at eta 1, where that is another.
+        all_steps: whether it takes all steps of the schedule unless it is told how many.
+    """
+
+    rule: Callable[..., Rule]
+    title: str
+    has_eta: bool = False
+    title_at_1: str = ""
+    all_steps: bool = False
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        labels: Tensor,
+        schedule: Schedule,
+        grid: Sequence[int],
+        eta: float = 0.0,
+        draw: Draw | None = None,
+        clip: bool = False,
+        return_intermediates: bool = False,
+        progress: str = "",
+    ) -> Tensor | list[Tensor]:
+        """Walk along a grid of steps.
+
+        Args:
+            model, x, labels, schedule, grid: see the head of this file.
+            eta: how much noise is added on the way.
+            draw: that noise.
+            clip: keep the image that the model predicts at each step within [-1, 1], and take the noise that goes with
+                it. Where hardly any of the image is left, a small error of the noise is a large one of the image.
+            return_intermediates: return the states at all steps of the grid, in its order, and not the last alone.
+            progress: title of a bar; empty: none.
+
+        Raises:
+            UserError: eta outside of [0, 1] or above 0 without `draw`, or a grid that leaves the schedule or rises.
+        """
+        if not 0 <= eta <= 1:
+            raise UserError(f"eta {eta}: give 0 to 1")
+        if eta and draw is None:
+            raise UserError(f"eta {eta} needs noise: give draw")
+        if not all(0 <= s < t <= schedule.steps for t, s in pairwise(grid)) or len(grid) < 2:
+            raise UserError(f"a grid falls from at most {schedule.steps} to at least 0, not {list(grid)}")
+        rule = self.rule(schedule, grid, draw, **({"eta": eta} if self.has_eta or eta else {}))
+        alpha_bar, states = schedule.alpha_bar.tolist(), [x]
+        for t, s in tqdm(list(pairwise(grid)), desc=progress, unit="step", disable=not progress):
+            noise = model(x, torch.full((len(x),), t / schedule.steps, device=x.device), labels)
+            signal, rest = alpha_bar[t] ** 0.5, (1 - alpha_bar[t]) ** 0.5
+            image = (x - rest * noise) / signal
+            if clip:
+                image = image.clamp(-1, 1)
+                noise = (x - signal * image) / rest
+            x = rule(x, image, noise, t, s)
+            if return_intermediates:
+                states.append(x)
+        return states if return_intermediates else x
 
 
-@torch.inference_mode()
-def _walk(
-    model: Model,
-    rule: Rule,
-    x: Tensor,
-    labels: Tensor,
-    schedule: Schedule,
-    grid: Sequence[int],
-    clip: bool = False,
-    return_intermediates: bool = False,
-    progress: str = "",
-) -> Tensor | list[Tensor]:
-    """Apply a rule along a grid.
+SAMPLERS = {
+    "ddpm": Sampler(ddpm, "DDPM", all_steps=True),
+    "ddim": Sampler(ddim, "DDIM", has_eta=True),
+    "dpm-solver": Sampler(dpm_solver, "DPM-Solver++", has_eta=True, title_at_1="SDE-DPM-Solver++"),
+}
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """A sampler, and how it draws.
+
+    Attributes:
+        sampler: a key of `SAMPLERS`.
+        steps: how often the network predicts, twice each time with guidance; None: all steps.
+        guidance_weight: w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1.
+        eta: in [0, 1], how much noise is added on the way; 0 for a sampler that has no eta.
+        spacing: see `hw2lib.diffusion.schedule.grid`.
+        clip: keep predicted images within [-1, 1] on the way.
+
+    Raises:
+        UserError: a value that is none of these.
+    """
+
+    sampler: str = "dpm-solver"
+    steps: int | None = 20
+    guidance_weight: float = 0.0
+    eta: float = 0.0
+    spacing: str = "trailing"
+    clip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"unknown sampler '{self.sampler}': choose one of {', '.join(SAMPLERS)}")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"{self.steps} steps: give at least 1")
+        if not 0 <= self.guidance_weight < math.inf:
+            raise UserError(f"guidance weight {self.guidance_weight}: give 0 or more")
+        if not 0 <= self.eta <= 1:
+            raise UserError(f"eta {self.eta}: give 0 to 1")
+        if self.eta and not SAMPLERS[self.sampler].has_eta:
+            others = " or ".join(name for name, sampler in SAMPLERS.items() if sampler.has_eta)
+            raise UserError(f"eta {self.eta}: {self.sampler} has none; choose {others}")
+        if self.spacing not in SPACINGS:
+            raise UserError(f"unknown spacing '{self.spacing}': choose one of {', '.join(SPACINGS)}")
+
+    @property
+    def name(self) -> str:
+        """The sampler with its noise: ``DDIM, η = 1`` or ``SDE-DPM-Solver++``."""
+        sampler = SAMPLERS[self.sampler]
+        if self.eta == 1 and sampler.title_at_1:
+            return sampler.title_at_1
+        return sampler.title + (f", η = {self.eta:g}" if self.eta else "")
+
+    @property
+    def title(self) -> str:
+        """For a caption: ``20 steps of DPM-Solver++, w = 0.5``."""
+        steps = "all steps" if self.steps is None else f"{self.steps} steps"
+        return f"{steps} of {self.name}, w = {self.guidance_weight:g}"
+
+
+def guided(model: Model, weight: float, together: bool = False) -> Model:
+    """A model with classifier-free guidance: (1 + w) c - w u (Ho and Salimans 2022, equation 6).
+
+    c is the prediction with the label, u the one without.
 
     Args:
-        clip: keep the image that the model predicts at each step within [-1, 1], and take the noise that goes with it.
-            Where hardly any of the image is left, a small error of the predicted noise is a large one of the image.
-        return_intermediates: return the states at all steps of the grid, in its order, and not the last alone.
-        progress: title of a bar; empty: none.
+        model: any denoiser.
+        weight: w, at least 0; at 0 the model itself is returned.
+        together: predict both in one doubled batch, which is faster on a GPU; else one after the other.
+
+    Raises:
+        UserError: a negative weight.
     """
-    if not all(0 <= s < t <= schedule.steps for t, s in pairwise(grid)) or len(grid) < 2:
-        raise UserError(f"a grid falls from at most {schedule.steps} to at least 0, not {list(grid)}")
-    alpha_bar, states = schedule.alpha_bar.tolist(), [x]
-    for t, s in tqdm(list(pairwise(grid)), desc=progress, unit="step", disable=not progress):
-        time = torch.full((len(x),), t / schedule.steps, device=x.device)
-        noise = model(x, time, labels)
-        signal, rest = alpha_bar[t] ** 0.5, (1 - alpha_bar[t]) ** 0.5
-        image = (x - rest * noise) / signal
-        if clip:
-            image = image.clamp(-1, 1)
-            noise = (x - signal * image) / rest
-        x = rule(x, image, noise, t, s)
-        if return_intermediates:
-            states.append(x)
-    return states if return_intermediates else x
+    if not 0 <= weight < math.inf:
+        raise UserError(f"guidance weight {weight}: give 0 or more")
+    if weight == 0:
+        return model
+
+    def with_guidance(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        none = torch.full_like(labels, -1)
+        if together:
+            conditional, free = model(*(torch.cat(pair) for pair in ((x, x), (time, time), (labels, none)))).chunk(2)
+        else:
+            conditional, free = model(x, time, labels), model(x, time, none)
+        return free + (weight + 1) * (conditional - free)
+
+    return with_guidance

@@ -1,6 +1,6 @@
-"""How much of an image is left at each step of the forward process, and which steps a sampler visits.
+"""The forward process from an image to noise: how much of the image each step leaves, and which steps a sampler visits.
 
-Steps t count from 1, the least noise, to T; at 0 there is the image itself. Step t of code that counts from 0 is t + 1
+Steps t count from 1, the least noise, to T; step 0 is the image itself. Step t of code that counts from 0 is t + 1
 here. Tables are float64.
 """
 
@@ -75,16 +75,15 @@ def _check_steps(steps: int) -> None:
         raise UserError(f"a schedule of {steps} steps: give at least 1")
 
 
-# Where the steps lie, and at which the last of them ends.
 SPACINGS = ("trailing", "leading", "leading-offset")
 
 
 def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
     """The steps that a sampler visits, from noise to image: `count` steps, and where the last one ends.
 
-    With T = 1,000 and 50 steps, ``trailing`` is 1000, 980, ..., 20, 0, which begins at T itself. The other two are of
-    public DDIM code: ``leading``, 981, 961, ..., 1, 0, and ``leading-offset``, 982, 962, ..., 2, 1, whose last step
-    leaves a trace of noise. Both take whole strides, and so begin far from T where `count` lies between T / 2 and T.
+    With T = 1,000 and 50 steps, ``trailing`` is 1000, 980, ..., 20, 0. It begins at T itself. The other two come from
+    public DDIM code: ``leading`` is 981, 961, ..., 1, 0, and ``leading-offset`` is 982, 962, ..., 2, 1, whose last
+    step leaves a trace of noise. Both take whole strides, so they begin far from T where `count` is above T / 2.
 
     Raises:
         UserError: no steps, more than T, as many as a spacing has no room for, or an unknown spacing.
@@ -102,3 +101,39 @@ def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
         most = f"{total // 2} at most" + (f", or all {total}" if spacing == "leading" else "")
         raise UserError(f"{count} steps: the spacing {spacing} takes {most}")
     raise UserError(f"unknown spacing '{spacing}': choose one of {', '.join(SPACINGS)}")
+
+
+def noised(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """Images (N, ...) at steps t (N,): sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
+    alpha_bar = schedule.alpha_bar.to(t.device)[t].reshape(-1, *[1] * (images.ndim - 1))
+    return alpha_bar.sqrt().to(images.dtype) * images + (1 - alpha_bar).sqrt().to(images.dtype) * noise
+
+
+def velocity(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """What a network may predict in place of the noise: sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) images.
+
+    At steps (N,) of images (N, ...) (Salimans and Ho 2022, appendix D). Where there is much noise, the network is
+    asked for the image, and need not learn to pass on what it reads.
+    """
+    return noised(noise, -images, t, schedule)
+
+
+def noise_of(velocity: Tensor, noisy: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """The noise in images at steps t, by `velocity`: sqrt(alpha_bar) velocity + sqrt(1 - alpha_bar) noisy."""
+    return noised(velocity, noisy, t, schedule)
+
+
+def min_snr_weights(t: Tensor, schedule: Schedule, cap: float) -> Tensor:
+    """Weights (N,) of the loss of noise at steps t (N,): min(SNR, cap) / SNR (Hang et al. 2023, section 3.4).
+
+    The signal-to-noise ratio is alpha_bar / (1 - alpha_bar). Where there is little noise, the loss is large and says
+    little about what the image shows. Without weights it drowns the steps that decide this.
+    """
+    alpha_bar = schedule.alpha_bar.to(t.device)[t]
+    return (cap * (1 - alpha_bar) / alpha_bar).clamp(max=1).float()
+
+
+def dropped(labels: Tensor, probability: float) -> Tensor:
+    """Labels (N,), each replaced by -1, no label, with that probability (Ho and Salimans 2022)."""
+    gone = torch.rand(labels.shape, device=labels.device) < probability
+    return labels.masked_fill(gone, -1)

@@ -1,57 +1,78 @@
-"""What a trained denoiser's digits are worth, and what they cost, over samplers, steps and guidance."""
+"""Scores of what a denoiser draws, and the time that drawing takes, over samplers, steps and guidance.
+
+Drawing is `hw2lib.diffusion.sample.sample`, scoring a set is `set_scores`; both depend on nothing but their arguments.
+`timed_set` draws and measures.
+"""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from hw2lib.data import FACES
 from hw2lib.diffusion.networks.unet import DIGITS
-from hw2lib.diffusion.sampling import BATCH, SAMPLERS, Denoiser, SamplerSettings, sample
+from hw2lib.diffusion.recipe import GUIDED, UNGUIDED
+from hw2lib.diffusion.sample import BATCH, Denoiser, sample
+from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.grader.reference import DigitReference
-from hw2lib.grader.scores import Grader, digit_scores
+from hw2lib.grader.scores import Grader, digit_scores, grader
 from hw2lib.metrics.appearance import diversity_within
+from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
 
-# What is compared: samplers, and their eta.
-WAYS = (("ddpm", 0.0), ("ddim", 0.0), ("ddim", 1.0), ("dpm-solver", 0.0), ("dpm-solver", 1.0))
-MOST_STEPS = 5_000  # there, over all images of a set
+OF_FACES = ("sliced_wasserstein", "face_rate", "contrast")  # in the curve over a training
+MOST_STEPS = 5_000  # of all images of a set together, where samplers are compared
 
 
-def grade(
-    denoiser: Denoiser,
-    settings: SamplerSettings,
-    seed: int,
-    count: int,
-    grader: Grader,
-    real: DigitReference | None = None,
-) -> dict[str, float]:
-    """Draw digits and score them.
+def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False) -> dict[str, float]:
+    """Scores in the curve over a training: of the first images of seed 0, drawn as `GUIDED` or `UNGUIDED` says.
 
-    Returns:
-        What `hw2lib.grader.scores.digit_scores` finds; ``diversity``, that of the images of one digit, mean over the
-        digits; and ``seconds`` of drawing, an image.
-
-    Raises:
-        UserError: fewer than two images of each digit.
+    Faces are scored against the val split. Digits are scored by the classifier that ships, against the real digits
+    that it knows, whatever the denoiser learned from. Guided ones get their diversity too, since their weights may not
+    be kept.
     """
-    if count < 2 * DIGITS:
-        raise UserError(f"{count} images a set: give at least {2 * DIGITS}, two of each digit")
+    drawn, labels = sample(denoiser, GUIDED if guided else UNGUIDED, seed=0, count=count, mixed=True)
+    if domain == FACES:
+        scores, kept = face_scores(drawn, reference(images, FACES, "val")), OF_FACES
+    else:
+        scores, kept = digit_scores(drawn, labels, grader()), ("accuracy", "frechet")
+        if guided:
+            scores["diversity"], kept = diversity_within(drawn, labels), (*kept, "diversity")
+    return {name: round(scores[name], 4) for name in kept if name in scores}
+
+
+def set_scores(images: Tensor, labels: Tensor, grader: Grader, real: DigitReference | None = None) -> dict[str, float]:
+    """Scores of a set of digits: `hw2lib.grader.scores.digit_scores`, and ``diversity`` within a digit.
+
+    Args:
+        images: uint8 (N, 3, 28, 28), at least two of each digit.
+        labels: (N,) what they were to be.
+        grader: who judges.
+        real: real digits as the grader sees them.
+    """
+    return digit_scores(images, labels, grader, real) | {"diversity": diversity_within(images, labels)}
+
+
+def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int) -> tuple[Tensor, Tensor, float]:
+    """The images and labels of `sample` in mixed precision, and the seconds that it took to draw an image."""
     start = time.perf_counter()
     images, labels = sample(denoiser, settings, seed, count, mixed=True)
-    seconds = (time.perf_counter() - start) / count
-    scores = digit_scores(images, labels, grader, real)
-    return scores | {"diversity": diversity_within(images, labels), "seconds": seconds}
+    return images, labels, (time.perf_counter() - start) / count
+
+
+def warm_up(denoiser: Denoiser, settings: SamplerSettings, count: int) -> None:
+    """Draw in one step, since the first call of a network takes longer than others."""
+    sample(denoiser, replace(settings, steps=1), 0, min(count, BATCH), mixed=True)
 
 
 def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings) -> float:
     """How long drawing takes, in full batches."""
-    sample(denoiser, replace(settings, steps=1), 0, BATCH, mixed=True)  # the first call of a network takes longer
-    start = time.perf_counter()
-    sample(denoiser, settings, 0, BATCH, mixed=True)
-    return (time.perf_counter() - start) / BATCH
+    warm_up(denoiser, settings, BATCH)
+    return timed_set(denoiser, settings, 0, BATCH)[2]
 
 
 def sweep(
@@ -62,18 +83,24 @@ def sweep(
     grader: Grader,
     real: DigitReference | None = None,
 ) -> pd.DataFrame:
-    """`grade` for each way to sample and each seed of the noise: a row each, with the settings beside the scores."""
-    combinations = [(way, seed) for way in ways for seed in seeds]
-    for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
-        sample(denoiser, replace(way, steps=1), 0, min(count, BATCH), mixed=True)
-    return pd.DataFrame(
-        [
-            vars(way)
-            | {"way": way.name, "steps": way.steps or denoiser.schedule.steps, "seed": seed, "images": count}
-            | grade(denoiser, way, seed, count, grader, real)
-            for way, seed in tqdm(combinations, desc="sets of digits", unit="set")
-        ]
-    )
+    """A set of digits for each way to sample and each seed of the noise: a row each, the settings beside the scores.
+
+    Columns: those of `SamplerSettings`, ``way``, ``seed``, ``images``, those of `set_scores`, and ``seconds`` an image.
+
+    Raises:
+        UserError: fewer than two images of each digit.
+    """
+    if count < 2 * DIGITS:
+        raise UserError(f"{count} images a set: give at least {2 * DIGITS}, two of each digit")
+    combinations, rows = [(way, seed) for way in ways for seed in seeds], []
+    for way, _ in combinations[:1]:
+        warm_up(denoiser, way, count)
+    for way, seed in tqdm(combinations, desc="sets of digits", unit="set"):
+        images, labels, seconds = timed_set(denoiser, way, seed, count)
+        settings = vars(way) | {"way": way.name, "steps": way.steps or denoiser.schedule.steps}
+        scores = set_scores(images, labels, grader, real)
+        rows.append(settings | {"seed": seed, "images": count} | scores | {"seconds": seconds})
+    return pd.DataFrame(rows)
 
 
 def compare_samplers(
@@ -86,28 +113,27 @@ def compare_samplers(
     grader: Grader,
     real: DigitReference | None = None,
 ) -> pd.DataFrame:
-    """`sweep` over `WAYS` at the numbers of steps of `grid`, and over DDPM alone at those of `ancestral`.
+    """`sweep` over all samplers at the numbers of steps of `grid`, and over DDPM alone at those of `ancestral`.
 
-    Guidance is that of `settings`. A set of `count` digits that would take more than `MOST_STEPS` in all has fewer: as
-    the column ``images`` says.
+    A sampler that has an eta is compared at 0 and at 1. Guidance is that of `settings`. A set of `count` digits that
+    would take more than `MOST_STEPS` in all has fewer, as the column ``images`` says.
     """
-    ways = [replace(settings, sampler=sampler, eta=eta, steps=steps) for sampler, eta in WAYS for steps in grid]
+    etas = [(name, eta) for name, sampler in SAMPLERS.items() for eta in ((0.0, 1.0) if sampler.has_eta else (0.0,))]
+    ways = [replace(settings, sampler=name, eta=eta, steps=steps) for name, eta in etas for steps in grid]
     ways += [replace(settings, sampler="ddpm", eta=0.0, steps=steps) for steps in ancestral]
-    frames = []
-    for way in ways:
-        images = max(2 * DIGITS, min(count, MOST_STEPS // way.steps // DIGITS * DIGITS))
-        frames.append(sweep(denoiser, [way], seeds, images, grader, real))
+    counts = [max(2 * DIGITS, min(count, MOST_STEPS // way.steps // DIGITS * DIGITS)) for way in ways]
+    frames = [sweep(denoiser, [way], seeds, images, grader, real) for way, images in zip(ways, counts, strict=True)]
     return pd.concat(frames, ignore_index=True)
 
 
 def speedups(frame: pd.DataFrame, settings: SamplerSettings) -> dict[str, float]:
     """How many times as long as with `settings` an image takes in more steps of DDPM: ``ddpm_400_times``."""
     seconds = frame.groupby(["way", "steps"])["seconds"].mean()
-    ours = (settings.name, settings.steps)
+    ours, ddpm = (settings.name, settings.steps), SAMPLERS["ddpm"].title
     if ours not in seconds:
         return {}
-    longer = [steps for way, steps in seconds.index if way == SAMPLERS["ddpm"] and steps > settings.steps]
-    return {f"ddpm_{steps}_times": seconds[SAMPLERS["ddpm"], steps] / seconds[ours] for steps in longer}
+    longer = [steps for way, steps in seconds.index if way == ddpm and steps > settings.steps]
+    return {f"ddpm_{steps}_times": seconds[ddpm, steps] / seconds[ours] for steps in longer}
 
 
 def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:

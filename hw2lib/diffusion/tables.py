@@ -1,17 +1,15 @@
-"""Trained denoisers: loaded with what they were trained with, and drawn from."""
+"""Tables of the diffusion part: what the presets show, how denoisers are trained, and what their images score."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from hw2lib.diffusion import quality
-from hw2lib.diffusion.recipe import recipe_of
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images, scaled
+from hw2lib.diffusion.recipe import GUIDED, Recipe, recipe_of
+from hw2lib.diffusion.sample import Denoiser
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.scores import seconds_an_image
-from hw2lib.errors import UserError
 from hw2lib.grader.reference import DigitReference, real_row
 from hw2lib.grader.scores import Grader
 from hw2lib.layers import count_parameters
@@ -19,24 +17,22 @@ from hw2lib.networks import build
 from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, spread
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.weights import load as load_weights
 
-# Which denoisers a notebook shows if it is not told otherwise.
+# What a notebook takes in each preset if it is not told otherwise.
 DENOISERS = {
     "smoke": ["unet-two-level"],
     "quick": ["context-unet-64"],  # whose weights ship
     "paper": ["context-unet-64", "unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
 }
-
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
-GUIDANCE = {"smoke": 20, "quick": 100, "paper": 400}  # the same for each guidance weight
-COMPARED = {"smoke": 20, "quick": 30, "paper": 50}  # the same where many ways to draw are compared
-GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50, 100]}  # steps that samplers are compared at
-ANCESTRAL = {"smoke": [8], "quick": [], "paper": [400, 1000]}  # further steps of DDPM: those of two reports, and all
+GUIDANCE = {"smoke": 20, "quick": 100, "paper": 400}  # of a set for each guidance weight
+COMPARED = {"smoke": 20, "quick": 30, "paper": 50}  # of a set for each sampler and number of steps
+GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50, 100]}  # numbers of steps of all samplers
+ANCESTRAL = {"smoke": [8], "quick": [], "paper": [400, 1000]}  # further ones of DDPM: those of two reports, and all
 
 MILLISECONDS = "milliseconds an image"
 
-# Network and recipe of each short training in which one thing is changed, and its title.
+# Network and recipe of each short training in which one thing is changed, and what that is.
 STUDIES = {
     ("context-unet-32", "study"): "nothing (context-unet-32)",
     ("context-unet-32", "study-100"): "T = 100",
@@ -49,27 +45,46 @@ STUDIES = {
 }
 
 
-def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
-    """The denoiser of a finished run."""
-    recipe = recipe_of(folder.settings, folder.path)
-    network = build(recipe.network)
-    load_weights(network, folder.weights)
-    return recipe.denoiser(network.eval().to(device))
+def recipe_table(networks: Sequence[str], own: Sequence[str] = (), preset: str = "paper") -> pd.DataFrame:
+    """The trainings of denoisers (`hw2lib.training.cards.recipe_table`).
 
+    Args:
+        networks: names of networks of the reports.
+        own: names of networks of our own.
+        preset: whose lengths are shown.
 
-def states_of(
-    denoiser: Denoiser, settings: SamplerSettings, seed: int, digit: int, frames: int = 6
-) -> dict[int, Tensor]:
-    """The first image of a digit on its way from noise: step t to (3, 28, 28), at `frames` steps evenly from T to 0.
-
-    The states shown are those nearest to these steps that the sampler visits.
+    Raises:
+        UserError: an unknown network or preset.
     """
-    if not 0 <= digit < denoiser.classes:
-        raise UserError(f"digit {digit}: give 0 to {denoiser.classes - 1}")
-    states = draw_images(denoiser, settings, seed, [0], torch.tensor([digit]), return_intermediates=True)
-    visited = torch.tensor(denoiser.grid(settings))
-    wanted = [round(denoiser.schedule.steps * (frames - 1 - i) / (frames - 1)) for i in range(frames)]
-    return {t: scaled(states[(visited - t).abs().argmin()], 28)[0].cpu() for t in wanted}
+
+    def settings(network: str, name: str) -> dict[str, str]:
+        return _recipe_in_words(Recipe.of(network, name, 0, preset))
+
+    return cards.recipe_table(networks, settings, own)
+
+
+def _recipe_in_words(recipe: Recipe) -> dict[str, str]:
+    """Settings in the order in which a reader asks for them."""
+    small, whole = (f"{side}x{side}" for side in (recipe.size_at(0), recipe.size))
+    return {
+        "recipe": recipe.recipe,
+        "image size": f"{small} for {recipe.early:.0%} of the steps, then {whole}" if recipe.early else whole,
+        "schedule": recipe.schedule,
+        "steps of noise T": f"{recipe.diffusion_steps:,}",
+        "alpha-bar at T": _power(float(recipe.schedule_table().alpha_bar[-1]), 1),
+        "loss": {"mse": "squared error", "smooth-l1": "smooth L1"}[recipe.loss],
+        "weight of a step": f"min(SNR, {recipe.min_snr:g}) / SNR" if recipe.min_snr else "1",
+        "label dropout": f"{recipe.label_dropout:.0%}" if recipe.label_dropout else "none",
+        "optimiser": {"adam": "Adam", "adamw": "AdamW"}[recipe.optimiser],
+        "learning rate": f"{_power(recipe.learning_rate)}, {recipe.rates}",
+        "batch": f"{recipe.batch}",
+        "steps of training": f"{recipe.steps:,}",
+        "EMA": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
+    }
+
+
+def _power(number: float, digits: int = 0) -> str:
+    return f"{number:.{digits}e}".replace("e-0", "e-")
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
@@ -92,30 +107,31 @@ def score_table(
     rows = []
     for name in networks:
         frame = frames.get(name, pd.DataFrame())
-        size = f"{count_parameters(build(name)):,}"
-        rows.append({"digits": name, "parameters": size, **_scores(frame), "images": _images(frame)})
+        size, images = f"{count_parameters(build(name)):,}", list(frame.get("images", []))
+        sets = f"{len(images)} x {images[0]:,}" if images else UNKNOWN
+        rows.append({"digits": name, "parameters": size, **_scores(frame), "images": sets})
     return pd.DataFrame([*rows, real_row(real)]).fillna(UNKNOWN)
 
 
 def last_step(
     folder: RunFolder, way: SamplerSettings, judge: Grader, device: torch.device | str = "cpu"
 ) -> pd.DataFrame:
-    """What the card of a run knows of its last step, one row, in the columns of `hw2lib.diffusion.scores.sweep`.
+    """The scores of a run's last step, from its card: a row in the columns of `hw2lib.diffusion.scores.sweep`.
 
-    So a table can be made where the weights were not kept. The time is that of the same network, untrained: it does not
+    A table can show them where the weights were not kept. The time is that of the same network, untrained; it does not
     depend on the weights.
 
     Args:
         folder: of a finished run.
-        way: how the images of the table are drawn; nothing is known of any way but `quality.GUIDED`, nor if the recipe
-            does not say ``guided``.
-        judge: the grader of the table; nothing is known of any but the project's own.
+        way: how the images of the table are drawn. The card has scores for `GUIDED` alone, and only if the recipe says
+            ``guided``; otherwise there is no row.
+        judge: the grader of the table; the card has no scores by any but the project's own.
         device: where drawing is timed.
     """
     recipe = recipe_of(folder.settings, folder.path)
-    if not recipe.guided or way != quality.GUIDED or judge.accuracy is None:
+    if not recipe.guided or way != GUIDED or judge.accuracy is None:
         return pd.DataFrame()
-    denoiser = recipe.denoiser(build(recipe.network).to(device))
+    denoiser = Denoiser.from_recipe(recipe, build(recipe.network).to(device))
     row = {"images": recipe.scored, "seconds": seconds_an_image(denoiser, way)}
     return pd.DataFrame([folder.card["curve"][-1] | row])
 
@@ -130,12 +146,10 @@ def sampler_table(frame: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
     digits = {"accuracy": 1, "frechet": 0}[score]
     rows = []
     for steps, sets in frame.groupby("steps"):
-        row = {"steps": f"{steps:,}"}
-        for way in frame["way"].unique():
-            there = list(sets.loc[sets["way"] == way, score])
-            row[way] = spread(there, digits) if there else UNKNOWN
-        times = {MILLISECONDS: spread(list(1000 * sets["seconds"]))}
-        rows.append(row | times | {"images a set": f"{sets['images'].iloc[0]}"})
+        values = sets.groupby("way")[score].apply(lambda values: spread(list(values), digits))
+        row = {"steps": f"{steps:,}"} | values.reindex(frame["way"].unique(), fill_value=UNKNOWN).to_dict()
+        row[MILLISECONDS] = spread(list(1000 * sets["seconds"]))
+        rows.append(row | {"images a set": f"{sets['images'].iloc[0]}"})
     return pd.DataFrame(rows)
 
 
@@ -144,13 +158,9 @@ def study_table(folders: Sequence[RunFolder], seeds: int) -> pd.DataFrame:
     rows = []
     for variant, title in STUDIES.items():
         last = _last_scores(folders, variant)
-        rows.append(
-            {
-                "changed": title,
-                "accuracy, %": spread([scores["accuracy"] for scores in last], expected=seeds),
-                "Fréchet distance": spread([scores["frechet"] for scores in last], 0, seeds),
-            }
-        )
+        accuracy = spread([scores["accuracy"] for scores in last], expected=seeds)
+        distance = spread([scores["frechet"] for scores in last], 0, seeds)
+        rows.append({"changed": title, "accuracy, %": accuracy, "Fréchet distance": distance})
     return pd.DataFrame(rows)
 
 
@@ -166,17 +176,8 @@ def study_headline(folders: Sequence[RunFolder]) -> dict[str, float]:
 
 def _last_scores(folders: Sequence[RunFolder], variant: tuple[str, str]) -> list[dict[str, float]]:
     """Of each run of a network and a recipe."""
-    return [
-        folder.card["curve"][-1]
-        for folder in folders
-        if (folder.settings["network"], folder.settings["recipe"]) == variant
-    ]
-
-
-def _images(frame: pd.DataFrame) -> str:
-    """``2 x 1,000``: sets and images a set."""
-    counts = list(frame.get("images", []))
-    return f"{len(counts)} x {counts[0]:,}" if counts else UNKNOWN
+    runs = [run for run in folders if (run.settings["network"], run.settings["recipe"]) == variant]
+    return [run.card["curve"][-1] for run in runs]
 
 
 def _scores(frame: pd.DataFrame) -> dict[str, str]:

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from hw2lib.data.prepare import prepare
-from hw2lib.diffusion import quality
-from hw2lib.diffusion.process import dropped, min_snr_weights, noised, velocity
+from hw2lib.diffusion import scores
 from hw2lib.diffusion.recipe import Recipe
+from hw2lib.diffusion.sample import Denoiser
+from hw2lib.diffusion.schedule import dropped, min_snr_weights, noised, velocity
 from hw2lib.networks import build
 from hw2lib.training.batches import draw, load_split, mirrored, require_val
 from hw2lib.training.devices import fabric_for
@@ -52,7 +53,7 @@ def train(
         t = torch.randint(1, schedule.steps + 1, (recipe.batch,), device=x.device)
         noise = torch.randn_like(x)
         with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
-            known = t * 0 - 1 if labels is None else dropped(labels, recipe.label_dropout)
+            known = torch.full_like(t, -1) if labels is None else dropped(labels, recipe.label_dropout)
             predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)
         wanted = noise if recipe.prediction == "noise" else velocity(x, noise, t, schedule)
         losses = LOSSES[recipe.loss](predicted.float(), wanted, reduction="none").mean((1, 2, 3))
@@ -71,7 +72,8 @@ def train(
         steps.require_finite(loss, step, network)
         entry = {"loss": loss.item()} if steps.at_log(step) else {}
         if steps.at_mark(step) and (not recipe.guided or step + 1 == recipe.steps):
-            entry |= quality.of(recipe.denoiser(result), images, recipe.domain, recipe.scored, recipe.guided)
+            denoiser = Denoiser.from_recipe(recipe, result)
+            entry |= scores.quality(denoiser, images, recipe.domain, recipe.scored, recipe.guided)
         if entry:
             steps.log(step, **entry)
 

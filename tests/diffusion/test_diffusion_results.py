@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from hw2lib.diffusion import quality, scores, tables
-from hw2lib.diffusion.recipe import Recipe
-from hw2lib.diffusion.sampling import SamplerSettings, draw_images
+from hw2lib.diffusion import scores, tables
+from hw2lib.diffusion.recipe import GUIDED, Recipe
+from hw2lib.diffusion.sample import draw_images, load, reverse_states
+from hw2lib.diffusion.samplers import SamplerSettings
+from hw2lib.diffusion.tables import recipe_table
 from hw2lib.errors import UserError
 from hw2lib.files import write
 from hw2lib.grader import reference as digit_reference
@@ -39,7 +41,7 @@ def finished(tmp_path):
 
 
 def test_a_run_is_loaded_with_its_schedule_and_size(finished):
-    denoiser = tables.load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0, guided=False))
+    denoiser = load(finished(schedule="linear", diffusion_steps=30, size=32, label_dropout=0.0, guided=False))
     assert (denoiser.schedule.steps, denoiser.size, denoiser.guidable) == (30, 32, False)
     assert denoiser.schedule.beta[0] == pytest.approx(1e-4)
     torch.manual_seed(0)
@@ -48,28 +50,28 @@ def test_a_run_is_loaded_with_its_schedule_and_size(finished):
 
 
 def test_the_way_to_a_digit_ends_in_the_digit(finished):
-    denoiser = tables.load(finished(diffusion_steps=50, size=28))
+    denoiser = load(finished(diffusion_steps=50, size=28))
     way = SamplerSettings("ddim", 10)
-    states = tables.states_of(denoiser, way, seed=3, digit=7)
+    states = reverse_states(denoiser, way, seed=3, digit=7)
     assert list(states) == [50, 40, 30, 20, 10, 0]
     drawn = draw_images(denoiser, way, 3, [0], torch.tensor([7]))[0]
     assert torch.allclose(states[0], drawn, atol=1e-5)
-    few = tables.states_of(denoiser, SamplerSettings("ddim", 2), 3, 7)  # visits 50, 25 and 0
+    few = reverse_states(denoiser, SamplerSettings("ddim", 2), 3, 7)  # visits 50, 25 and 0
     assert list(few) == [50, 40, 30, 20, 10, 0]
     assert torch.equal(few[30], few[20])
     assert not torch.equal(few[40], few[20])
 
 
 def test_what_cannot_be_drawn_or_scored_is_refused(finished):
-    denoiser = tables.load(finished(diffusion_steps=20))
+    denoiser = load(finished(diffusion_steps=20))
     with pytest.raises(UserError, match="digit -1: give 0 to 9"):
-        tables.states_of(denoiser, SamplerSettings("ddim", 2), 3, -1)
+        reverse_states(denoiser, SamplerSettings("ddim", 2), 3, -1)
     with pytest.raises(UserError, match="19 images a set: give at least 20"):
-        scores.grade(denoiser, SamplerSettings("ddim", 1), 0, 19, grader())
+        scores.sweep(denoiser, [SamplerSettings("ddim", 1)], [0], 19, grader())
 
 
 def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
-    denoiser = tables.load(finished(diffusion_steps=20))
+    denoiser = load(finished(diffusion_steps=20))
     ways = [SamplerSettings("ddim", 2), SamplerSettings("dpm-solver", None, guidance_weight=1.0)]
     calls = []
     denoiser.network.register_forward_hook(lambda *_: calls.append(1))
@@ -84,7 +86,7 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
 
 def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finished, monkeypatch):
     monkeypatch.setattr(scores, "MOST_STEPS", 250)
-    denoiser = tables.load(finished(diffusion_steps=20))
+    denoiser = load(finished(diffusion_steps=20))
     ours = SamplerSettings("ddim", 5)
     frame = scores.compare_samplers(denoiser, ours, [1, 5], [10, 20], [0], 60, grader())
     assert list(zip(frame["way"], frame["steps"], frame["images"], strict=True)) == [
@@ -133,15 +135,15 @@ def test_without_weights_a_run_is_known_by_its_last_step(finished, monkeypatch):
     last = {"step": 3, "accuracy": 90.0, "frechet": 8.0, "diversity": 0.2}
     folder = finished(curve=[{"step": 2, "accuracy": 1.0, "frechet": 9.0}, last], scored=70)
     folder.weights.unlink()
-    frame = tables.last_step(folder, quality.GUIDED, grader())
+    frame = tables.last_step(folder, GUIDED, grader())
     (row,) = tables.score_table(["unet-two-level"], {"unet-two-level": frame}, None).to_dict("records")[:1]
     assert (row["accuracy, %"], row["Fréchet distance"], row["diversity"]) == ("90.0", "8.00", "0.200")
     assert row["images"] == "1 x 70"
     assert float(row["milliseconds an image"]) > 0
-    assert tables.last_step(folder, replace(quality.GUIDED, steps=10), grader()).empty, "drawn in another way"
-    assert tables.last_step(finished(curve=[last], guided=False), quality.GUIDED, grader()).empty
+    assert tables.last_step(folder, replace(GUIDED, steps=10), grader()).empty, "drawn in another way"
+    assert tables.last_step(finished(curve=[last], guided=False), GUIDED, grader()).empty
     other = replace(grader(), accuracy=None)
-    assert tables.last_step(folder, quality.GUIDED, other).empty, "graded by another classifier"
+    assert tables.last_step(folder, GUIDED, other).empty, "graded by another classifier"
 
 
 def test_the_study_and_the_lengths_of_training(finished):
@@ -164,3 +166,51 @@ def test_the_study_and_the_lengths_of_training(finished):
 
 def test_means_for_the_text():
     assert scores.headline({"w 0.5": SETS[:2]})["w_0_5_accuracy"] == 15
+
+
+def test_as_reported_and_ours():
+    table = recipe_table(["unet-three-level", "unet-wide-bottleneck"]).set_index("setting")
+    assert table["unet-three-level"].to_dict() == {
+        "recipe": "as-reported",
+        "image size": "32x32",
+        "schedule": "linear",
+        "steps of noise T": "400",
+        "alpha-bar at T": "1.7e-2",
+        "loss": "smooth L1",
+        "weight of a step": "1",
+        "label dropout": "none",
+        "optimiser": "Adam",
+        "learning rate": "1e-4, constant",
+        "batch": "16",
+        "steps of training": "2,000",
+        "EMA": "none",
+    }
+    assert table.loc["learning rate"].tolist() == ["1e-4, constant", "3e-3, one-cycle", "1e-3, one-cycle"]
+    ours = table["any network"]
+    assert ours[["recipe", "weight of a step", "EMA"]].tolist() == ["ours", "min(SNR, 2) / SNR", "0.999"]
+    assert ours["image size"] == "16x16 for 70% of the steps, then 28x28"
+
+
+def test_networks_of_our_own_have_a_column():
+    table = recipe_table(["unet-two-level"], ["context-unet-64"]).set_index("setting")
+    assert list(table.columns) == ["unet-two-level", "any network", "context-unet-64"]
+    assert table.loc["image size"].tolist()[1:] == ["16x16 for 70% of the steps, then 28x28", "28x28"]
+
+
+def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
+    of = Recipe.of
+
+    def changed(network, recipe, seed, preset):
+        return of(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
+
+    monkeypatch.setattr(Recipe, "of", changed)
+    table = recipe_table(["unet-three-level", "context-unet"]).set_index("setting")
+    assert list(table.columns) == ["unet-three-level", "context-unet", "any network"]
+    assert table.loc["batch"].tolist() == ["16", "32", "64; 32"]
+
+
+def test_another_preset_and_an_unknown_network():
+    table = recipe_table(["context-unet"], preset="quick").set_index("setting")
+    assert table.loc["steps of training"].tolist() == ["200", "200"]
+    with pytest.raises(UserError, match="unet-nine-level"):
+        recipe_table(["unet-nine-level"])

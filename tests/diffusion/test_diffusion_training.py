@@ -14,14 +14,14 @@ from torch import nn
 
 from hw2lib import paths
 from hw2lib.data.prepare import prepare
-from hw2lib.diffusion import quality
 from hw2lib.diffusion import recipe as recipe_module
+from hw2lib.diffusion import scores
 from hw2lib.diffusion import train as diffusion
 from hw2lib.diffusion.networks.context_unet import ContextUNet
-from hw2lib.diffusion.process import dropped, noised
 from hw2lib.diffusion.recipe import Recipe
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, sample
-from hw2lib.diffusion.schedule import cosine
+from hw2lib.diffusion.sample import Denoiser, sample
+from hw2lib.diffusion.samplers import SamplerSettings
+from hw2lib.diffusion.schedule import cosine, dropped, noised
 from hw2lib.errors import UserError
 from hw2lib.layers import Inputs
 from hw2lib.training.cards import result_of
@@ -34,11 +34,11 @@ IMAGES = Synthetic({"train": 60, "val": 30, "test": 30})
 def _small(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(diffusion, "build", lambda name: ContextUNet(16))
-    monkeypatch.setattr(quality, "of", scored)
+    monkeypatch.setattr(scores, "quality", scored)
 
 
 def scored(denoiser, *_) -> dict[str, float]:
-    """In place of `quality.of`, which leaves a network in evaluation mode too."""
+    """In place of `scores.quality`, which leaves a network in evaluation mode too."""
     denoiser.network.eval()
     return {"accuracy": 50.0}
 
@@ -159,7 +159,7 @@ def test_it_learns(tmp_path, monkeypatch):
     network = OnePictureEach()
     network.load_state_dict(load_file(folder.weights))
     way = SamplerSettings(steps=10, guidance_weight=1.0)
-    drawn, labels = sample(settings.denoiser(network), way, seed=5, count=50)
+    drawn, labels = sample(Denoiser.from_recipe(settings, network), way, seed=5, count=50)
     data = images.load("mnistm", "train")
     real, real_labels = torch.tensor(data.images).float(), torch.tensor(data.labels)
     means = torch.stack([real[real_labels == digit].mean(0) for digit in range(10)])
@@ -219,7 +219,7 @@ def test_faces_are_learned_without_labels(tmp_path, monkeypatch):
     folder = train(tmp_path / "run", settings)
     assert (torch.cat(network.seen) == -1).all()
     assert len(network.seen) == 3
-    denoiser = settings.denoiser(network)
+    denoiser = Denoiser.from_recipe(settings, network)
     assert (denoiser.classes, denoiser.guidable) == (0, False)
     assert folder.card["curve"] == [{"step": 3, "accuracy": 50.0}]
 
@@ -268,9 +268,9 @@ def test_the_real_quality_of_faces(tmp_path, monkeypatch):
     monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
     denoiser = Denoiser(ContextUNet(16), cosine(10), 16, guidable=False, classes=0)
     monkeypatch.setattr(type(denoiser), "shown", 64)
-    scores = quality.of(denoiser, Portraits({"train": 30, "val": 20}), "face", 4)
-    assert set(scores) == set(quality.OF_FACES)
-    assert scores["sliced_wasserstein"] > 10
+    found = scores.quality(denoiser, Portraits({"train": 30, "val": 20}), "face", 4)
+    assert set(found) == set(scores.OF_FACES)
+    assert found["sliced_wasserstein"] > 10
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The experiments on faces, with denoisers whose answers are known."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +11,12 @@ from PIL import Image
 from torch import nn
 
 from hw2lib.diffusion import face_experiments as experiments
-from hw2lib.diffusion import faces, fixed_noise
+from hw2lib.diffusion import faces
+from hw2lib.diffusion.face_experiments import lerp, slerp
 from hw2lib.diffusion.networks import face_unet
 from hw2lib.diffusion.networks.face_unet import FaceUNet
-from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, draw_images
+from hw2lib.diffusion.sample import Denoiser, draw_images, load_course, min_max
+from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.schedule import linear
 from hw2lib.errors import UserError
 from hw2lib.layers import Inputs
@@ -43,7 +47,7 @@ def denoiser() -> Denoiser:
     return Denoiser(Gaussian(), linear(1000), SIZE, guidable=False, classes=0)
 
 
-NOISE = fixed_noise.named(SIZE)
+NOISE = faces.named_noise(SIZE)
 
 
 def test_the_exact_denoiser_scales_noise_to_images(denoiser):
@@ -76,7 +80,7 @@ def test_faces_are_those_of_their_own_noise_whatever_the_batch(denoiser):
 
 
 def test_named_noise_is_that_of_the_first_images_of_its_seed(denoiser):
-    drawn = draw_images(denoiser, WAY, fixed_noise.SEED, range(10), torch.full((10,), -1))
+    drawn = draw_images(denoiser, WAY, faces.SEED, range(10), torch.full((10,), -1))
     assert torch.equal(faces.draw(denoiser, WAY, NOISE), drawn)
 
 
@@ -85,7 +89,7 @@ def test_noise_on_the_way_is_not_that_of_the_start(denoiser):
     labels = torch.full((10,), -1)
     first, second = (
         draw_images(
-            denoiser, replace(WAY, eta=eta), fixed_noise.SEED, range(10), labels, start=NOISE, return_intermediates=True
+            denoiser, replace(WAY, eta=eta), faces.SEED, range(10), labels, start=NOISE, return_intermediates=True
         )[1]
         for eta in (0.0, 1.0)
     )
@@ -96,12 +100,12 @@ def test_noise_on_the_way_is_not_that_of_the_start(denoiser):
 
 def test_noise_of_another_shape_is_refused(denoiser):
     with pytest.raises(UserError, match=r"noise of shape \(10, 3, 4, 4\): give \(10, 3, 8, 8\)"):
-        faces.draw(denoiser, WAY, fixed_noise.named(4))
+        faces.draw(denoiser, WAY, faces.named_noise(4))
 
 
 def test_min_max():
     images = torch.tensor([[[[-3.0, 1.0]], [[5.0, 1.0]]], [[[0.2, 0.2]], [[0.2, 0.2]]]])
-    found = faces.min_max(images)
+    found = min_max(images)
     assert found.dtype == torch.uint8
     assert found[0].flatten().tolist() == [0, 128, 255, 128], "over all channels"
     assert not found[1].any(), "a flat image has no contrast to stretch"
@@ -186,14 +190,14 @@ def test_errors_fall_with_the_steps_and_are_none_with_all(denoiser):
 
 
 def test_the_truth_of_a_user(denoiser, tmp_path):
-    for i, name in enumerate(fixed_noise.NAMES[:3]):
+    for i, name in enumerate(faces.NAMES[:3]):
         Image.fromarray(np.full((SIZE, SIZE, 3), 40 * i, np.uint8)).save(tmp_path / f"{name}.png")
     truth = experiments.truth(denoiser, NOISE[:3], str(tmp_path))
     assert truth[:, 0, 0, 0].tolist() == [0, 40, 80]
     with pytest.raises(UserError, match=r"03\.png: cannot be read"):
         experiments.truth(denoiser, NOISE[:4], str(tmp_path))
     with pytest.raises(UserError, match=r"8x8 pixels; it must be 16x16"):
-        experiments.truth(denoiser, fixed_noise.named(16)[:2], str(tmp_path))
+        experiments.truth(denoiser, faces.named_noise(16)[:2], str(tmp_path))
     Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(tmp_path / "02.png")
     with pytest.raises(UserError, match=r"02\.png: grey; give an image in colour"):
         experiments.truth(denoiser, NOISE[:3], str(tmp_path))
@@ -250,15 +254,71 @@ def test_files_that_are_not_the_homeworks(small, tmp_path, capsys, spoil, what):
     spoil(weights)
     torch.save(weights, tmp_path / "UNet.pt")
     with pytest.raises(UserError, match=what):
-        faces.course(tmp_path / "UNet.pt")
+        load_course(tmp_path / "UNet.pt")
     assert "this was run" not in capsys.readouterr().out
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"UNet\.pt: cannot be read: No such file"):
-        faces.course(tmp_path / "UNet.pt")
+        load_course(tmp_path / "UNet.pt")
 
 
 def test_guidance_of_faces_is_refused(denoiser):
     with pytest.raises(UserError, match="the network learned no image without its label; give 0"):
         faces.draw(denoiser, replace(WAY, guidance_weight=1.0), NOISE)
+
+
+# Lines and arcs between noises, by closed forms.
+
+TENTHS = [i / 10 for i in range(11)]
+
+
+def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(shape), torch.randn(shape)
+
+
+@pytest.mark.parametrize("way", [lerp, slerp])
+def test_both_ends_are_the_noises_themselves(way):
+    a, b = pair(3, 64, 64)
+    assert torch.equal(way(a, b, 0.0), a)
+    assert torch.equal(way(a, b, 1.0), b)
+
+
+def test_an_arc_of_a_right_angle():
+    a, b = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])
+    for alpha in TENTHS:
+        angle = alpha * math.pi / 2
+        assert slerp(a, b, alpha).tolist() == pytest.approx([2 * math.cos(angle), 2 * math.sin(angle)], abs=1e-6)
+        assert lerp(a, b, alpha).tolist() == pytest.approx([2 * (1 - alpha), 2 * alpha], abs=1e-6)
+
+
+def test_equal_steps_of_alpha_are_equal_angles():
+    a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.6, 0.8, 0.0])
+    points = [slerp(a, b, alpha) for alpha in TENTHS]
+    angles = [math.acos(min(1.0, float(p @ q))) for p, q in itertools.pairwise(points)]
+    assert angles == pytest.approx([math.acos(0.6) / 10] * 10, rel=1e-3)
+
+
+def test_the_arc_stays_on_the_shell_and_the_line_leaves_it():
+    a, b = pair(3, 64, 64)
+    shell = math.sqrt(a.numel())
+    assert float(slerp(a, b, 0.5).norm()) == pytest.approx(shell, rel=0.02)
+    assert float(lerp(a, b, 0.5).norm()) == pytest.approx(shell / math.sqrt(2), rel=0.02)
+
+
+def test_parallel_opposite_and_zero_noises_take_the_line():
+    a, _ = pair(3, 8, 8)
+    for b in (a, 3 * a, -a, torch.zeros_like(a)):
+        for alpha in TENTHS:
+            found = slerp(a, b, alpha)
+            assert found.isfinite().all()
+            assert torch.allclose(found, lerp(a, b, alpha))
+    assert not slerp(torch.zeros_like(a), torch.zeros_like(a), 0.3).any()
+
+
+@pytest.mark.parametrize("way", [lerp, slerp])
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_beyond_the_ends(way, alpha):
+    with pytest.raises(UserError, match=f"alpha {alpha}: give 0 to 1"):
+        way(*pair(2), alpha)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hw2lib.diffusion import fixed_noise
+from hw2lib.diffusion.faces import fixed_noise, named_noise, read_noise, write_noise
 from hw2lib.errors import UserError
 
 
 def test_the_named_noise_is_what_it_has_always_been():
-    noise = fixed_noise.named(64)
+    noise = named_noise(64)
     assert noise.shape == (10, 3, 64, 64)
     first = torch.randn((3, 64, 64), generator=torch.Generator().manual_seed(0))
     assert torch.equal(noise[0], first)
@@ -22,20 +22,20 @@ def test_the_named_noise_is_what_it_has_always_been():
 
 
 def test_written_noise_is_read_back(tmp_path):
-    fixed_noise.write(tmp_path / "noise", 16)
+    write_noise(tmp_path / "noise", 16)
     assert sorted(file.name for file in (tmp_path / "noise").iterdir()) == [f"{i:02d}.pt" for i in range(10)]
-    assert torch.equal(fixed_noise.read(tmp_path / "noise", 16), fixed_noise.named(16))
-    assert torch.equal(fixed_noise.fixed(str(tmp_path / "noise"), 16), fixed_noise.fixed("", 16))
+    assert torch.equal(read_noise(tmp_path / "noise", 16), named_noise(16))
+    assert torch.equal(fixed_noise(str(tmp_path / "noise"), 16), fixed_noise("", 16))
     file = tmp_path / "noise" / "03.pt"
     assert torch.load(file, weights_only=True).shape == (1, 3, 16, 16)
     assert file.stat().st_size < 10_000, "one noise, not ten"
 
 
 def test_a_users_noise_may_lack_the_batch_or_be_of_another_precision(tmp_path):
-    fixed_noise.write(tmp_path, 16)
+    write_noise(tmp_path, 16)
     other = torch.randn(3, 16, 16, dtype=torch.float64)
     torch.save(other, tmp_path / "04.pt")
-    found = fixed_noise.read(tmp_path, 16)
+    found = read_noise(tmp_path, 16)
     assert found.dtype == torch.float32
     assert torch.equal(found[4], other.float())
 
@@ -62,46 +62,46 @@ class Harmful:
     ],
 )
 def test_files_that_hold_no_noise(tmp_path, capsys, spoil, what):
-    fixed_noise.write(tmp_path, 16)
+    write_noise(tmp_path, 16)
     spoil(tmp_path / "06.pt")
     with pytest.raises(UserError, match=rf"06\.pt: .*{what}"):
-        fixed_noise.read(tmp_path, 16)
+        read_noise(tmp_path, 16)
     assert "this was run" not in capsys.readouterr().out
 
 
 def test_files_that_are_there_are_kept(tmp_path):
     (tmp_path / "02.pt").write_text("mine")
     with pytest.raises(UserError, match=r"has 02\.pt already"):
-        fixed_noise.write(tmp_path, 16)
+        write_noise(tmp_path, 16)
     assert [file.name for file in tmp_path.iterdir()] == ["02.pt"]
-    fixed_noise.write(tmp_path, 16, overwrite=True)
-    assert torch.equal(fixed_noise.read(tmp_path, 16), fixed_noise.named(16))
+    write_noise(tmp_path, 16, overwrite=True)
+    assert torch.equal(read_noise(tmp_path, 16), named_noise(16))
 
 
 @pytest.mark.parametrize("size", [0, 200_000])
 def test_a_size_that_is_none(tmp_path, size):
     with pytest.raises(UserError, match=f"size {size}: give 1 to 1024"):
-        fixed_noise.write(tmp_path / "noise", size)
+        write_noise(tmp_path / "noise", size)
     assert not (tmp_path / "noise").exists()
 
 
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch):
-    fixed_noise.write(tmp_path, 16)
+    write_noise(tmp_path, 16)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     whole = Path.write_bytes
 
     def full(file, content):
-        if file.name == ".07.pt.partial":
+        if file.name.startswith(".07.pt"):
             raise OSError(errno.ENOSPC, "No space left on device", str(file))
         return whole(file, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"07.*No space left on device"):
-        fixed_noise.write(tmp_path, 8, overwrite=True)
+        write_noise(tmp_path, 8, overwrite=True)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_noise_that_was_learned_is_noise_all_the_same(tmp_path):
-    fixed_noise.write(tmp_path, 16)
+    write_noise(tmp_path, 16)
     torch.save(torch.nn.Parameter(torch.ones(1, 3, 16, 16)), tmp_path / "04.pt")
-    assert not fixed_noise.read(tmp_path, 16).requires_grad
+    assert not read_noise(tmp_path, 16).requires_grad

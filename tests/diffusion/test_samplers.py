@@ -1,21 +1,22 @@
 """Samplers against diffusers' schedulers, closed forms, and each other."""
 
+import functools
 import sys
 
 import diffusers
 import pytest
 import torch
 
-from hw2lib.diffusion.guidance import guided
-from hw2lib.diffusion.process import dropped, min_snr_weights, noise_of, noised, velocity
-from hw2lib.diffusion.samplers import ddim, ddpm, dpm_solver
-from hw2lib.diffusion.schedule import cosine, grid, linear
+from hw2lib.diffusion import samplers
+from hw2lib.diffusion.samplers import SAMPLERS, Sampler, guided
+from hw2lib.diffusion.schedule import cosine, dropped, grid, linear, min_snr_weights, noise_of, noised, velocity
 from hw2lib.errors import UserError
 from hw2lib.noise import LARGEST_SEED, PLACES, ImageNoise
 
 T = 100
 LABELS = torch.tensor([3, -1, 7])
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm-solver": dpm_solver}
+ddpm, ddim, dpm_solver = SAMPLERS.values()
+posterior = Sampler(functools.partial(samplers.ddpm, variance="posterior"), "DDPM")
 
 
 def toy(x, time, labels):
@@ -86,8 +87,8 @@ def test_ddim_with_noise_is_that_of_diffusers(eta):
 
 
 @pytest.mark.parametrize("count", [100, 20])
-@pytest.mark.parametrize(("variance", "theirs"), [("beta", "fixed_large"), ("posterior", "fixed_small")])
-def test_ddpm_is_that_of_diffusers_step_by_step(variance, theirs, count, monkeypatch):
+@pytest.mark.parametrize(("ours", "theirs"), [(ddpm, "fixed_large"), (posterior, "fixed_small")])
+def test_ddpm_is_that_of_diffusers_step_by_step(ours, theirs, count, monkeypatch):
     x = noise().draw(2, 4, 4).double()
     scheduler = diffusers.DDPMScheduler(T, 1e-4, 2e-2, variance_type=theirs, clip_sample=False)
     scheduler.alphas_cumprod = linear(T).alpha_bar[1:]  # theirs are float32
@@ -100,9 +101,9 @@ def test_ddpm_is_that_of_diffusers_step_by_step(variance, theirs, count, monkeyp
         predicted = toy(expected[-1], torch.full((3,), (int(t) + 1) / T, dtype=x.dtype), LABELS)
         expected.append(scheduler.step(predicted, t, expected[-1]).prev_sample)
     steps = grid(T, count, "leading")
-    found = ddpm(toy, x, LABELS, linear(T), steps, noise(1).draw, variance, return_intermediates=True)
-    for ours, other in zip(found, expected, strict=True):
-        assert torch.allclose(ours, other, atol=1e-6)
+    found = ours(toy, x, LABELS, linear(T), steps, draw=noise(1).draw, return_intermediates=True)
+    for state, other in zip(found, expected, strict=True):
+        assert torch.allclose(state, other, atol=1e-6)
 
 
 def test_clipped_images_are_those_of_diffusers():
@@ -172,7 +173,7 @@ def step_moments(sampler, t, x, **options):
 def test_ddim_at_eta_1_is_ddpm_in_mean_and_variance():
     t, x = 60, noise().draw(1, 2, 2)[:1]
     mean, deviation = step_moments(ddim, t, x, eta=1.0)
-    other_mean, other_deviation = step_moments(ddpm, t, x, variance="posterior")
+    other_mean, other_deviation = step_moments(posterior, t, x)
     alpha_bar, beta = linear(T).alpha_bar, linear(T).beta[t - 1]
     predicted = toy(x, torch.tensor([t / T]), torch.zeros(1))[0]
     closed = (x[0] - beta / (1 - alpha_bar[t]).sqrt() * predicted) / (1 - beta).sqrt()
@@ -189,7 +190,7 @@ def test_ddim_at_eta_1_and_ddpm_end_in_the_same_place():
     x = noise().draw(1, 4, 4)
     steps = grid(T, T)
     found = ddim(toy, x, LABELS, linear(T), steps, 1.0, noise(1).draw)
-    expected = ddpm(toy, x, LABELS, linear(T), steps, noise(1).draw, variance="posterior")
+    expected = posterior(toy, x, LABELS, linear(T), steps, draw=noise(1).draw)
     assert torch.allclose(found, expected, atol=1e-4)
 
 
@@ -306,9 +307,6 @@ def test_guidance():
     c, u = toy(x, time, labels), toy(x, time, torch.full_like(labels, -1))
     assert torch.equal(guided(toy, 0)(x, time, labels), c)
     assert torch.allclose(guided(toy, 2)(x, time, labels), 3 * c - 2 * u, atol=1e-5)
-    assert torch.allclose(guided(toy, 2, "scale")(x, time, labels), u + 2 * (c - u), atol=1e-5)
-    assert torch.equal(guided(toy, 0, "scale")(x, time, labels), u)
-    assert torch.equal(guided(toy, 1, "scale")(x, time, labels), c)
     twice, together = (guided(toy, 1.5, together=how)(x, time, labels) for how in (False, True))
     assert torch.allclose(twice, together, atol=1e-6)
 
@@ -321,24 +319,27 @@ def test_guidance_that_does_nothing_costs_nothing():
         return x
 
     x, time, labels = torch.zeros(2, 1), torch.zeros(2), torch.zeros(2, dtype=torch.int64)
-    for options, expected in [((0,), [2]), ((1, "scale"), [2]), ((0, "scale"), [2]), ((1,), [2, 2])]:
+    for weight, expected in [(0, [2]), (1, [2, 2])]:
         calls.clear()
-        guided(counted, *options)(x, time, labels)
+        guided(counted, weight)(x, time, labels)
         assert calls == expected
+
+
+def test_eta_is_for_samplers_that_have_one():
+    with pytest.raises(TypeError, match="eta"):
+        ddpm(toy, noise().draw(1, 4, 4), LABELS, linear(T), grid(T, 5), 0.5, noise().draw)
 
 
 def test_bad_input():
     x, schedule = noise().draw(1, 4, 4), linear(T)
     with pytest.raises(UserError, match="guidance weight -1: give 0 or more"):
         guided(toy, -1)
-    with pytest.raises(UserError, match="unknown guidance 'strong': choose one of weight, scale"):
-        guided(toy, 1, "strong")
     with pytest.raises(UserError, match=r"eta 1.5: give 0 to 1"):
         ddim(toy, x, LABELS, schedule, grid(T, 5), 1.5)
     with pytest.raises(UserError, match=r"eta 0.5 needs noise"):
         ddim(toy, x, LABELS, schedule, grid(T, 5), 0.5)
     with pytest.raises(UserError, match="unknown variance 'none'"):
-        ddpm(toy, x, LABELS, schedule, grid(T, 5), noise().draw, "none")
+        samplers.ddpm(schedule, grid(T, 5), noise().draw, "none")
     for bad in ([5], [5, 5], [3, 5], [101, 0], [5, -1]):
         with pytest.raises(UserError, match="a grid falls from at most 100"):
             ddim(toy, x, LABELS, schedule, bad)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hw2lib.diffusion import fixed_noise
+from hw2lib.diffusion.faces import NAMES, named_noise, write_noise
 
 SHORT = ("-p", "steps=2")
 
@@ -19,9 +19,9 @@ def test_eta(run):
 
 
 def test_interpolation_between_noises_of_a_user(run, tmp_path):
-    fixed_noise.write(tmp_path, 64)
-    torch.save(2 * fixed_noise.named(64)[:1], tmp_path / "00.pt")
-    torch.save(2 * fixed_noise.named(64)[1:2], tmp_path / "01.pt")
+    write_noise(tmp_path, 64)
+    torch.save(2 * named_noise(64)[:1], tmp_path / "00.pt")
+    torch.save(2 * named_noise(64)[1:2], tmp_path / "01.pt")
     settings = ("-p", "alphas=0.0,0.5,1.0", "-p", f"noise_dir={tmp_path}")
     record = run("41", "41_ddim_interpolation", *SHORT, *settings)
     assert [figure["file"] for figure in record["figures"]] == ["faces.png", "measured.png"]
@@ -33,7 +33,7 @@ def test_interpolation_between_noises_of_a_user(run, tmp_path):
 
 
 def test_consistency(run, tmp_path):
-    for name in fixed_noise.NAMES:
+    for name in NAMES:
         Image.new("RGB", (64, 64), (0, 128, 255)).save(tmp_path / f"{name}.png")
     record = run("42", "42_ddim_consistency", "-p", "counts=2,4", "-p", "noises=3", "-p", f"truth_dir={tmp_path}")
     assert [figure["file"] for figure in record["figures"]] == ["errors.png", "faces.png"]
@@ -45,7 +45,7 @@ def test_consistency(run, tmp_path):
         "DPM-Solver++, trailing",
     ]
     assert record["values"]["ddim_leading_2"] > 1000, "untrained"
-    assert f"file: truth_dir/{fixed_noise.NAMES[0]}.png" in record["inputs"]
+    assert f"file: truth_dir/{NAMES[0]}.png" in record["inputs"]
 
 
 def test_runs_that_are_not_finished_show_nothing(run):

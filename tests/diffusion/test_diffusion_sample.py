@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hw2lib.diffusion import quality, sampling
+from hw2lib.diffusion import sample as drawing
+from hw2lib.diffusion import scores
 from hw2lib.diffusion.networks.context_unet import ContextUNet
-from hw2lib.diffusion.sampling import BATCH, Denoiser, SamplerSettings, draw_images, sample
+from hw2lib.diffusion.recipe import GUIDED, UNGUIDED
+from hw2lib.diffusion.sample import BATCH, Denoiser, draw_images, sample
+from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.diffusion.schedule import cosine
 from hw2lib.errors import UserError
 
@@ -25,7 +28,7 @@ def denoiser():
     return Denoiser(ContextUNet(8), SCHEDULE)
 
 
-@pytest.mark.parametrize("name", sampling.SAMPLERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_an_image_does_not_depend_on_the_others(denoiser, name):
     whole = draw_images(denoiser, SETTINGS[name], 7, range(4), torch.tensor([1, 1, 2, -1]))
     alone = draw_images(denoiser, SETTINGS[name], 7, [2], torch.tensor([2]))
@@ -37,7 +40,7 @@ def test_an_image_does_not_depend_on_the_others(denoiser, name):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_mixed_precision_is_used_where_it_is_asked_for_and_fast(denoiser, monkeypatch, fast):
-    monkeypatch.setattr(sampling, "bf16_is_fast", lambda device: fast)
+    monkeypatch.setattr(drawing, "bf16_is_fast", lambda device: fast)
     exact, mixed = (
         draw_images(denoiser, SETTINGS["dpm-solver"], 7, [0, 1], torch.tensor([1, 2]), mixed) for mixed in (False, True)
     )
@@ -53,7 +56,7 @@ def test_digits_take_turns_and_share_their_noise(denoiser, monkeypatch):
         calls.append((list(arguments[3]), arguments[4].tolist()))
         return draw_images(*arguments)
 
-    monkeypatch.setattr(sampling, "draw_images", recorded)
+    monkeypatch.setattr(drawing, "draw_images", recorded)
     images, labels = sample(denoiser, SamplerSettings(steps=1), 0, BATCH + 3)
     assert images.shape == (BATCH + 3, 3, 28, 28)
     assert images.dtype == torch.uint8
@@ -75,9 +78,9 @@ def test_states_on_the_way(denoiser):
 
 
 def test_quality_of_a_network_that_knows_nothing(denoiser):
-    scores = quality.of(replace(denoiser, schedule=cosine(10)), None, "mnistm", 20)
-    assert 0 <= scores["accuracy"] <= 40
-    assert scores["frechet"] > 10
+    found = scores.quality(replace(denoiser, schedule=cosine(10)), None, "mnistm", 20)
+    assert 0 <= found["accuracy"] <= 40
+    assert found["frechet"] > 10
 
 
 def test_quality_is_that_of_the_way_it_is_asked_for(denoiser, monkeypatch):
@@ -87,10 +90,10 @@ def test_quality_is_that_of_the_way_it_is_asked_for(denoiser, monkeypatch):
         ways.append(settings)
         return sample(denoiser, replace(settings, steps=1), *rest, **options)
 
-    monkeypatch.setattr(quality, "sample", recorded)
+    monkeypatch.setattr(scores, "sample", recorded)
     for guided in (False, True):
-        quality.of(denoiser, None, "mnistm", 20, guided)
-    assert ways == [quality.SETTINGS, quality.GUIDED]
+        scores.quality(denoiser, None, "mnistm", 20, guided)
+    assert ways == [UNGUIDED, GUIDED]
     assert [way.guidance_weight for way in ways] == [0, 2]
 
 

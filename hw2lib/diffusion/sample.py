@@ -1,0 +1,301 @@
+"""Trained denoisers: loaded, and drawn from, each image from a seed of its own."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hw2lib import weights
+from hw2lib.data import FACES
+from hw2lib.data.prepare import to_uint8
+from hw2lib.diffusion.networks import face_unet
+from hw2lib.diffusion.networks.unet import DIGITS
+from hw2lib.diffusion.recipe import GUIDED, OF_FACES, Recipe, recipe_of
+from hw2lib.diffusion.samplers import SAMPLERS, Model, SamplerSettings, guided
+from hw2lib.diffusion.schedule import Schedule, grid, linear, noise_of
+from hw2lib.errors import UserError
+from hw2lib.networks import build
+from hw2lib.noise import ImageNoise
+from hw2lib.training.devices import bf16_is_fast
+from hw2lib.training.run_folder import RunFolder
+
+BATCH = 50  # images drawn at a time
+HOMEWORK = SamplerSettings("ddim", 50, spacing="leading", clip=False)  # as the homework has faces drawn
+
+
+def default_settings(network: str, **given: Any) -> SamplerSettings:
+    """How a network draws unless it is told otherwise; `given` replaces single settings.
+
+    A sampler other than the network's own adds no noise by default, and one that takes all steps takes them.
+    """
+    usual = HOMEWORK if network in OF_FACES else GUIDED
+    sampler = given.get("sampler", usual.sampler)
+    others = {} if sampler == usual.sampler else {"eta": 0.0}
+    if sampler in SAMPLERS and SAMPLERS[sampler].all_steps:
+        others["steps"] = None
+    return replace(usual, **others | given)
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A network, and what must be known of its training to draw with it.
+
+    Attributes:
+        network: takes and returns what those of `hw2lib.diffusion.networks.unet` do.
+        schedule: its noise schedule.
+        size: height and width of its images, in pixels.
+        guidable: whether it learned images without their labels too.
+        classes: how many labels it knows; 0: none.
+        prediction: of the network, ``noise`` or ``velocity`` (`hw2lib.diffusion.schedule.velocity`).
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    size: int = 28
+    guidable: bool = True
+    classes: int = DIGITS
+    prediction: str = "noise"
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, network: nn.Module) -> "Denoiser":
+        """A network that is trained by a recipe."""
+        classes = 0 if recipe.domain == FACES else DIGITS
+        guidable = recipe.label_dropout > 0
+        return cls(network, recipe.schedule_table(), recipe.size, guidable, classes, recipe.prediction)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and images are drawn."""
+        return next(self.network.parameters()).device
+
+    def model(self, mixed: bool = False) -> Model:
+        """What samplers take: it predicts the noise, in float32. For `mixed` see `draw_images`."""
+        network, device = self.network.eval(), self.device
+        mixed = mixed and bf16_is_fast(device)
+
+        def model(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                answer = network(x, time, labels).float()
+            if self.prediction == "noise":
+                return answer
+            return noise_of(answer, x, (self.schedule.steps * time).round().long(), self.schedule)
+
+        return model
+
+    @property
+    def shown(self) -> int:
+        """Height and width at which images are shown, whatever it was trained at."""
+        return self.network.inputs.size
+
+    def grid(self, settings: SamplerSettings) -> list[int]:
+        """The steps that are visited (`hw2lib.diffusion.schedule.grid`).
+
+        Raises:
+            UserError: more steps than the schedule has, or guidance for a network that cannot be guided.
+        """
+        if settings.guidance_weight and not self.guidable:
+            raise UserError(
+                f"guidance weight {settings.guidance_weight:g}: the network learned no image without its label; give 0"
+            )
+        return grid(self.schedule.steps, settings.steps or self.schedule.steps, settings.spacing)
+
+
+def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
+    """The denoiser of a finished run, from its settings and weights."""
+    return load_file(folder.weights, recipe_of(folder.settings, folder.path), device)
+
+
+def load_file(file: Path, recipe: Recipe, device: torch.device | str = "cpu") -> Denoiser:
+    """The denoiser whose weights are in a safetensors file, trained by a recipe.
+
+    Raises:
+        UserError: a file that is not whole, or of another network.
+    """
+    network = build(recipe.network)
+    weights.load(network, file)
+    return Denoiser.from_recipe(recipe, network.eval().to(device))
+
+
+def load_course(file: Path, device: torch.device | str = "cpu") -> Denoiser:
+    """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
+
+    Raises:
+        UserError: the file is damaged, holds code, which is never run, lacks a tensor or has one more, or one holds
+            anything but finite numbers; it is named.
+    """
+    give = "the homework's UNet.pt"
+    content = weights.read_torch(file, give)
+    if isinstance(content, dict):
+        content = content.get("state_dict", content)
+    tensors = weights.named_tensors(content)
+    if not tensors:
+        raise UserError(f"{file}: holds no names and tensors; give {give}")
+    if bad := [name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()]:
+        raise UserError(f"{file}: '{bad[0]}' holds no finite numbers; give {give}")
+    network = face_unet.course()
+    weights.fill(network, tensors, file)
+    return Denoiser(network.eval().to(device), linear(1000), network.inputs.size, guidable=False, classes=0)
+
+
+def draw_images(
+    denoiser: Denoiser,
+    settings: SamplerSettings,
+    seed: int,
+    numbers: Sequence[int],
+    labels: Tensor,
+    mixed: bool = False,
+    start: Tensor | None = None,
+    **options,
+) -> Tensor | list[Tensor]:
+    """The numbered images of a seed, (N, 3, H, W) float32 in about [-1, 1].
+
+    An image depends on the seed, its number, its label and the settings alone, but for the rounding of sums in batches
+    of another size. Two images of one number have the same noise, at the start and at each step.
+
+    Args:
+        denoiser: on its device the images are drawn.
+        settings: which sampler, and how.
+        seed: of the set.
+        numbers: which image of the set each one is.
+        labels: (N,) integers 0 to 9, -1 for none.
+        mixed: draw in mixed bfloat16 where the hardware has it, several times as fast. What is rounded in it differs
+            from batch to batch, and so does an image: a little, or more where the sampler amplifies it.
+        start: the noise (N, 3, size, size) that the images begin with, in place of the seed's; the noise that is added
+            on the way stays the seed's.
+        options: `return_intermediates` for the states from noise to image, `progress`; see `Sampler`.
+
+    Raises:
+        UserError: other labels, noise of another shape, more steps than the schedule has, or guidance for a network
+            that knows none.
+    """
+    if labels.shape != (len(numbers),) or labels.is_floating_point():
+        raise UserError(f"labels of {len(numbers)} images have to be as many integers")
+    if wrong := [label for label in labels.tolist() if not -1 <= label < DIGITS]:
+        raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
+    size, device = denoiser.size, denoiser.device
+    model = guided(denoiser.model(mixed), settings.guidance_weight, together=device.type == "cuda")
+    steps = denoiser.grid(settings)
+    noise = ImageNoise(seed, numbers)
+    x = noise.draw(3, size, size)  # also where it is replaced: what is added on the way must not be the same again
+    if start is not None and start.shape != x.shape:
+        raise UserError(f"noise of shape {tuple(start.shape)}: give {tuple(x.shape)}")
+    x = (x if start is None else start).to(device, memory_format=torch.channels_last)
+    options |= {"eta": settings.eta, "draw": noise.draw, "clip": settings.clip}
+    return SAMPLERS[settings.sampler](model, x, labels.to(device), denoiser.schedule, steps, **options)
+
+
+def sample(
+    denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int, mixed: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The first `count` images of a seed, uint8 (count, 3, H, W), and their labels, which take turns, 0 to 9.
+
+    Each noise serves all ten digits. Faces have the label -1. Images are drawn at the denoiser's size and scaled to
+    the one `shown`. For `mixed` see `draw_images`.
+    """
+    each = torch.arange(count)
+    labels, numbers = torch.full_like(each, -1), each
+    if denoiser.classes:
+        labels, numbers = each % denoiser.classes, each // denoiser.classes
+    parts = []
+    for first in range(0, count, BATCH):
+        part = slice(first, first + BATCH)
+        batch = draw_images(denoiser, settings, seed, numbers[part].tolist(), labels[part], mixed)
+        parts.append(scaled(batch, denoiser.shown).cpu())
+    return to_uint8(torch.cat(parts)), labels
+
+
+def reverse_states(
+    denoiser: Denoiser, settings: SamplerSettings, seed: int, digit: int, frames: int = 6
+) -> dict[int, Tensor]:
+    """The first image of a digit on its way from noise: step t to (3, 28, 28), at `frames` steps evenly from T to 0.
+
+    The states are those nearest to these steps that the sampler visits.
+    """
+    if not 0 <= digit < denoiser.classes:
+        raise UserError(f"digit {digit}: give 0 to {denoiser.classes - 1}")
+    states = draw_images(denoiser, settings, seed, [0], torch.tensor([digit]), return_intermediates=True)
+    visited = torch.tensor(denoiser.grid(settings))
+    shown = [round(denoiser.schedule.steps * (frames - 1 - i) / (frames - 1)) for i in range(frames)]
+    return {t: scaled(states[(visited - t).abs().argmin()], 28)[0].cpu() for t in shown}
+
+
+def scaled(images: Tensor, size: int) -> Tensor:
+    """Images (N, C, H, W) at another size."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+
+
+def min_max(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) to 0 to 255, each from its own lowest value to its highest over all channels; flat ones to 0.
+
+    The homework saves faces like this. It stretches the contrast of an image that lacks any.
+    """
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return (255 * (images - low) / (high - low).clamp(min=1e-12)).round().to(torch.uint8)
+
+
+NORMALISATIONS = {"min-max": min_max, "range": to_uint8}  # range: -1 to 1 for all images alike
+
+
+class DenoiserDrawer:
+    """Draws images for files; see `hw2lib.image_files.Drawer`.
+
+    Args:
+        network: a denoiser's name.
+        file: its weights, a safetensors file; or, of a network of faces, the homework's ``UNet.pt``, another network.
+        device: where images are drawn.
+        settings: which sampler, and how.
+        training: the settings of the run that made the weights, which say the schedule, T and the size of images;
+            None: those of the recipe ``ours`` are taken.
+        noise: takes the height and width of images and returns the noise of the first batch, which then is the only
+            one; None: that of a seed.
+        normalise: one of `NORMALISATIONS`.
+
+    Raises:
+        UserError: a file that is not whole or of another network, settings of no denoiser's run, more steps
+            than T, guidance for a network that learned no image without its label, or an unknown normalisation.
+    """
+
+    batch = 10  # small, so that the bar keeps moving, and a set of one image is at most this many times too much work
+
+    def __init__(
+        self,
+        network: str,
+        file: Path,
+        device: torch.device,
+        settings: SamplerSettings,
+        training: dict[str, Any] | None = None,
+        noise: Callable[[int], Tensor] | None = None,
+        normalise: str = "range",
+    ) -> None:
+        if normalise not in NORMALISATIONS:
+            raise UserError(f"unknown normalisation '{normalise}': choose one of {', '.join(NORMALISATIONS)}")
+        if network in OF_FACES and file.suffix in (".pt", ".pth"):
+            self._denoiser = load_course(file, device)
+            learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise"}
+            learned["size"] = self._denoiser.size
+        else:
+            recipe = recipe_of(training, file) if training else Recipe.of(network, "ours", seed=0, preset="paper")
+            self._denoiser = load_file(file, recipe, device)
+            learned = recipe.model_dump(include={"schedule", "diffusion_steps", "size", "prediction"})
+        self._denoiser.grid(settings)  # fails before any drawing
+        self._settings, self._normalise = settings, normalise
+        self._noise = noise(self._denoiser.size) if noise else None
+        self.digits = self._denoiser.classes
+        self.settings = asdict(settings) | learned | {"normalise": normalise}
+        if noise:
+            self.settings["noise"] = hashlib.sha256(self._noise.numpy().tobytes()).hexdigest()
+
+    def draw(self, seed: int, digit: int | None, first: int) -> Tensor:
+        """(batch, 3, H, W) uint8."""
+        numbers = range(first, first + self.batch)
+        labels = torch.full((self.batch,), -1 if digit is None else digit)
+        # Batches are full and always the same, so mixed precision does no harm.
+        images = draw_images(self._denoiser, self._settings, seed, numbers, labels, mixed=True, start=self._noise)
+        return NORMALISATIONS[self._normalise](scaled(images, self._denoiser.shown))
