@@ -3,11 +3,9 @@
 ``0000.png`` ... for faces, ``00.png`` to ``09.png`` for those of fixed noise, ``7_001.png`` ... for digits.
 
 An image depends on the weights, the seed, its number and its digit alone, and that of a denoiser on its sampler. Sums
-may be rounded otherwise in a batch of another size, so each image is always drawn in the same place of a full batch,
-whatever is asked for.
+are rounded otherwise in a batch of another size, so each image is always drawn in the same place of a full batch.
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from hw2lib import used
 from hw2lib.data.image_writer import Batch, write_images
 from hw2lib.diffusion import faces
 from hw2lib.diffusion.recipe import OF_FACES
@@ -71,17 +70,13 @@ def write(
         seed: of the noise. The i-th image of each digit has the same noise.
         digits: which digits, by default all; for networks with classes only.
         weights: a safetensors file of the generator or the denoiser, by default that of the run that ships. The
-            ``card.json`` beside it says how it was trained; without one, a denoiser is taken for one of the recipe
-            ``ours``.
+            ``card.json`` beside it says how it was trained; without one, the recipe ``ours`` is assumed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         overwrite: replace an earlier set.
-        ema: refuse weights that are not known to be a moving average. A run's ``weights.safetensors`` is the average
-            wherever its recipe asks for one.
+        ema: refuse weights that are not known to be a moving average.
         sampler: of a denoiser, by default `hw2lib.diffusion.sample.default_settings`.
-        noise: a folder of fixed noise, ``00.pt`` to ``09.pt`` (`hw2lib.diffusion.faces.write_noise`), from which a
-            denoiser of faces draws ten.
-        normalise: of a denoiser: ``range`` or ``min-max`` (`hw2lib.diffusion.sample.NORMALISATIONS`), by default the
-            second for fixed noise, as the homework has it, and else the first.
+        noise: a folder of fixed noise (`hw2lib.diffusion.faces.write_noise`), from which a denoiser of faces draws ten.
+        normalise: of a denoiser: ``range``, or ``min-max``, the default with `noise`, as the homework has it.
 
     Returns:
         How many images the set has.
@@ -89,10 +84,9 @@ def write(
     Raises:
         UserError: bad input; nothing is written then.
     """
-    denoises = network in names("diffusion")
-    if network not in names("gan", "diffusion"):
-        known = ", ".join(names("gan", "diffusion"))
-        raise UserError(f"'{network}' is no network that draws images: choose one of {known}")
+    known, denoises = names("gan", "diffusion"), network in names("diffusion")
+    if network not in known:
+        raise UserError(f"'{network}' is no network that draws images: choose one of {', '.join(known)}")
     if not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"--seed {seed}: give 0 to {LARGEST_SEED}")
     if not denoises and (sampler or normalise):
@@ -101,22 +95,20 @@ def write(
         raise UserError(f"{network} draws no faces from noise of their size: leave --noise out")
     if noise and count not in (None, len(faces.NAMES)):
         raise UserError(f"--count {count}: --noise is of {len(faces.NAMES)} images; leave --count out")
-    place = check_device(device)
+    where = check_device(device)
     file = weights or shipped_weights(network).weights
     training = _training(network, file, ema)
     drawer: Drawer
     if denoises:
         start = partial(faces.read_noise, noise) if noise else None
         normalise = normalise or ("min-max" if noise else "range")
-        drawer = DenoiserDrawer(network, file, place, sampler or default_settings(network), training, start, normalise)
+        drawer = DenoiserDrawer(network, file, where, sampler or default_settings(network), training, start, normalise)
     else:
-        drawer = GeneratorDrawer(network, file, place)
+        drawer = GeneratorDrawer(network, file, where)
     chosen = _chosen_digits(network, drawer.digits, digits)
     files = {None: [f"{name}.png" for name in faces.NAMES]} if noise else _names(count, chosen)
-    drawn = sum(map(len, files.values()))
-    with open(file, "rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    settings = {"network": network, "weights": digest, "seed": seed, "count": drawn}
+    total = sum(map(len, files.values()))
+    settings = {"network": network, "weights": used.digest_of_file(file), "seed": seed, "count": total}
     if drawer.digits:
         settings["digits"] = chosen
     batches = [
@@ -125,7 +117,7 @@ def write(
         for first in range(0, len(names_of_digit), drawer.batch)
     ]
     write_images(folder, batches, settings | drawer.settings, overwrite)
-    return drawn
+    return total
 
 
 def _training(network: str, weights: Path, ema: bool) -> dict[str, Any] | None:

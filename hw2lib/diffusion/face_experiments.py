@@ -79,11 +79,7 @@ def distance_headline(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def distance_between_noises(images: Tensor) -> float:
-    """The mean over all pairs of images (N, C, H, W): how far apart faces of different noise are.
-
-    Raises:
-        UserError: there is only one.
-    """
+    """The mean over all pairs of images (N, C, H, W): how far apart faces of different noise are."""
     pairs = list(combinations(images.split(1), 2))
     if not pairs:
         raise UserError(f"{len(images)} faces: give at least 2 noises, to compare them")
@@ -96,8 +92,7 @@ def distance_between_noises(images: Tensor) -> float:
 def lerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     """The straight line, (1 - alpha) a + alpha b. Halfway between two normal noises its norm is 1/sqrt(2) of theirs.
 
-    Raises:
-        UserError: alpha outside of [0, 1].
+    `UserError` for an alpha outside of [0, 1].
     """
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: give 0 to 1")
@@ -108,10 +103,7 @@ def slerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     """The arc: sin((1 - alpha) theta) / sin(theta) a + sin(alpha theta) / sin(theta) b (Shoemake 1985).
 
     theta is the angle between the two as vectors. The line is taken where there is no angle, since one is zero, or no
-    arc, since both point the same or opposite ways.
-
-    Raises:
-        UserError: alpha outside of [0, 1].
+    arc, since both point the same or opposite ways. `UserError` for an alpha outside of [0, 1].
     """
     x, y = a.double().flatten(), b.double().flatten()
     cosine = torch.dot(x, y) / (x.norm() * y.norm())
@@ -126,11 +118,7 @@ PATHS = {"slerp": slerp, "lerp": lerp}
 
 
 def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, alphas: Sequence[float]) -> Tensor:
-    """The noises on a way from a to b, (len(alphas), C, H, W).
-
-    Raises:
-        UserError: an alpha outside of [0, 1], or fewer than two, which are no way.
-    """
+    """The noises on a way from a to b, (len(alphas), C, H, W); `UserError` for fewer than two alphas."""
     if len(alphas) < 2:
         raise UserError(f"{len(alphas)} alphas: give at least 2, the ends of the way")
     return torch.stack([way(a, b, alpha) for alpha in alphas])
@@ -149,15 +137,17 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
         (`hw2lib.metrics.appearance.contrast`), and ``step``, its distance from the face before (none for the first).
         Images are taken from -1 to 1: each from its own lowest to its highest value would hide a loss of contrast.
     """
-    rows = []
+    frames = []
     for way, faces in images.items():
         pixels = to_uint8(faces)
-        steps = [None, *distance(pixels[1:], pixels[:-1]).tolist()]
-        for i, alpha in enumerate(alphas):
-            row = {"way": way, "alpha": alpha, "norm": float(noises[way][i].norm())}
-            row |= {"sharpness": float(sharpness(pixels[i])), "contrast": contrast(pixels[[i, i]])}  # it takes sets
-            rows.append(row | {"step": steps[i]})
-    return pd.DataFrame(rows)
+        columns = {
+            "norm": [float(noise.norm()) for noise in noises[way]],
+            "sharpness": [float(sharpness(image)) for image in pixels],
+            "contrast": [contrast(image.expand(2, -1, -1, -1)) for image in pixels],  # it takes sets
+            "step": [None, *distance(pixels[1:], pixels[:-1]).tolist()],
+        }
+        frames.append(pd.DataFrame({"way": way, "alpha": alphas, **columns}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def sharpness(image: Tensor) -> Tensor:
@@ -191,12 +181,10 @@ def path_headline(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
-    """What the faces of the first noises should be, uint8 (N, 3, H, W).
+    """What the faces of the first noises (N, 3, H, W) should be, uint8 (N, 3, H, W).
 
-    Args:
-        denoiser: draws them in all of its steps, of DDIM without noise on the way, where there is no `folder`.
-        noise: (N, 3, H, W).
-        folder: with the homework's ``00.png`` to ``09.png``; or empty.
+    They are the homework's ``00.png`` to ``09.png`` in a folder; if `folder` is empty, the denoiser draws them in all
+    of its steps of DDIM, without noise on the way.
 
     Raises:
         UserError: a file is missing, grey, or of another size than the noise.
@@ -228,11 +216,7 @@ def drawn_in_steps(
 def errors(
     denoiser: Denoiser, noise: Tensor, truth: Tensor, ways: Sequence[SamplerSettings], counts: Sequence[int]
 ) -> tuple[pd.DataFrame, dict[tuple[str, int], Tensor]]:
-    """How far the faces of each way and number of steps are from those they should be, and the faces.
-
-    Returns:
-        Columns ``way``, ``steps``, ``noise``, ``error``; and the faces as `drawn_in_steps` has them.
-    """
+    """How far faces are from the truth, in columns ``way``, ``steps``, ``noise``, ``error``; and `drawn_in_steps`."""
     faces = drawn_in_steps(denoiser, noise, ways, counts)
     rows = [
         {"way": way, "steps": steps, "noise": number, "error": error}

@@ -35,8 +35,7 @@ def write_noise(folder: Path, size: int, overwrite: bool = False) -> None:
     """Write `named_noise` as ``00.pt`` to ``09.pt``, float32 (1, 3, size, size) each, as the homework has them.
 
     Raises:
-        UserError: a size out of range, files of these names that are there and not to be overwritten, or a bad disk;
-            what was there stays then.
+        UserError: a size out of range, files that are there, or a bad disk; what was there stays then.
     """
     if not 1 <= size <= LARGEST:
         raise UserError(f"size {size}: give 1 to {LARGEST} pixels")
@@ -98,8 +97,7 @@ def draw(
 ) -> Tensor:
     """The faces that noise (N, 3, H, W) leads to, (N, 3, H, W) float32 in about [-1, 1], on the CPU.
 
-    `seed` is of the noise that is added on the way, another for each face; `progress` is the title of a bar; for
-    `mixed` see `draw_images`.
+    `seed` is of the noise that is added on the way, another for each face. For the others see `draw_images`.
     """
     parts = []
     for first in range(0, len(noise), BATCH):

@@ -93,15 +93,10 @@ class Denoiser:
         return self.network.inputs.size
 
     def grid(self, settings: SamplerSettings) -> list[int]:
-        """The steps that are visited (`hw2lib.diffusion.schedule.grid`).
-
-        Raises:
-            UserError: more steps than the schedule has, or guidance for a network that cannot be guided.
-        """
+        """The steps that are visited; `UserError` if there are fewer, or the network cannot be guided."""
         if settings.guidance_weight and not self.guidable:
-            raise UserError(
-                f"guidance weight {settings.guidance_weight:g}: the network learned no image without its label; give 0"
-            )
+            weight = f"guidance weight {settings.guidance_weight:g}"
+            raise UserError(f"{weight}: the network learned no image without its label; give 0")
         return grid(self.schedule.steps, settings.steps or self.schedule.steps, settings.spacing)
 
 
@@ -111,11 +106,7 @@ def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
 
 
 def load_file(file: Path, recipe: Recipe, device: torch.device | str = "cpu") -> Denoiser:
-    """The denoiser whose weights are in a safetensors file, trained by a recipe.
-
-    Raises:
-        UserError: a file that is not whole, or of another network.
-    """
+    """The denoiser whose weights are in a safetensors file, trained by a recipe (`hw2lib.weights.load`)."""
     network = build(recipe.network)
     weights.load(network, file)
     return Denoiser.from_recipe(recipe, network.eval().to(device))
@@ -125,8 +116,7 @@ def load_course(file: Path, device: torch.device | str = "cpu") -> Denoiser:
     """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
 
     Raises:
-        UserError: the file is damaged, holds code, which is never run, lacks a tensor or has one more, or one holds
-            anything but finite numbers; it is named.
+        UserError: the file is damaged, holds code, which is never run, or its tensors are not those of the network.
     """
     give = "the homework's UNet.pt"
     content = weights.read_torch(file, give)
@@ -165,13 +155,11 @@ def draw_images(
         labels: (N,) integers 0 to 9, -1 for none.
         mixed: draw in mixed bfloat16 where the hardware has it, several times as fast. What is rounded in it differs
             from batch to batch, and so does an image: a little, or more where the sampler amplifies it.
-        start: the noise (N, 3, size, size) that the images begin with, in place of the seed's; the noise that is added
-            on the way stays the seed's.
-        options: `return_intermediates` for the states from noise to image, `progress`; see `Sampler`.
+        start: the noise (N, 3, size, size) to begin with; what is added on the way stays the seed's.
+        options: `return_intermediates`, `progress`, as of `Sampler`.
 
     Raises:
-        UserError: other labels, noise of another shape, more steps than the schedule has, or guidance for a network
-            that knows none.
+        UserError: other labels, noise of another shape, or settings that the denoiser cannot follow.
     """
     if labels.shape != (len(numbers),) or labels.is_floating_point():
         raise UserError(f"labels of {len(numbers)} images have to be as many integers")
@@ -251,18 +239,15 @@ class DenoiserDrawer:
         file: its weights, a safetensors file; or, of a network of faces, the homework's ``UNet.pt``, another network.
         device: where images are drawn.
         settings: which sampler, and how.
-        training: the settings of the run that made the weights, which say the schedule, T and the size of images;
-            None: those of the recipe ``ours`` are taken.
-        noise: takes the height and width of images and returns the noise of the first batch, which then is the only
-            one; None: that of a seed.
+        training: the settings of the run that made the weights; None: those of the recipe ``ours`` are taken.
+        noise: from the height and width of images to the noise of the only batch; None: noise of a seed.
         normalise: one of `NORMALISATIONS`.
 
     Raises:
-        UserError: a file that is not whole or of another network, settings of no denoiser's run, more steps
-            than T, guidance for a network that learned no image without its label, or an unknown normalisation.
+        UserError: a damaged or unfitting file, settings that the denoiser cannot follow, or an unknown normalisation.
     """
 
-    batch = 10  # small, so that the bar keeps moving, and a set of one image is at most this many times too much work
+    batch = 10  # small, so that a set of one image is not much more work than it needs
 
     def __init__(
         self,
@@ -279,7 +264,7 @@ class DenoiserDrawer:
         if network in OF_FACES and file.suffix in (".pt", ".pth"):
             self._denoiser = load_course(file, device)
             learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise"}
-            learned["size"] = self._denoiser.size
+            learned |= {"size": self._denoiser.size}
         else:
             recipe = recipe_of(training, file) if training else Recipe.of(network, "ours", seed=0, preset="paper")
             self._denoiser = load_file(file, recipe, device)

@@ -119,19 +119,16 @@ class Sampler:
         return_intermediates: bool = False,
         progress: str = "",
     ) -> Tensor | list[Tensor]:
-        """Walk along a grid of steps.
+        """Walk along a grid of steps; see the head of this file.
 
         Args:
-            model, x, labels, schedule, grid: see the head of this file.
+            model, x, labels, schedule, grid: what is drawn, from which noise, along which steps.
             eta: how much noise is added on the way.
             draw: that noise.
             clip: keep the image that the model predicts at each step within [-1, 1], and take the noise that goes with
                 it. Where hardly any of the image is left, a small error of the noise is a large one of the image.
-            return_intermediates: return the states at all steps of the grid, in its order, and not the last alone.
+            return_intermediates: return the states at all steps of the grid and not the last alone.
             progress: title of a bar; empty: none.
-
-        Raises:
-            UserError: eta outside of [0, 1] or above 0 without `draw`, or a grid that leaves the schedule or rises.
         """
         if not 0 <= eta <= 1:
             raise UserError(f"eta {eta}: give 0 to 1")
@@ -217,15 +214,8 @@ class SamplerSettings:
 def guided(model: Model, weight: float, together: bool = False) -> Model:
     """A model with classifier-free guidance: (1 + w) c - w u (Ho and Salimans 2022, equation 6).
 
-    c is the prediction with the label, u the one without.
-
-    Args:
-        model: any denoiser.
-        weight: w, at least 0; at 0 the model itself is returned.
-        together: predict both in one doubled batch, which is faster on a GPU; else one after the other.
-
-    Raises:
-        UserError: a negative weight.
+    c is the prediction with the label, u the one without. `together` predicts both in one doubled batch, which is
+    faster on a GPU. At weight 0 the model itself is returned.
     """
     if not 0 <= weight < math.inf:
         raise UserError(f"guidance weight {weight}: give 0 or more")

@@ -30,14 +30,11 @@ class Schedule:
         table = self.alpha_bar
         if table.ndim != 1 or len(table) < 2 or table.dtype != torch.float64 or table[0] != 1:
             raise UserError("a schedule is float64 and has alpha-bar of steps 0 to T, 1 at step 0")
-        rising = (table[1:] >= table[:-1]) | ~table[1:].isfinite()
-        if rising.any():
-            step = int(rising.nonzero()[0]) + 1
-            before, behind = (float(table[i]) for i in (step - 1, step))
-            raise UserError(
-                f"alpha-bar goes from {before:.6g} to {behind:.6g} at step {step}: it has to fall; "
-                "give betas above 0 and below 1"
-            )
+        rising = ((table[1:] >= table[:-1]) | ~table[1:].isfinite()).nonzero()
+        if len(rising):
+            step = int(rising[0]) + 1
+            change = f"alpha-bar goes from {float(table[step - 1]):.6g} to {float(table[step]):.6g} at step {step}"
+            raise UserError(f"{change}: it has to fall; give betas above 0 and below 1")
         if table[-1] <= 0:
             raise UserError(f"alpha-bar is {float(table[-1]):.6g} at step {len(table) - 1}: it has to stay above 0")
 
@@ -135,5 +132,4 @@ def min_snr_weights(t: Tensor, schedule: Schedule, cap: float) -> Tensor:
 
 def dropped(labels: Tensor, probability: float) -> Tensor:
     """Labels (N,), each replaced by -1, no label, with that probability (Ho and Salimans 2022)."""
-    gone = torch.rand(labels.shape, device=labels.device) < probability
-    return labels.masked_fill(gone, -1)
+    return labels.masked_fill(torch.rand(labels.shape, device=labels.device) < probability, -1)

@@ -7,6 +7,7 @@ Drawing is `hw2lib.diffusion.sample.sample`, scoring a set is `set_scores`; both
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import pandas as pd
 from torch import Tensor
@@ -46,14 +47,7 @@ def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = 
 
 
 def set_scores(images: Tensor, labels: Tensor, grader: Grader, real: DigitReference | None = None) -> dict[str, float]:
-    """Scores of a set of digits: `hw2lib.grader.scores.digit_scores`, and ``diversity`` within a digit.
-
-    Args:
-        images: uint8 (N, 3, 28, 28), at least two of each digit.
-        labels: (N,) what they were to be.
-        grader: who judges.
-        real: real digits as the grader sees them.
-    """
+    """Scores of digits uint8 (N, 3, 28, 28), at least two of each: `digit_scores`, and ``diversity`` within a digit."""
     return digit_scores(images, labels, grader, real) | {"diversity": diversity_within(images, labels)}
 
 
@@ -64,14 +58,9 @@ def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: i
     return images, labels, (time.perf_counter() - start) / count
 
 
-def warm_up(denoiser: Denoiser, settings: SamplerSettings, count: int) -> None:
-    """Draw in one step, since the first call of a network takes longer than others."""
-    sample(denoiser, replace(settings, steps=1), 0, min(count, BATCH), mixed=True)
-
-
 def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings) -> float:
     """How long drawing takes, in full batches."""
-    warm_up(denoiser, settings, BATCH)
+    timed_set(denoiser, replace(settings, steps=1), 0, BATCH)  # the first call of a network takes longer than others
     return timed_set(denoiser, settings, 0, BATCH)[2]
 
 
@@ -92,9 +81,9 @@ def sweep(
     """
     if count < 2 * DIGITS:
         raise UserError(f"{count} images a set: give at least {2 * DIGITS}, two of each digit")
-    combinations, rows = [(way, seed) for way in ways for seed in seeds], []
-    for way, _ in combinations[:1]:
-        warm_up(denoiser, way, count)
+    rows, combinations = [], list(product(ways, seeds))
+    for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
+        timed_set(denoiser, replace(way, steps=1), 0, min(count, BATCH))
     for way, seed in tqdm(combinations, desc="sets of digits", unit="set"):
         images, labels, seconds = timed_set(denoiser, way, seed, count)
         settings = vars(way) | {"way": way.name, "steps": way.steps or denoiser.schedule.steps}

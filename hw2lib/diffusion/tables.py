@@ -46,24 +46,11 @@ STUDIES = {
 
 
 def recipe_table(networks: Sequence[str], own: Sequence[str] = (), preset: str = "paper") -> pd.DataFrame:
-    """The trainings of denoisers (`hw2lib.training.cards.recipe_table`).
-
-    Args:
-        networks: names of networks of the reports.
-        own: names of networks of our own.
-        preset: whose lengths are shown.
-
-    Raises:
-        UserError: an unknown network or preset.
-    """
-
-    def settings(network: str, name: str) -> dict[str, str]:
-        return _recipe_in_words(Recipe.of(network, name, 0, preset))
-
-    return cards.recipe_table(networks, settings, own)
+    """The trainings of networks of the reports and of our own, long as in a preset (`cards.recipe_table`)."""
+    return cards.recipe_table(networks, lambda network, name: _in_words(Recipe.of(network, name, 0, preset)), own)
 
 
-def _recipe_in_words(recipe: Recipe) -> dict[str, str]:
+def _in_words(recipe: Recipe) -> dict[str, str]:
     """Settings in the order in which a reader asks for them."""
     small, whole = (f"{side}x{side}" for side in (recipe.size_at(0), recipe.size))
     return {
@@ -89,9 +76,8 @@ def _power(number: float, digits: int = 0) -> str:
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """`hw2lib.training.cards.training_table` with the noise schedule."""
-    return cards.training_table(
-        folders, lambda settings: {"schedule": "{schedule}, T = {diffusion_steps:,}".format(**settings)}
-    )
+    schedule = "{schedule}, T = {diffusion_steps:,}"
+    return cards.training_table(folders, lambda settings: {"schedule": schedule.format(**settings)})
 
 
 def score_table(
@@ -99,10 +85,7 @@ def score_table(
 ) -> pd.DataFrame:
     """Scores of each denoiser, mean and spread over the sets, beside those of real digits.
 
-    Args:
-        networks: their names.
-        frames: `hw2lib.diffusion.scores.sweep` of each that is trained, or `last_step`; the others are missing.
-        real: real test digits as the grader sees them, if that is known.
+    `frames` has the `hw2lib.diffusion.scores.sweep` or the `last_step` of each that is trained; others are missing.
     """
     rows = []
     for name in networks:
@@ -118,15 +101,9 @@ def last_step(
 ) -> pd.DataFrame:
     """The scores of a run's last step, from its card: a row in the columns of `hw2lib.diffusion.scores.sweep`.
 
-    A table can show them where the weights were not kept. The time is that of the same network, untrained; it does not
-    depend on the weights.
-
-    Args:
-        folder: of a finished run.
-        way: how the images of the table are drawn. The card has scores for `GUIDED` alone, and only if the recipe says
-            ``guided``; otherwise there is no row.
-        judge: the grader of the table; the card has no scores by any but the project's own.
-        device: where drawing is timed.
+    A table shows them where the weights were not kept. There is no row if the images of the table are not drawn as
+    `GUIDED` says, or graded by another grader than the project's own, or if the recipe does not say ``guided``. The
+    time on `device` is that of the same network, untrained.
     """
     recipe = recipe_of(folder.settings, folder.path)
     if not recipe.guided or way != GUIDED or judge.accuracy is None:

@@ -6,6 +6,7 @@ upsampling take any size of at least 8 pixels, the two-level one any multiple of
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +102,11 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(up[-1][-1], 3, 1)
 
     def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
-        self._check_size(x.shape[-2:])
+        size, factor = x.shape[-2:], 2 ** len(self.down)
+        if self.enlarge and any(side % factor for side in size):
+            raise UserError(f"images of {size[0]}x{size[1]}: this network doubles sizes; give multiples of {factor}")
+        if min(size) < factor:
+            raise UserError(f"images of {size[0]}x{size[1]}: give at least {factor}x{factor}")
         embedding = sinusoids(TIME_SCALE * time) + self.labels(labels.clamp(0)) * (labels >= 0)[:, None]
         x = self.stem(x)
         skips = []
@@ -111,16 +116,12 @@ class UNet(nn.Module):
         x = self.bottom(x)
         for i, level in enumerate(self.up):
             skip = skips.pop()
-            x = self.enlarge[i](x) if self.enlarge else _resized(x, skip)
+            if self.enlarge:
+                x = self.enlarge[i](x)
+            else:
+                x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
             x = level(torch.cat([skip, x], 1), embedding)
         return self.last(x)
-
-    def _check_size(self, size: torch.Size) -> None:
-        factor = 2 ** len(self.down)
-        if self.enlarge and any(side % factor for side in size):
-            raise UserError(f"images of {size[0]}x{size[1]}: this network doubles sizes; give multiples of {factor}")
-        if min(size) < factor:
-            raise UserError(f"images of {size[0]}x{size[1]}: give at least {factor}x{factor}")
 
 
 def sinusoids(t: Tensor, width: int = EMBEDDING) -> Tensor:
@@ -130,39 +131,18 @@ def sinusoids(t: Tensor, width: int = EMBEDDING) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=True)
-
-
 def two_level(attention: bool = True) -> UNet:
     """Two levels and learned upsampling. 5,885,123 parameters."""
-    return UNet(
-        down=[(64, 128), (128, 128)],
-        bottom=[(128, 256, 256), (256, 256, 256), (256, 128, 128)],
-        up=[(256, 64, 64), (128, 64, 64)],
-        learned=(128, 64),
-        attention=attention,
-    )
+    bottom, up = [(128, 256, 256), (256, 256, 256), (256, 128, 128)], [(256, 64, 64), (128, 64, 64)]
+    return UNet([(64, 128), (128, 128)], bottom, up, (128, 64), attention)
 
 
-def two_level_plain() -> UNet:
-    """The same without attention."""
-    return two_level(attention=False)
+def three_levels(*bottom: tuple[int, int, int]) -> UNet:
+    """Three levels, and blocks at the bottom."""
+    return UNet([(64, 128), (128, 256), (256, 256)], list(bottom), [(512, 256, 128), (256, 128, 64), (128, 64, 64)])
 
 
-def three_level() -> UNet:
-    """Three levels and a thin bottom. 15,664,515 parameters."""
-    return _three_levels([(256, 256, 256), (256, 256, 256)])
-
-
-def wide_bottleneck() -> UNet:
-    """Three levels and a wide bottom. 23,335,299 parameters."""
-    return _three_levels([(256, 512, 512), (512, 512, 512), (512, 256, 256)])
-
-
-def _three_levels(bottom: list[tuple[int, int, int]]) -> UNet:
-    return UNet(
-        down=[(64, 128), (128, 256), (256, 256)],
-        bottom=bottom,
-        up=[(512, 256, 128), (256, 128, 64), (128, 64, 64)],
-    )
+two_level_plain = partial(two_level, attention=False)
+three_level = partial(three_levels, (256, 256, 256), (256, 256, 256))  # a thin bottom; 15,664,515 parameters
+# A wide bottom; 23,335,299 parameters.
+wide_bottleneck = partial(three_levels, (256, 512, 512), (512, 512, 512), (512, 256, 256))
