@@ -18,7 +18,7 @@ from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.networks import context_unet, unet
 from hw2lib.diffusion.recipe import GUIDED, Recipe
 from hw2lib.diffusion.sample import Denoiser, DenoiserDrawer, draw_images, scaled
-from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
+from hw2lib.diffusion.samplers import SAMPLERS, Sampler, SamplerSettings
 from hw2lib.diffusion.schedule import SCHEDULES
 from hw2lib.layers import Inputs
 from hw2lib.networks import build
@@ -191,6 +191,30 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
         sample(*one, *way, out=f"other{i}")
         drawn.add(images(tmp_path / f"other{i}")["3_001.png"])
     assert len(drawn) == 5
+
+
+def euler(schedule, grid, draw):
+    """The deterministic DDIM, as Euler's method in the ratio of noise to signal."""
+    alpha_bar = schedule.alpha_bar.tolist()
+    ratio = [((1 - a) / a) ** 0.5 for a in alpha_bar]
+
+    def rule(x, image, noise, t, s):
+        return alpha_bar[s] ** 0.5 * (x / alpha_bar[t] ** 0.5 + (ratio[s] - ratio[t]) * noise)
+
+    return rule
+
+
+def test_a_new_sampler_is_one_function_and_one_line(sample, weights, tmp_path, monkeypatch):
+    card(weights, schedule="linear", diffusion_steps=40)
+    one = ("--digit", "3", "--count", "1", *FEW)
+    assert_refused(sample(*one, "--sampler", "euler"), "unknown sampler 'euler': choose one of ddpm, ddim, dpm-solver")
+    monkeypatch.setitem(SAMPLERS, "euler", Sampler(euler, "Euler"))
+    assert sample(*one, "--sampler", "euler")[0] == 0
+    assert sample(*one, "--eta", "0", out="ddim")[0] == 0
+    drawn, expected = (read_png(tmp_path / name / "3_001.png", 28).astype(int) for name in ("out", "ddim"))
+    assert np.abs(drawn - expected).mean() <= 1
+    assert_refused(sample(*one, "--sampler", "euler", "--eta", "1", out="none"), "euler has none; choose ddim or dpm-s")
+    assert SamplerSettings("euler", 3).title == "3 steps of Euler, w = 0"
 
 
 def test_ddpm_takes_all_steps_if_it_is_not_told_how_many(sample, weights, tmp_path):

@@ -263,8 +263,8 @@ class DenoiserDrawer:
             raise UserError(f"unknown normalisation '{normalise}': choose one of {', '.join(NORMALISATIONS)}")
         if network in OF_FACES and file.suffix in (".pt", ".pth"):
             self._denoiser = load_course(file, device)
-            learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise"}
-            learned |= {"size": self._denoiser.size}
+            size = self._denoiser.size
+            learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise", "size": size}
         else:
             recipe = recipe_of(training, file) if training else Recipe.of(network, "ours", seed=0, preset="paper")
             self._denoiser = load_file(file, recipe, device)

@@ -1,5 +1,7 @@
 """Images from a denoiser: seeded one by one, by every sampler, and what is refused."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -137,3 +139,11 @@ def test_guidance_of_a_network_that_learned_no_image_without_its_label(denoiser)
     settings = SamplerSettings(steps=1, guidance_weight=0.5)
     with pytest.raises(UserError, match=r"weight 0\.5: the network learned no image without its label; give 0"):
         draw_images(replace(denoiser, guidable=False), settings, 0, [0], torch.tensor([0]))
+
+
+def test_drawing_loads_neither_training_nor_other_families():
+    code = "import sys, hw2lib.diffusion.sample; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    others = ("hw2lib.diffusion.train", "hw2lib.grader", "hw2lib.gan", "hw2lib.adaptation", "pandas")
+    assert "hw2lib.diffusion.sample" in loaded
+    assert not [name for name in loaded if name.startswith(others)]
