@@ -42,12 +42,9 @@ def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
 def repeated(
     denoiser: Denoiser, settings: SamplerSettings, noise: Tensor, etas: Sequence[float], runs: int
 ) -> dict[float, Tensor]:
-    """For each eta the faces of several runs from the same noise: uint8 (runs, N, 3, H, W).
+    """For each eta in [0, 1] the faces of at least two runs from the same noise: uint8 (runs, N, 3, H, W).
 
     Runs differ in the noise that is added on the way. They are drawn in mixed bfloat16, all in the same batches.
-
-    Raises:
-        UserError: no noise, no eta or one outside of [0, 1], or fewer than two runs.
     """
     if not (len(noise) and etas):
         raise UserError(f"{len(noise)} noises and {len(etas)} etas: give at least one of each")
@@ -125,17 +122,14 @@ def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, a
 
 
 def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alphas: Sequence[float]) -> pd.DataFrame:
-    """What happens on each way from one noise to another.
+    """What happens on each way, by its name, over the alphas of its noises (N, C, H, W).
 
-    Args:
-        noises: name of the way to its noises (N, C, H, W).
-        images: the faces in about [-1, 1] that they lead to.
-        alphas: where on the way each is.
+    `images` are the faces in about [-1, 1] that the noises lead to. They are taken from -1 to 1: each from its own
+    lowest to its highest value would hide a loss of contrast.
 
     Returns:
         Columns ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, ``contrast``
         (`hw2lib.metrics.appearance.contrast`), and ``step``, its distance from the face before (none for the first).
-        Images are taken from -1 to 1: each from its own lowest to its highest value would hide a loss of contrast.
     """
     frames = []
     for way, faces in images.items():
@@ -162,11 +156,7 @@ def shell(noise: Tensor) -> float:
 
 
 def path_headline(frame: pd.DataFrame) -> dict[str, float]:
-    """For the text: the norm, contrast and sharpness at the ends of each way and halfway, and its largest step.
-
-    Returns:
-        Such as ``lerp_norm_half``, ``lerp_contrast_half``, ``lerp_sharpness_ends``, ``lerp_step_largest``.
-    """
+    """For the text: ``lerp_norm_half``, ``lerp_contrast_ends``, ``lerp_sharpness_half``, ``lerp_step_largest``, ..."""
     values = {}
     for way, rows in frame.groupby("way"):
         half = rows.loc[(rows["alpha"] - 0.5).abs().idxmin()]

@@ -1,4 +1,4 @@
-"""Faces from given noise: the noise 00 to 09 of the homework, whose denoiser draws, and the faces themselves.
+"""Faces from given noise: the noise 00 to 09 of the homework, the denoisers, and the faces that they draw.
 
 The noise is named, so that everybody draws the same faces, or read from the user's files.
 """

@@ -105,10 +105,6 @@ class Recipe(NetworkRecipe):
 
 
 def recipe_of(settings: dict[str, Any], where: Path) -> Recipe:
-    """The recipe in a run's settings, which have more keys (`hw2lib.runs.settings_of`).
-
-    Raises:
-        UserError: the settings, found at `where`, are not those of a denoiser's run.
-    """
+    """The recipe in a run's settings, which have more keys; `UserError`, naming `where`, for any other settings."""
     keys = {key: value for key, value in settings.items() if key not in ("data", "code")}
     return recipes.validate(Recipe, keys, f"{where}: the settings of its run")

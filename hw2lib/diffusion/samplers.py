@@ -170,8 +170,7 @@ class SamplerSettings:
         spacing: see `hw2lib.diffusion.schedule.grid`.
         clip: keep predicted images within [-1, 1] on the way.
 
-    Raises:
-        UserError: a value that is none of these.
+    Other values raise a `UserError`.
     """
 
     sampler: str = "dpm-solver"
