@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from hw2lib import used
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.faces import NAMES, draw
@@ -183,8 +184,10 @@ def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
         return min_max(draw(denoiser, SamplerSettings("ddim", None, clip=False), noise, progress="all steps"))
     files = [Path(folder).expanduser() / f"{name}.png" for name in NAMES[: len(noise)]]
     images = [torch.tensor(read_png(file, noise.shape[-1])) for file in files]
-    if grey := [file for file, image in zip(files, images, strict=True) if len(image) == 1]:
-        raise UserError(f"{grey[0]}: grey; give an image in colour")
+    for file, image in zip(files, images, strict=True):
+        used.note_file(file)
+        if len(image) == 1:
+            raise UserError(f"{file}: grey; give an image in colour")
     return torch.stack(images)
 
 

@@ -45,7 +45,7 @@ def test_consistency(run, tmp_path):
         "DPM-Solver++, trailing",
     ]
     assert record["values"]["ddim_leading_2"] > 1000, "untrained"
-    assert f"file: truth_dir/{NAMES[0]}.png" in record["inputs"]
+    assert f"file: {tmp_path / NAMES[0]}.png" in record["inputs"]
 
 
 def test_runs_that_are_not_finished_show_nothing(run):
