@@ -4,6 +4,8 @@ Images are (N, C, H, W) float32 in [0, 1] and stay so. A probability is per imag
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -70,28 +72,22 @@ class Augmentation(BaseModel):
         if self.backgrounds:
             if others is None:
                 raise UserError("backgrounds: no other domain to take patches from; only augment_source has one")
-            images = torch.where(_chosen(images, self.backgrounds), painted(images, others), images)
+            images = _change_some(images, self.backgrounds, partial(painted, others=others))
         if self.neighbours:
             images = add_neighbours(images, self.neighbours)
-        if self.grey:
-            images = torch.where(_chosen(images, self.grey), images.mean(1, keepdim=True).expand_as(images), images)
-        if self.invert:
-            images = torch.where(_chosen(images, self.invert), 1 - images, images)
+        images = _change_some(images, self.grey, lambda some: some.mean(1, keepdim=True).expand_as(some))
+        images = _change_some(images, self.invert, lambda some: 1 - some)
         if self.invert_channels:
             chosen = torch.rand(*images.shape[:2], 1, 1, device=images.device) < self.invert_channels
             images = torch.where(chosen, 1 - images, images)
-        if self.shuffle_channels:
-            images = torch.where(_chosen(images, self.shuffle_channels), shuffle_channels(images), images)
+        images = _change_some(images, self.shuffle_channels, shuffle_channels)
         if self.jitter:
             images = jitter(images, self.jitter)
-        if self.blur:
-            images = torch.where(_chosen(images, self.blur), blur(images), images)
+        images = _change_some(images, self.blur, blur)
         if self.noise:
-            deviation = 0.1 * _uniform(images, 0, 1) * _chosen(images, self.noise)
+            deviation = 0.1 * _uniform(images, 0, 1) * (_uniform(images, 0, 1) < self.noise)
             images = (images + deviation * torch.randn_like(images)).clamp(0, 1)
-        if self.cutout:
-            images = torch.where(_chosen(images, self.cutout), cut_out(images), images)
-        return images
+        return _change_some(images, self.cutout, cut_out)
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:
@@ -99,8 +95,12 @@ def _uniform(images: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high)
 
 
-def _chosen(images: Tensor, probability: float) -> Tensor:
-    return _uniform(images, 0, 1) < probability
+def _change_some(images: Tensor, probability: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change each image with this probability; 0 draws nothing."""
+    if not probability:
+        return images
+    chosen = _uniform(images, 0, 1) < probability
+    return torch.where(chosen, change(images), images)
 
 
 def affine(images: Tensor, limits: Affine) -> Tensor:
