@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from hw2lib import used
 from hw2lib.data import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet, ImageSource
 from hw2lib.errors import UserError
 
@@ -32,6 +33,7 @@ class StandIns(ImageSource):
         """One split, drawn once in a process."""
         if split not in self.splits(domain):
             raise UserError(f"stand-ins: {domain} has no split {split!r}; there are {', '.join(self.splits(domain))}")
+        self.fingerprint(domain)  # notes what is used
         return _draw(domain, split)
 
     def splits(self, domain: str) -> tuple[str, ...]:
@@ -43,7 +45,9 @@ class StandIns(ImageSource):
     def fingerprint(self, domain: str) -> str:
         counts = {split: COUNTS[split] for split in self.splits(domain)}
         recipe = {"version": VERSION, "domain": domain, "counts": counts}
-        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        used.note("stand-ins", domain, digest)
+        return digest
 
     def describe(self, domains: Sequence[str] = ()) -> str:
         """One line for a caption: the domains that it shows, by default all, and whose work is in them."""
