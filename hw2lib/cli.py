@@ -39,13 +39,11 @@ def data() -> None:
 @_data_dir
 def status(data_dir: str) -> None:
     """Show which images are there, how many, and whether they are verified."""
-    from hw2lib.data.folders import images_dir
-    from hw2lib.data.overview import status_lines, statuses
+    from hw2lib.data import folders, overview
 
-    domains = list(statuses(data_dir))
-    click.echo(f"images in {images_dir(data_dir)}\n{status_lines(domains)}")
-    if any(domain.error for domain in domains):
-        sys.exit(2)
+    lines, readable = overview.status(data_dir)
+    click.echo(f"images in {folders.images_dir(data_dir)}\n{lines}")
+    sys.exit(0 if readable else 2)
 
 
 @data.command()
@@ -93,12 +91,9 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
         chosen = runs.learnable(chosen, data.source(preset, data_dir))
     if folder and len(chosen) > 1:
         raise UserError(f"--folder is for one run, and these are {len(chosen)}: choose one --pair and one --method")
-    if folder:
-        folders = [runs.train_into(folder, chosen[0], preset, data_dir, device)]
-    else:
-        folders = runs.train_all(chosen, preset, data_dir, device)
-    for folder in folders:
-        click.echo(f"{runs.result_of(folder)}  {folder.path}")
+    where = (preset, data_dir, device)
+    for run in [runs.train_into(folder, chosen[0], *where)] if folder else runs.train_all(chosen, *where):
+        click.echo(f"{runs.result_of(run)}  {run.path}")
 
 
 @cli.command()

@@ -6,6 +6,7 @@ Images are (N, C, H, W) float32 in [0, 1] and stay so. A probability is per imag
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,26 +37,27 @@ class Affine(BaseModel):
         return scale
 
 
+def _share(description: str) -> Any:
+    """A field from 0 to 1, by default 0."""
+    return Field(0.0, ge=0, le=1, description=description)
+
+
 class Augmentation(BaseModel):
     """What may happen to an image in training, in this order; the default is nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     affine: Affine | None = None
-    backgrounds: float = Field(
-        0.0, ge=0, le=1, description="probability of being painted onto a patch of another domain"
-    )
-    neighbours: float = Field(0.0, ge=0, le=1, description="probability of a part of another digit at each side")
-    grey: float = Field(0.0, ge=0, le=1, description="probability that colour is taken away")
-    invert: float = Field(0.0, ge=0, le=1, description="probability of the negative")
-    invert_channels: float = Field(
-        0.0, ge=0, le=1, description="probability of the negative, of each channel by itself"
-    )
-    shuffle_channels: float = Field(0.0, ge=0, le=1, description="probability that the channels change places")
-    jitter: float = Field(0.0, ge=0, le=1, description="largest relative change of contrast, and of brightness")
-    blur: float = Field(0.0, ge=0, le=1, description="probability of a 3x3 blur")
-    noise: float = Field(0.0, ge=0, le=1, description="probability of Gaussian noise, standard deviation up to 0.1")
-    cutout: float = Field(0.0, ge=0, le=1, description="probability of a square hole, 6 to 12 pixels wide")
+    backgrounds: float = _share("probability of being painted onto a patch of another domain")
+    neighbours: float = _share("probability of a part of another digit at each side")
+    grey: float = _share("probability that colour is taken away")
+    invert: float = _share("probability of the negative")
+    invert_channels: float = _share("probability of the negative, of each channel by itself")
+    shuffle_channels: float = _share("probability that the channels change places")
+    jitter: float = _share("largest relative change of contrast, and of brightness")
+    blur: float = _share("probability of a 3x3 blur")
+    noise: float = _share("probability of Gaussian noise, standard deviation up to 0.1")
+    cutout: float = _share("probability of a square hole, 6 to 12 pixels wide")
 
     def __call__(self, images: Tensor, others: Tensor | None = None) -> Tensor:
         """Return the changed images, same shape.

@@ -55,13 +55,7 @@ def read(folder: Path) -> Cached | None:
 
 
 def build(folder: Path, rows: Rows, size: int, title: str) -> Cached:
-    """Decode a split and cache it.
-
-    Args:
-        folder: where it will lie, named ``<split>-<stamp>``; the split's other stamps are removed.
-        rows: its images and labels.
-        size: height and width of every image in pixels.
-        title: what the progress bar says.
+    """Decode a split and cache it in a folder ``<split>-<stamp>``; the split's other stamps are removed.
 
     Raises:
         UserError: an image that is not as it should be, or a cache that cannot be written.

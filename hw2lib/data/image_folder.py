@@ -123,15 +123,16 @@ def _claimed(folder: Path, names: list[str], settings: dict[str, Any], overwrite
             f"{folder}: holds other files, such as {others[0]}; choose another folder, or add --overwrite, which "
             "replaces files of the same names and leaves all others"
         )
-    lock = files.lock(folder / LOCK, wait=False)
+    lock = files.try_lock(folder / LOCK)
     if lock is None:
         raise UserError(f"{folder}: another process is writing here; wait for it or stop it")
     try:
         before, earlier_names = _earlier_set(folder) or (None, [])
         if before is not None and before != settings and not overwrite:
+            keys = sorted(key for key in before | settings if before.get(key) != settings.get(key))
+            differences = "; ".join(f"{key} is {before.get(key)} there and {settings.get(key)} here" for key in keys)
             raise UserError(
-                f"{folder}: holds images of other settings ({_differences(before, settings)}); choose another "
-                "folder, or add --overwrite"
+                f"{folder}: holds images of other settings ({differences}); choose another folder, or add --overwrite"
             )
         if before != settings or overwrite:
             # Old images go before the file says that what is there is new.
@@ -152,8 +153,3 @@ def _earlier_set(folder: Path) -> tuple[dict[str, Any], list[str]] | None:
         return dict(content["settings"]), [n for n in content["names"] if Path(n).name == n and n.endswith(".png")]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
-    keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
-    return "; ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in keys)

@@ -1,8 +1,7 @@
-"""Which images are there: the table of a source, and the lines of ``hw2 data status``."""
+"""Which images are there: a table for the report, and the lines of ``hw2 data status``."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,22 +39,15 @@ def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
     return table.where(table.notna(), None)
 
 
-class Status(NamedTuple):
-    """One domain: how it lies there, its number of images in each split, and how far that is verified."""
-
-    domain: str
-    layout: str
-    colour: str
-    counts: dict[str, int]
-    verified: str
-    error: bool = False
-
-
-def statuses(data_dir: str | Path = "") -> Iterator[Status]:
-    """The state of every domain that is there or could be; decodes one image of each that was never read.
+def status(data_dir: str | Path = "") -> tuple[str, bool]:
+    """Every domain that is there or could be; decodes one image of each that was never read.
 
     Args:
         data_dir: the folder of images, else `hw2lib.data.folders.images_dir` says which.
+
+    Returns:
+        Lines of text, one a domain: its layout, its number of images in each split, and how far they are verified; and
+        whether all domains that are there can be read.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -63,38 +55,32 @@ def statuses(data_dir: str | Path = "") -> Iterator[Status]:
     from hw2lib.data.fetch import registry  # only here: `splits_table` does not wait for what downloads need
 
     images, published = RealImages(data_dir), registry()
-    there = images.domains()
-    for domain in there:
+    rows, readable = [("domain", "layout", "colour", *SPLITS, "verified")], True
+    for domain in images.domains():
         try:
-            yield _status(images, domain, published.get(domain))
+            rows.append(_row(images, domain, published.get(domain)))
         except UserError as error:
-            yield Status(domain, "-", "-", {}, str(error), error=True)
+            rows.append((domain, *"-----", str(error)))
+            readable = False
     for domain in (*DIGIT_DOMAINS, FACES):
-        if domain not in there:
-            yield Status(domain, "-", "-", {}, f"not there; {_how_to_get(domain, published.get(domain))}")
-
-
-def status_lines(statuses: list[Status]) -> str:
-    """Statuses as lines of text, one a domain."""
-    rows = [("domain", "layout", "colour", *SPLITS, "verified")]
-    for status in statuses:
-        counts = (f"{status.counts[split]:,}" if split in status.counts else "-" for split in SPLITS)
-        rows.append((status.domain, status.layout, status.colour, *counts, status.verified))
+        if domain not in images.domains():
+            rows.append((domain, *"-----", f"not there; {_how_to_get(domain, published.get(domain))}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows), readable
 
 
-def _status(images: RealImages, domain: str, published: dict[str, Any] | None) -> Status:
+def _row(images: RealImages, domain: str, published: dict[str, Any] | None) -> tuple[str, ...]:
     splits = images.splits(domain)
     if not splits:
         raise UserError(f"{images.folder(domain)}: no split is there; see data/README.md for what goes there")
     rows = {split: images.rows(domain, split) for split in splits}
-    counts = {split: len(of_split.names) for split, of_split in rows.items()}
+    counts = {split: len(rows[split].names) for split in splits}
     decoded = "every image decoded" if all(images.cached(domain, s) for s in splits) else "not all images decoded yet"
     first = rows[splits[0]]
     channels = len(read_png(first.folder / first.names[0], FACE_SIZE if domain == FACES else DIGIT_SIZE))
+    shown = (f"{counts[split]:,}" if split in counts else "-" for split in SPLITS)
     verified = f"{decoded}; {_compared(counts, published)}"
-    return Status(domain, images.layout(domain), COLOURS[channels], counts, verified)
+    return (domain, images.layout(domain), COLOURS[channels], *shown, verified)
 
 
 def _compared(counts: dict[str, int], published: dict[str, Any] | None) -> str:

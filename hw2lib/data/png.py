@@ -4,7 +4,6 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -59,16 +58,10 @@ def read_png(path: str | Path, size: int) -> np.ndarray:
 
 
 def decode(folder: Path, names: list[str], size: int, npy: Path, title: str) -> str:
-    """Decode images on all cores into ``npy``, an array ``(N, C, size, size)`` uint8 in the order of ``names``.
+    """Decode the images of a folder on all cores into the file ``npy``: ``(N, C, size, size)`` uint8, in order.
 
-    It is written with plain writes: on a full disk these raise, where a memory map would kill the process.
-
-    Args:
-        folder: the images' folder.
-        names: their file names, at least one.
-        size: height and width of every image in pixels.
-        npy: the file to write.
-        title: what the progress bar says.
+    It is written with plain writes: on a full disk these raise, where a memory map would kill the process. The progress
+    bar has the title.
 
     Returns:
         SHA-256 (hex) of shape and pixels.
@@ -77,14 +70,18 @@ def decode(folder: Path, names: list[str], size: int, npy: Path, title: str) -> 
         UserError: an image that is not as it should be, or grey and RGB images mixed.
         OSError: the file cannot be written.
     """
+    from joblib import Parallel, delayed  # only here: reading one image does not wait for it
+
     channels = len(read_png(folder / names[0], size))
     shape = (len(names), channels, size, size)
     digest = hashlib.sha256(repr(shape).encode())
+    parts = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    workers = Parallel(n_jobs=-1 if len(parts) > 1 else 1, return_as="generator")
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # joblib's, on work dropped after an error
         open(npy, "wb") as file,
         tqdm(total=len(names), desc=title, unit=" images", mininterval=0.5) as bar,
-        closing(_chunks(folder, names, size, channels)) as chunks,
+        closing(workers(delayed(_decode_chunk)(folder, part, size, channels) for part in parts)) as chunks,
     ):
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for images in chunks:
@@ -92,15 +89,6 @@ def decode(folder: Path, names: list[str], size: int, npy: Path, title: str) -> 
             digest.update(images)
             bar.update(len(images))
     return digest.hexdigest()
-
-
-def _chunks(folder: Path, names: list[str], size: int, channels: int) -> Generator[np.ndarray, None, None]:
-    """The images in order, ``(n, C, H, W)`` at a time, by one worker process a core."""
-    from joblib import Parallel, delayed  # only here: reading one image does not wait for it
-
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    in_workers = Parallel(n_jobs=-1 if len(chunks) > 1 else 1, return_as="generator")
-    return in_workers(delayed(_decode_chunk)(folder, chunk, size, channels) for chunk in chunks)
 
 
 def _decode_chunk(folder: Path, names: list[str], size: int, channels: int) -> np.ndarray:

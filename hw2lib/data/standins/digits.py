@@ -98,30 +98,16 @@ def write(
     labels: np.ndarray,
     rng: np.random.Generator,
     *,
-    height: tuple[float, float],
-    pen: tuple[float, float],
-    width: tuple[float, float] = (0.85, 1.15),
-    size: int = SIZE,
-    beside: np.ndarray | None = None,
-    tilt: float = 8.0,
-    keystone: float = 0.0,
-    shift: float = 1.0,
+    height: tuple[float, float],  # range of the digit's height, as a part of the frame
+    pen: tuple[float, float],  # range of ink at which paper ends: low is a bold pen, high a thin one
+    width: tuple[float, float] = (0.85, 1.15),  # range of the digit's width, relative to its height as written
+    size: int = SIZE,  # side of the frame in pixels
+    beside: np.ndarray | None = None,  # (N, 2) further digits, standing to the left and to the right, -1 for none
+    tilt: float = 8.0,  # largest rotation in degrees; the slant (shear) varies by as much
+    keystone: float = 0.0,  # strength of the perspective
+    shift: float = 1.0,  # largest displacement in pixels
 ) -> torch.Tensor:
-    """Draw one handwritten digit for each label.
-
-    Args:
-        domain: whose pool of handwriting is used.
-        split: whose pool of handwriting is used.
-        labels: ``(N,)`` digits 0 to 9.
-        rng: the source of all randomness.
-        height: range of the digit's height, as a part of the frame.
-        width: range of the digit's width, relative to its height as written.
-        pen: range of ink at which paper ends: low is a bold pen, high a thin one.
-        size: side of the frame in pixels.
-        beside: ``(N, 2)`` further digits, standing to the left and to the right, -1 for none.
-        tilt: largest rotation in degrees; the slant (shear) varies by as much.
-        keystone: strength of the perspective.
-        shift: largest displacement in pixels.
+    """Draw one digit of the handwriting of a domain and split for each label ``(N,)``.
 
     Returns:
         ``(N, 1, size, size)`` float32, 0 is paper and 1 is ink.

@@ -84,6 +84,11 @@ class Sketch:
         self.image = torch.lerp(self.image, colour, cover.expand_as(self.image))
 
 
+def rgb(red: float, green: float, blue: float) -> torch.Tensor:
+    """A colour or its change, ``(3, 1, 1)``."""
+    return torch.tensor([red, green, blue])[:, None, None]
+
+
 def edge(inside: torch.Tensor, soft: float = 1.0) -> torch.Tensor:
     """Coverage of a pixel from its signed distance to an outline, positive inside; ``soft`` in pixels."""
     return (inside / (PIXEL * soft) + 0.5).clamp(0, 1)
@@ -118,9 +123,7 @@ def _pose(sketch: Sketch) -> SimpleNamespace:
     head.inside = edge((1 - radius) * half)
     head.skin = sketch.colour(SKIN, 0.04, mix=True)
     head.hair = sketch.colour(HAIR, 0.06)
-    side = vary(-0.9, 0.9)
-    light = torch.cat([side, vary(-0.8, 0.1), vary(0.7, 1.2)], 1)
-    head.light = unit(light)
+    head.light = unit(torch.cat([vary(-0.9, 0.9), vary(-0.8, 0.1), vary(0.7, 1.2)], 1))
     head.ambient = vary(0.4, 0.68)
     # The style of the hair: long falls behind the shoulders, curly has a ragged outline, few are bald.
     head.long = sketch.chance(0.5)
@@ -134,10 +137,8 @@ def _pose(sketch: Sketch) -> SimpleNamespace:
 
 def _background(sketch: Sketch) -> None:
     """A blurred room: two colours from side to side, and shapes out of focus."""
-    far, near = (
-        sketch.vary(0.05, 0.9) + sketch.vary(-0.1, 0.1, 3, 1, 1),
-        sketch.vary(-0.5, 0.5) + sketch.vary(-0.2, 0.2, 3, 1, 1),
-    )
+    far = sketch.vary(0.05, 0.9) + sketch.vary(-0.1, 0.1, 3, 1, 1)
+    near = sketch.vary(-0.5, 0.5) + sketch.vary(-0.2, 0.2, 3, 1, 1)
     slope = sketch.x * sketch.vary(-1, 1) + sketch.y * sketch.vary(-1, 1)
     blobs = sketch.field(3, 3) * sketch.vary(0, 0.15) + sketch.field(7, 1) * sketch.vary(0, 0.2)
     sketch.image = (far + 0.5 * near * slope + blobs).clamp(0.02, 0.98)
@@ -201,10 +202,10 @@ def _skin(sketch: Sketch, head: SimpleNamespace) -> None:
     lit = (normal * head.light).sum(1, keepdim=True)
     shade = head.ambient + (1.12 - head.ambient) * lit.clamp(min=0)
     # Red light travels furthest under the skin: shadows are warm.
-    tone = shade ** torch.tensor([0.8, 1.0, 1.1])[:, None, None]
+    tone = shade ** rgb(0.8, 1.0, 1.1)
     gloss = 0.16 * lit.clamp(min=0.3) ** 24
     blush = vary(0, 0.16) * bump(apart - 0.08, v - 0.32, 0.22, 0.16)
-    skin = head.skin * tone * (1 - blush * torch.tensor([0.0, 0.7, 0.6])[:, None, None]) + gloss
+    skin = head.skin * tone * (1 - blush * rgb(0.0, 0.7, 0.6)) + gloss
     sketch.paint(skin, head.inside)
     head.tone = shade
     nostril = bump(u.abs() - 0.09, v - 0.405, 0.05, 0.025) * 0.6 + 0.2 * bump(u, v - 0.43, 0.16, 0.03)
@@ -223,7 +224,7 @@ def _eyes(sketch: Sketch, head: SimpleNamespace) -> None:
     socket = bump(x, y + 0.035, 0.13, 0.06) * vary(0.1, 0.45)
     sketch.paint(head.skin * 0.4, socket * head.inside)
     white = edge(open_) * head.inside
-    sketch.paint(torch.tensor([0.93, 0.91, 0.9])[:, None, None] * (0.25 + 0.6 * head.tone), white)
+    sketch.paint(rgb(0.93, 0.91, 0.9) * (0.25 + 0.6 * head.tone), white)
     gaze_x, gaze_y = sketch.about(0, 0.008), sketch.about(-0.004, 0.003)
     side = x * head.u.sign() - gaze_x
     distance = (side**2 + (y - gaze_y) ** 2).sqrt()
@@ -253,16 +254,12 @@ def _mouth(sketch: Sketch, head: SimpleNamespace) -> None:
     inside = head.inside * edge(wide - x.abs())
     lips = torch.minimum((upper + gap / 2) * lens - bow + y, (lower + gap / 2) * lens - y)
     made_up = vary(0.25, 0.9)
-    lip = torch.lerp(
-        head.skin * torch.tensor([0.82, 0.58, 0.56])[:, None, None], sketch.colour(LIPS, 0.1), made_up * 0.7
-    )
+    lip = torch.lerp(head.skin * rgb(0.82, 0.58, 0.56), sketch.colour(LIPS, 0.1), made_up * 0.7)
     gloss = 1 + 0.25 * bump(x - 0.03 * head.light[:, :1], y - gap / 2 - 0.5 * lower, 0.06, 0.012) - 0.12 * (y < 0)
     sketch.paint(lip * gloss * (0.35 + 0.65 * head.tone), edge(lips) * inside)
     sketch.paint(lip * 0.25, edge(0.009 - y.abs()) * inside * (gap == 0) * edge(lens * 0.1))
     teeth = gap / 2 * lens - y.abs()
-    sketch.paint(
-        torch.tensor([0.95, 0.93, 0.89])[:, None, None] * (0.5 + 0.5 * head.tone), edge(teeth) * inside * (gap > 0)
-    )
+    sketch.paint(rgb(0.95, 0.93, 0.89) * (0.5 + 0.5 * head.tone), edge(teeth) * inside * (gap > 0))
     corner = bump(x.abs() - wide, y, 0.02, 0.018)
     sketch.paint(head.skin * 0.35, 0.5 * corner * head.inside)
 
