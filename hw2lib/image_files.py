@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from hw2lib import used
-from hw2lib.data.image_writer import Batch, write_images
+from hw2lib.data.image_folder import Batch, write_images
 from hw2lib.diffusion import faces
 from hw2lib.diffusion.recipe import OF_FACES
 from hw2lib.diffusion.sample import DenoiserDrawer, default_settings
@@ -61,7 +61,7 @@ def write(
     noise: Path | None = None,
     normalise: str | None = None,
 ) -> int:
-    """Draw images and write them; an interrupted set is completed.
+    """Draw images and write them; an interrupted set is completed. Bad input is a `UserError`, and nothing is written.
 
     Args:
         network: the name of a GAN or a denoiser.
@@ -80,9 +80,6 @@ def write(
 
     Returns:
         How many images the set has.
-
-    Raises:
-        UserError: bad input; nothing is written then.
     """
     known, denoises = names("gan", "diffusion"), network in names("diffusion")
     if network not in known:

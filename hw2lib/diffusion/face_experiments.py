@@ -20,7 +20,7 @@ from hw2lib.diffusion.faces import NAMES, draw
 from hw2lib.diffusion.sample import Denoiser, min_max
 from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
-from hw2lib.metrics.appearance import contrast
+from hw2lib.metrics.images import contrast
 from hw2lib.training.cards import spread, value_name
 
 RUNS = {"smoke": 2, "quick": 2, "paper": 5}  # from the same noise, to see how far they part
@@ -130,7 +130,7 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
 
     Returns:
         Columns ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, ``contrast``
-        (`hw2lib.metrics.appearance.contrast`), and ``step``, its distance from the face before (none for the first).
+        (`hw2lib.metrics.images.contrast`), and ``step``, its distance from the face before (none for the first).
     """
     frames = []
     for way, faces in images.items():

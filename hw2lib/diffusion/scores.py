@@ -21,7 +21,7 @@ from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.grader.reference import DigitReference
 from hw2lib.grader.scores import Grader, digit_scores, grader
-from hw2lib.metrics.appearance import diversity_within
+from hw2lib.metrics.images import diversity_within
 from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
 
