@@ -87,7 +87,7 @@ def of_digits(folder: Path, classifier: Path | None = None) -> Iterator[str]:
     grader = digits.grader(str(classifier or ""))
     reference, why_none = None, ""
     try:
-        reference = digit_reference.of_grader(grader)
+        reference = digit_reference.real_digits(grader)
     except UserError as error:
         why_none = str(error)
     scores = digits.digit_scores(images, labels, grader, reference)

@@ -1,12 +1,8 @@
-"""Scores of generated digits in the eyes of a classifier: whether they are what was asked for, and like real ones.
+"""Scores of generated digits under a classifier, the grader: are they what was asked for, and are they like real ones?
 
-The classifier, called the grader, is the project's own, trained on real MNIST-M, or a file of the user's. Beside an
-accuracy belongs the grader's own on real digits, and beside a Fréchet distance its floor. The distance is between
-features of the grader: it compares with no FID, and with no distance under another grader.
-
-Example::
-
-    digit_scores(images, labels, grader())      # {"accuracy": 97.1, "accuracy_0": 99.0, …, "frechet": 12.3}
+The grader is the project's own, trained on real MNIST-M, or a file of the user's. Beside an accuracy belongs the
+grader's own on real digits, and beside a Fréchet distance its floor. The distance is between features of the grader: it
+compares with no FID, and with no distance under another grader.
 """
 
 import hashlib
@@ -16,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hw2lib import weights as weights_files
+from hw2lib import weights
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.grader.network import DigitClassifier
@@ -25,9 +21,7 @@ from hw2lib.metrics.accuracy import accuracy
 from hw2lib.metrics.fidelity import Extractor, extract, gaussian, gaussian_distance
 from hw2lib.metrics.images import check_images
 from hw2lib.networks import build
-from hw2lib.training.shipped import shipped_weights
-from hw2lib.weights import fill
-from hw2lib.weights import read as read_weights
+from hw2lib.training.run_folder import shipped_weights
 
 NETWORK = "digit-classifier"
 BATCH = 1000
@@ -59,7 +53,14 @@ def grader(path: str = "") -> Grader:
     network = build(NETWORK)
     run = None if path else shipped_weights(NETWORK)
     file = Path(path).expanduser() if path else run.weights
-    fill(network, read_weights(file) if file.suffix == ".safetensors" else _read_state_dict(file), file)
+    if file.suffix == ".safetensors":
+        tensors = weights.read(file)
+    else:
+        content = weights.read_torch(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
+        tensors = weights.named_tensors(content.get("state_dict")) if isinstance(content, dict) else None
+    if tensors is None:
+        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
+    weights.fill(network, tensors, file)
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
@@ -76,14 +77,6 @@ def grader(path: str = "") -> Grader:
 def _see(network: DigitClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
     features = network.features(prepare(images, network.inputs.channels, network.inputs.size, "range"))
     return features, network.fc3(features)
-
-
-def _read_state_dict(file: Path) -> dict[str, Tensor]:
-    content = weights_files.read_torch(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
-    tensors = weights_files.named_tensors(content.get("state_dict")) if isinstance(content, dict) else None
-    if tensors is None:
-        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
-    return tensors
 
 
 def digit_scores(

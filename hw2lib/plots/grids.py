@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from hw2lib.plots.style import WIDTH
 
@@ -49,6 +50,11 @@ def image_grid(
     axes.set_yticks([step_down * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(row_titles))], row_titles)
     axes.set_xticks([step_across * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(column_titles))], column_titles)
     return figure
+
+
+def digit_grid(images: Tensor) -> Figure:
+    """Digits (10 n, C, H, W) uint8 in the order 0 to 9, 0 to 9, …: a row a digit, a column a noise."""
+    return image_grid([images[digit::10].numpy() for digit in range(10)], list("0123456789"), width=0.75 * WIDTH)
 
 
 def mosaic(rows: Sequence[np.ndarray]) -> np.ndarray:

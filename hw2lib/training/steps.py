@@ -5,6 +5,7 @@ goes on bit for bit as if it had not been, with no random state to save.
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -84,6 +85,7 @@ class Steps:
             for name, part in parts.items():
                 part.load_state_dict(state[name])
         self._done = self._saved = state["step"]
+        self._losses: dict[int, Tensor] = {}  # of the steps since those that were looked at last
         self._began = time.monotonic() - state["seconds"]
         marks = recipe.evaluations
         self._marks = {round(recipe.steps * (i + 1) / marks) for i in range(marks)}
@@ -121,9 +123,18 @@ class Steps:
         return time.monotonic() - self._began
 
     def require_finite(self, loss: Tensor, step: int, *networks: nn.Module) -> None:
-        """Stop a run that has diverged; the last state is kept. The weights of `networks` are looked at on marks."""
-        if not loss.isfinite():
-            raise self._diverged(f"the loss is {loss.item()} at step {step + 1}")
+        """Stop a run that has diverged, before its state is saved; the last state is kept.
+
+        To look at a loss is to wait for a GPU, so those on one are looked at where they are logged. The weights of
+        `networks` are looked at on marks.
+        """
+        self._losses[step] = loss.detach()
+        if not loss.is_cuda or self.at_log(step):
+            losses = torch.stack(list(self._losses.values())).tolist()
+            for at, value in zip(self._losses, losses, strict=True):
+                if not math.isfinite(value):
+                    raise self._diverged(f"the loss is {value} at step {at + 1}")
+            self._losses.clear()
         if self.at_mark(step):
             tensors = (tensor for network in networks for tensor in network.state_dict().values())
             if not all(tensor.isfinite().all() for tensor in tensors):
