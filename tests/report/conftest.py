@@ -15,7 +15,7 @@ from hw2lib import paths
 PARAMETERS = 'preset = "smoke"  # smoke, quick or paper\nseed = 0\ndevice = "auto"'
 PAGE = """\
 from hw2lib import report
-page = report.Page("{name}", preset=preset, parameters=dict(seed=seed, device=device))"""
+page = report.Page("{name}")"""
 
 
 def save_notebook(file: Path, *cells: str, parameters: str = PARAMETERS, after: list[str] | None = None) -> Path:
