@@ -70,11 +70,10 @@ def scores_by_network(
     """
     scores: dict[str, list[Scores]] = {network: [] for network in networks}
     for folder in folders:
+        last = folder.card["curve"][-1]
+        sets = [last | {"relative_face_rate": 100 * last["face_rate"] / real.face_rate}]
         if folder.weights.exists():
             sets = [face_set_scores(folder, seed, count, real, draw, **options) for seed in seeds]
-        else:
-            last = folder.card["curve"][-1]
-            sets = [last | {"relative_face_rate": 100 * last["face_rate"] / real.face_rate}]
         scores[folder.settings["network"]] += sets
     return scores
 

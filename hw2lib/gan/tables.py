@@ -52,13 +52,9 @@ def face_table(
     reference: Reference,
     noise: dict[str, float],
 ) -> pd.DataFrame:
-    """Scores of generated faces beside those of real faces and of noise.
+    """Scores of generated faces beside those of real faces and of noise (`hw2lib.metrics.reference.face_scores`).
 
-    Args:
-        folders: the finished runs.
-        scores: network to the scores of each set of images (`hw2lib.metrics.reference.face_scores`); none: missing.
-        reference: the real faces.
-        noise: the scores of uniform noise.
+    `scores` has those of each set of images by network; without a set they are missing.
     """
     real = {**vars(reference), **reference.floor, "relative_face_rate": 100.0}
     seen = {folder.settings["network"]: images_seen(folder.settings) for folder in folders}
@@ -70,12 +66,7 @@ def face_table(
 
 
 def digit_table(sets: Sequence[dict[str, float]], real: DigitReference | None) -> pd.DataFrame:
-    """Accuracy and Fréchet distance of sets of generated digits, beside those of real ones.
-
-    Args:
-        sets: `hw2lib.grader.scores.digit_scores` of each; none: missing.
-        real: real test digits as the grader sees them, if that is known.
-    """
+    """Accuracy and Fréchet distance over sets of digits (`hw2lib.grader.scores.digit_scores`), beside real ones."""
     acgan = {
         "digits": "acgan",
         "accuracy, %": spread([scores["accuracy"] for scores in sets]),

@@ -41,7 +41,7 @@ def layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Layer]:
     for entry in torchinfo.summary(module, input_data=inputs, verbose=0).summary_list:
         if not entry.executed or entry.module in inside:
             continue
-        if entry.is_leaf_layer or is_parametrized(entry.module) or _own_weights(entry.module):
+        if entry.is_leaf_layer or is_parametrized(entry.module) or entry.module._parameters:
             parameters = 0 if entry.is_recursive else entry.num_params
             steps.append(Layer(entry.module, tuple(entry.output_size[1:]), parameters))
             inside.update(*(child.modules() for child in entry.module.children()))
@@ -124,17 +124,12 @@ def parametrisations(module: nn.Module) -> list[str]:
     return [" ".join(re.findall("[A-Z][a-z]+", type(step).__name__)).lower() for step in steps]
 
 
-def _own_weights(module: nn.Module) -> list[str]:
-    return [name for name, _ in module.named_parameters(recurse=False)]
-
-
 def _spelled(module: nn.Module) -> str:
     """A layer as torch prints it, without what is torch's default."""
     if isinstance(module, nn.MultiheadAttention):
         return f"MultiheadAttention({module.embed_dim}, heads={module.num_heads})"
     if not is_parametrized(module) and any(module.children()):
-        names = [name for name, _ in module.named_children()] + _own_weights(module)
-        return f"{kind(module)}({', '.join(names)})"
+        return f"{kind(module)}({', '.join([*module._modules, *module._parameters])})"
     text = printed(module)
     for default in DEFAULTS:
         text = text.replace(f", {default}", "").replace(f"({default})", "()")

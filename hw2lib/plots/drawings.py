@@ -27,7 +27,7 @@ COLOURS = {
     "other": "#dddddd",
 }
 SLABS = ("normalisation", "activation", "pooling")  # drawn thin, behind the layer that they follow
-ARROW = {"arrowstyle": "-|>", "mutation_scale": 6, "lw": 0.7, "color": GREY, "shrinkA": 1, "shrinkB": 1}
+ARROW = {"arrowstyle": "-|>", "mutation_scale": 6, "lw": 0.7, "color": GREY}
 TEXT = 6.5  # points
 # Lengths of the drawing of a network, in inches.
 SLAB = 0.045
@@ -125,7 +125,7 @@ def _draw(axes: Axes, row: list[_Box], middle: float, pitch: float) -> None:
         centre, y = pitch * (box.column + 0.5), middle + box.level
         x = centre - (across + depth) / 2
         for i in box.stage.sources:
-            axes.add_patch(FancyArrowPatch(ends[i], (x, y), **ARROW))
+            _arrow(axes, ends[i], (x, y), shrinkA=1, shrinkB=1)
         for family, breadth in box.slabs:
             _block(axes, (x, y - height / 2), (breadth, height, depth), COLOURS[family])
             x += breadth
@@ -257,29 +257,28 @@ def _draw_level(axes: Axes, box: _Level) -> None:
 
 
 def _draw_arrows(axes: Axes, boxes: list[_Level], image: str) -> None:
-    def arrow(start: tuple[float, float], end: tuple[float, float], style: str = "arc3") -> None:
-        look = ARROW | {"shrinkA": 0, "shrinkB": 0, "connectionstyle": style}
-        axes.add_patch(FancyArrowPatch(start, end, **look))
-
     for box, following in pairwise(boxes):
         start, end = box.ends[1], following.ends[0]
-        if box.arm == following.arm:
-            arrow(start, end)
-            continue
         y = following.bands()[0][1]
-        if y < box.low:  # down and round the corner
-            arrow(start, (following.x, y), "angle,angleA=90,angleB=0")
+        if box.arm == following.arm:
+            _arrow(axes, start, end)
+        elif y < box.low:  # down and round the corner
+            _arrow(axes, start, (following.x, y), connectionstyle="angle,angleA=90,angleB=0")
         else:
-            arrow((box.x + BREADTH, y), (following.x, y))
+            _arrow(axes, (box.x + BREADTH, y), (following.x, y))
     bands = [(box, operation, y) for box in boxes for operation, y in box.bands()]
     for box, operation, y in bands:
         if operation.skip is not None:
             source, _, start = bands[operation.skip]
-            arrow((source.x + BREADTH, start), (box.x, y))
+            _arrow(axes, (source.x + BREADTH, start), (box.x, y))
     for (x, y), text, inwards in ((boxes[0].ends[0], image, True), (boxes[-1].ends[1], "predicted noise", False)):
-        outside = (x, y + 0.15)
-        arrow(*((outside, (x, y)) if inwards else ((x, y), outside)))
+        inside, outside = (x, y), (x, y + 0.15)
+        _arrow(axes, *((outside, inside) if inwards else (inside, outside)))
         axes.text(x + 0.07, y + 0.09, text, va="center_baseline", fontsize=TEXT, weight="bold")
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], shrinkA=0, shrinkB=0, **look) -> None:
+    axes.add_patch(FancyArrowPatch(start, end, shrinkA=shrinkA, shrinkB=shrinkB, **ARROW, **look))
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

@@ -50,20 +50,19 @@ class Stage:
 def stages(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Stage]:
     """The inputs, named as `module.forward` names them, and the stages in the order of `module(*inputs)`."""
     named = inspect.signature(module.forward).bind(*inputs).arguments
-    found = [Stage([(name, "input")], tuple(x.shape[1:])) for name, x in named.items()]
+    boxes = [Stage([(name, "input")], tuple(x.shape[1:])) for name, x in named.items()]
     steps = layers(module, inputs)
     stage_of: list[int] = list(range(len(inputs)))  # of each input and layer
-    for step, read in zip(steps, _connections(module, inputs, [step.module for step in steps]), strict=True):
-        sources = sorted({stage_of[i] for i in read})
+    for step, read in zip(steps, _connections(module, inputs, {step.module for step in steps}), strict=True):
         operations = operations_of(step.module)
         follows = read == {len(stage_of) - 1}  # the layer before, and nothing else
         if operations[0][1] in OPENING or not follows:
-            found.append(Stage([], step.shape, sources))
-        found[-1].operations += operations
+            boxes.append(Stage([], step.shape, sorted({stage_of[i] for i in read})))
+        boxes[-1].operations += operations
         if not isinstance(step.module, nn.Flatten):  # maps stay maps for the eye
-            found[-1].shape = step.shape
-        stage_of.append(len(found) - 1)
-    return found
+            boxes[-1].shape = step.shape
+        stage_of.append(len(boxes) - 1)
+    return boxes
 
 
 class Origins(TorchFunctionMode):
@@ -71,23 +70,34 @@ class Origins(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.of = WeakTensorKeyDictionary()
+        self._origins = WeakTensorKeyDictionary()
 
     def read(self, values: object) -> set[int]:
-        return set().union(*(self.of.get(x, ()) for x in tree_leaves(values) if isinstance(x, Tensor)))
+        return set().union(*(self._origins.get(x, ()) for x in tree_leaves(values) if isinstance(x, Tensor)))
 
     def mark(self, values: object, origins: set[int]) -> None:
         for x in tree_leaves(values):
             if isinstance(x, Tensor):
-                self.of[x] = origins
+                self._origins[x] = origins
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         self.mark(result, self.read((args, kwargs)))
         return result
 
+    def watch(self, module: nn.Module, inputs: tuple[Tensor, ...], hooks: list[RemovableHandle]) -> None:
+        """Call `module(*inputs)` once in evaluation mode, and remove the hooks."""
+        training = module.training
+        try:
+            with torch.no_grad(), self:
+                module.eval()(*inputs)
+        finally:
+            module.train(training)
+            for hook in hooks:
+                hook.remove()
 
-def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: list[nn.Module]) -> list[set[int]]:
+
+def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: set[nn.Module]) -> list[set[int]]:
     """For each call of a layer what it reads: numbers of the inputs, and of layers counted on from there."""
     origins = Origins()
     read: list[set[int]] = []
@@ -98,24 +108,12 @@ def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: list[nn.M
     def after(layer, args, result) -> None:
         origins.mark(result, {len(inputs) + len(read) - 1})
 
-    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in set(steps)]
-    hooks += [layer.register_forward_hook(after) for layer in set(steps)]
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in steps]
+    hooks += [layer.register_forward_hook(after) for layer in steps]
     for i, x in enumerate(inputs):
         origins.mark(x, {i})
-    watch(module, inputs, origins, hooks)
+    origins.watch(module, inputs, hooks)
     return read
-
-
-def watch(module: nn.Module, inputs: tuple[Tensor, ...], origins: Origins, hooks: list[RemovableHandle]) -> None:
-    """Call `module(*inputs)` once in evaluation mode under `origins`, and remove the hooks."""
-    training = module.training
-    try:
-        with torch.no_grad(), origins:
-            module.eval()(*inputs)
-    finally:
-        module.train(training)
-        for hook in hooks:
-            hook.remove()
 
 
 def operations_of(module: nn.Module) -> list[tuple[str, str]]:
@@ -175,24 +173,24 @@ class Operation:
 
 def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Operation]:
     """The operations on the first input in the order of `module(*inputs)`; the other inputs are conditions."""
-    image, *conditions = inspect.signature(module.forward).bind(*inputs).arguments.items()
-    names = [name.removesuffix("s") for name, _ in conditions]  # one image has one label
-    found = _Trace(names)
+    (_, image), *others = inspect.signature(module.forward).bind(*inputs).arguments.items()
+    conditions = {name.removesuffix("s"): value for name, value in others}  # one image has one label
+    noted = _Trace(list(conditions))
     steps, parts = {step.module for step in layers(module, inputs)}, units(module)
     # Those of layers first: a part may be a layer, which is noted before the part is left.
-    hooks = [step.register_forward_hook(found.layer) for step in steps]
+    hooks = [step.register_forward_hook(noted.layer) for step in steps]
     for name, part in parts.items():
-        hooks.append(part.register_forward_pre_hook(lambda *_, name=name: found.enter(name)))
-        hooks.append(part.register_forward_hook(lambda *_: found.enter("")))
-    found.mark(image[1], {-1})
-    for name, (_, value) in zip(names, conditions, strict=True):
-        found.mark(value, {name})
-    watch(module, inputs, found, hooks)
+        hooks.append(part.register_forward_pre_hook(lambda *_, name=name: noted.enter(name)))
+        hooks.append(part.register_forward_hook(lambda *_: noted.enter("")))
+    noted.mark(image, {-1})
+    for name, value in conditions.items():
+        noted.mark(value, {name})
+    noted.watch(module, inputs, hooks)
     between = {"", *(name for name, part in parts.items() if part in steps)}
-    for following, operation in pairwise(reversed(found.operations)):
+    for following, operation in pairwise(reversed(noted.operations)):
         if operation.unit in between:
             operation.unit = following.unit
-    return found.operations
+    return noted.operations
 
 
 class _Trace(Origins):

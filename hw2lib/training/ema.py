@@ -1,7 +1,5 @@
 """Exponential moving average of a network's weights and of its BatchNorm statistics."""
 
-from itertools import chain
-
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -29,13 +27,12 @@ class MovingAverage(AveragedModel):
     def update_parameters(self, network: nn.Module) -> None:
         """Move the average towards the weights and statistics of `network`; counters of batches are copied."""
         n = int(self.n_averaged)
-        averages, values = (list(chain(one.parameters(), one.buffers())) for one in (self.module, network))
-        pairs = list(zip(averages, values, strict=True))
-        copied = [pair for pair in pairs if not n or not pair[0].is_floating_point()]
-        averaged = [pair for pair in pairs if n and pair[0].is_floating_point()]
-        if copied:
-            torch._foreach_copy_(*map(list, zip(*copied, strict=True)))
+        averages, values = ([*one.parameters(), *one.buffers()] for one in (self.module, network))
+        averaged = [i for i, average in enumerate(averages) if n and average.is_floating_point()]
+        copied = [i for i in range(len(averages)) if i not in averaged]
+        weight = 1 - min(self.decay, (1 + n) / (10 + n))
         if averaged:
-            weight = 1 - min(self.decay, (1 + n) / (10 + n))
-            torch._foreach_lerp_(*map(list, zip(*averaged, strict=True)), weight)
+            torch._foreach_lerp_([averages[i] for i in averaged], [values[i] for i in averaged], weight)
+        if copied:
+            torch._foreach_copy_([averages[i] for i in copied], [values[i] for i in copied])
         self.n_averaged += 1

@@ -1,7 +1,7 @@
-"""The steps of a training run: seeded one by one, counted, saved, and gone on with after a stop.
+"""The steps of a training run: seeded, counted, saved, and continued after a stop.
 
 Every step draws its batch, augmentation and dropout from a seed made of (run seed, step). So a run that was stopped
-goes on bit for bit as if it had not been, with no random state to save.
+continues bit for bit as if it had not been, with no random state to save.
 """
 
 import functools
@@ -26,13 +26,9 @@ LOG_EVERY = 20  # steps
 def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Make a training run once, in one process at a time, and resume where it was stopped.
 
-    The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card:
-
-    * recipe: what defines the run.
-    * images: where the images come from (`hw2lib.data.source`).
-    * folder: the run's files. If its card is there, it is returned at once.
-    * device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    * on_step: called with the number of new steps, those of an earlier call included. Without it a bar is shown.
+    The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card,
+    at once if there is one. `images` are a `hw2lib.data.source`; `device` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``;
+    `on_step` is called with the number of new steps, those of an earlier call included, and without it a bar is shown.
 
     It raises a `UserError` for bad settings, images or folder, or a loss that is not finite.
     """
@@ -70,7 +66,7 @@ class Steps:
         recipe: has `title`, `seed`, `steps`, and `evaluations`, the number of marks.
         folder: the run's files, open.
         parts: everything that the next step depends on; restored from the last state of `folder`.
-        on_step: told how many steps are newly done, those of an earlier call included; without it a bar is shown.
+        on_step: see `training`.
     """
 
     def __init__(
@@ -141,11 +137,10 @@ class Steps:
                 raise self._diverged(f"a weight is not finite at step {step + 1}")
 
     def _diverged(self, what: str) -> UserError:
-        file = self._folder.path / "state.pt"
-        kept = (
-            f"the last good state, of step {self._saved}, is in {file}" if self._saved else "no state was saved before"
-        )
-        return UserError(f"{self._folder.path}: {what}; {kept}; lower the learning rate")
+        folder, kept = self._folder.path, "no state was saved before"
+        if self._saved:
+            kept = f"the last good state, of step {self._saved}, is in {folder / 'state.pt'}"
+        return UserError(f"{folder}: {what}; {kept}; lower the learning rate")
 
 
 def circumstances(images, domains: tuple[str, ...], device: torch.device, seconds: float) -> dict[str, Any]:

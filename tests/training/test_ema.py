@@ -62,3 +62,22 @@ def test_it_stays_in_evaluation_and_apart_from_the_network():
     before = average.module[0].weight.clone()
     set_to(current, 9)
     assert torch.equal(average.module[0].weight, before)
+
+
+def test_the_number_of_updates_stays_on_the_cpu():
+    average = MovingAverage(network(), 0.9).to("meta")
+    assert average.n_averaged.device.type == "cpu"
+    assert average.module[0].weight.device.type == "meta"
+
+
+def test_its_state_comes_back():
+    current = network()
+    average, other = MovingAverage(current, 0.9), MovingAverage(network(), 0.9)
+    for _ in range(3):
+        average.update_parameters(current)
+    other.load_state_dict(average.state_dict())
+    for one in (average, other):
+        one.update_parameters(network().apply(lambda layer: set_to(layer, 2.0)))
+    assert all(
+        torch.equal(a, b) for a, b in zip(average.state_dict().values(), other.state_dict().values(), strict=True)
+    )
