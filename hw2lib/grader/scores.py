@@ -29,15 +29,14 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Grader(Extractor):
-    """A digit classifier that sees uint8 images (N, 3, 28, 28): 64 features and 10 logits each.
+    """A digit classifier that sees uint8 images (N, 3, 28, 28): 64 features and 10 logits each."""
 
-    Attributes:
-        title: what a caption calls it.
-        accuracy: percentage of real MNIST-M test digits that it classifies rightly; None for a file of the user's.
-    """
+    title: str = ""  # for captions
+    accuracy: float | None = None  # percentage of real MNIST-M test digits; None for a file of the user's
 
-    title: str = ""
-    accuracy: float | None = None
+    def kept_key(self) -> str:
+        """What results that are kept (`hw2lib.kept`) depend on: the weights, which the name tells."""
+        return self.name
 
 
 def grader(path: str = "") -> Grader:
@@ -91,9 +90,8 @@ def digit_scores(
         reference: the real digits as the same grader sees them; None: that which ships, if it is of this grader.
 
     Returns:
-        ``accuracy``, percentage of images that the grader takes for what they were to be; ``accuracy_0`` and so on,
-        that of each digit that was asked for; ``frechet``, the distance of the features from those of real digits,
-        smaller is better, left out where there is no reference.
+        ``accuracy``, percentage of images that are read as the digit asked for; ``accuracy_0`` and so on, that of each
+        digit; ``frechet``, the distance of the features from those of real digits, left out without a reference.
 
     Raises:
         UserError: other images or labels, or the reference of another grader.

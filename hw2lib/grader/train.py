@@ -64,10 +64,9 @@ def train(
 
     def accuracy_on(split: str) -> float | None:
         """In float32, as digits are graded later."""
-        if held_out[split] is None:
-            return None
-        digits, labels = held_out[split]
-        return round(accuracy(outputs(result, digits, *form), labels), 3)
+        if held_out[split]:
+            digits, labels = held_out[split]
+            return round(accuracy(outputs(result, digits, *form), labels), 3)
 
     parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
     steps = Steps(recipe, folder, parts, on_step)

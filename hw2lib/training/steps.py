@@ -8,7 +8,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +43,6 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     return whole
 
 
-class Stateful(Protocol):
-    """A network, an optimiser, a moving average."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
-
-
 class Steps:
     """Iterates over the steps that are left, and saves the state of `parts` behind each mark.
 
@@ -65,13 +58,12 @@ class Steps:
     Args:
         recipe: has `title`, `seed`, `steps`, and `evaluations`, the number of marks.
         folder: the run's files, open.
-        parts: everything that the next step depends on; restored from the last state of `folder`.
+        parts: all that the next step depends on: networks, optimisers, averages, by name; each has a `state_dict`
+            and is restored from the last state of `folder`.
         on_step: see `training`.
     """
 
-    def __init__(
-        self, recipe, folder: RunFolder, parts: dict[str, Stateful], on_step: Callable[[int], None] | None
-    ) -> None:
+    def __init__(self, recipe, folder: RunFolder, parts: dict[str, Any], on_step: Callable[[int], None] | None) -> None:
         self._recipe, self._folder, self._parts, self._on_step = recipe, folder, parts, on_step
         environment.code_version()  # that with which the run begins, or goes on
         state = folder.load_state() or {"step": 0, "seconds": 0.0}
