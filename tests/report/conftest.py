@@ -40,8 +40,8 @@ class Project:
         (root / "report.md").write_text("---\ntitle: Report\n---\n\nNothing.\n")
 
     def notebook(self, name: str, *cells: str, before: str = "", **options) -> Path:
-        """Write a notebook whose cells stand between opening and finishing its page."""
-        return self.bare_notebook(name, f"{before}\n{PAGE.format(name=name)}", *cells, "page.finish()", **options)
+        """Write a notebook whose cells stand between opening and finishing its page; `before` is in the cell that opens it."""
+        return self.bare_notebook(name, f"{PAGE.format(name=name)}\n{before}", *cells, "page.finish()", **options)
 
     def bare_notebook(self, name: str, *cells: str, **options) -> Path:
         return save_notebook(self.root / "notebooks" / f"{name}.ipynb", *cells, **options)
