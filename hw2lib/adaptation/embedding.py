@@ -10,7 +10,7 @@ from sklearn.manifold import TSNE
 
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.tables import METHOD_TITLES, pair_title
-from hw2lib.data.image_set import TITLES
+from hw2lib.data import TITLES
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.domains import proxy_a_distance
 from hw2lib.training.cards import MISSING, value_name

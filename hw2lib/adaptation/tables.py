@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from hw2lib.data.image_set import TITLES
+from hw2lib.data import TITLES
 from hw2lib.layers import count_parameters
 from hw2lib.networks import build
 from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
