@@ -118,7 +118,7 @@ def _with_small_pictures(source: str, work: Path) -> str:
             with Image.open(file) as picture:
                 small = picture.convert("RGB")
             small.thumbnail((WIDTH, 2 * WIDTH))
-            small.save(jpeg, quality=68, optimize=True)
+            small.save(jpeg, quality=62, optimize=True)
         except OSError:
             continue  # Typst says what is wrong with it
         if jpeg.stat().st_size < 0.9 * file.stat().st_size:
