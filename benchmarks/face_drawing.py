@@ -16,7 +16,7 @@ from hw2lib import image_files, weights
 from hw2lib.diffusion import faces
 from hw2lib.diffusion.schedule import linear
 from hw2lib.networks import build
-from hw2lib.training.shipped import shipped_run
+from hw2lib.training.run_folder import shipped_run
 
 NETWORK, STEPS, SECONDS = "face-unet", 50, 60
 
