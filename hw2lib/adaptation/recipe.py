@@ -36,6 +36,9 @@ class PairRecipe(BaseRecipe):
     augment_target: Augmentation = Augmentation()
     domain_weight: float = Field(ge=0)
     reversal_max: float = Field(ge=0)
+    evaluated: int = Field(
+        0, ge=0, exclude_if=lambda count: not count, description="images of a split to evaluate on, at most; 0: all"
+    )
 
     @classmethod
     def of(

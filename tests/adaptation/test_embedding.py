@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from hw2lib.metrics.domains import proxy_a_distance
+from hw2lib.adaptation.embedding import proxy_a_distance
 
 
 def gaussian(n: int, shift: float = 0.0, seed: int = 0) -> np.ndarray:
