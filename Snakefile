@@ -2,7 +2,7 @@
 
     snakemake --cores 2 --rerun-triggers mtime --config preset=smoke
 
-Out of date is decided by content (hw2lib.report.dependencies): the rule's output exists exactly if nothing has changed.
+Out of date is decided by content (hw2lib.report.age): the rule's output exists exactly if nothing has changed.
 """
 
 import shlex

@@ -219,21 +219,38 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks having it.")
 @click.option("--cores", type=click.IntRange(min=1), default=cores(), show_default=True, help="At a time.")
-@click.option("--check", is_flag=True, help="Only say whether report.md says what the records say.")
+@click.option("--check", is_flag=True, help="Only say which records are out of date, and whether report.md says so.")
 @click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
 def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:
     """Run every notebook that is out of date, fill report.md and make the PDF.
 
     What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
+
+    With --check nothing runs. The exit status is 1 if a record of the preset paper is out of date, and 2 if report.md
+    says something else than the records.
     """
     from hw2lib.report import build, document, parameters
 
     if check:
-        if difference := document.difference():
-            click.echo(difference, err=True)
-            sys.exit(1)
-        return
+        sys.exit(_check(build.outdated("paper"), document.differences()))
     click.echo(build.make_report(preset, parameters.split(settings), cores, list(snakemake)))
+
+
+def _check(ages: dict, differences: list[str]) -> int:
+    """Say what is out of date, and return the exit status."""
+    for notebook, age in ages.items():
+        if age is None:
+            click.echo(f"{notebook}: no record")
+        elif age.changed:
+            click.echo(f"{notebook}: out of date: {', '.join(age.changed)}")
+        elif age.unknown:
+            click.echo(f"{notebook}: cannot be compared here: {', '.join(age.unknown)}")
+    old = [notebook for notebook, age in ages.items() if age is None or age.changed]
+    unknown = [notebook for notebook, age in ages.items() if age and age.unknown and not age.changed]
+    click.echo(f"{len(ages)} records: {len(old)} out of date, {len(unknown)} cannot be compared here")
+    for difference in differences:
+        click.echo(difference)
+    return 2 if differences else 1 if old else 0
 
 
 # A folder that cannot be written, or a disk that is full.

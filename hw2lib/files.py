@@ -47,15 +47,18 @@ def read_json(file: Path) -> dict[str, Any]:
     return found
 
 
-def lock(file: Path, wait: bool = True) -> FileLock | None:
-    """Hold a lock until its ``release()``, or until the process ends, even if it is killed.
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Wait for a lock, and hold it inside the block, or until the process ends, even if it is killed."""
+    with FileLock(file, thread_local=False):
+        yield
 
-    Returns:
-        None if somebody else holds it and ``wait`` is false.
-    """
+
+def try_lock(file: Path) -> FileLock | None:
+    """Hold a lock until its ``release()``, or until the process ends; None if somebody else holds it."""
     held = FileLock(file, thread_local=False)
     try:
-        held.acquire(timeout=-1 if wait else 0)
+        held.acquire(timeout=0)
     except Timeout:
         return None
     return held

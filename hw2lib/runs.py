@@ -141,6 +141,8 @@ def finished(
     out too.
     """
     recipes = list(dict.fromkeys(recipes))
+    if not recipes:
+        return []
     if preset == "quick" and all(recipe.shown_as_shipped for recipe in recipes):
         found = (shipped_run(recipe.title, None, with_weights) for recipe in recipes)
         return [folder for folder in found if folder]

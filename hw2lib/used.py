@@ -4,26 +4,45 @@ Whoever reads a card, weights or a reference, resolves a recipe or asks for the 
 page of the report (`hw2lib.report.page`) takes the notes of its process, together with the modules that are loaded.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from hw2lib import paths
 
 _notes: dict[str, str] = {}
+_collectors: list[dict[str, str]] = []
 
 
 def note(kind: str, name: str, digest: str) -> None:
     """Note that something was used: its kind and name, and a hash of its content as it was then."""
-    _notes[f"{kind}: {name}"] = digest
+    for notes in (_notes, *_collectors):
+        notes[f"{kind}: {name}"] = digest
+
+
+def note_again(notes: dict[str, str]) -> None:
+    """Note what was used for a result that is kept (`hw2lib.kept`)."""
+    for name, digest in notes.items():
+        note(*name.split(": ", 1), digest)
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[dict[str, str]]:
+    """What is noted inside the block, also what was noted before it."""
+    notes: dict[str, str] = {}
+    _collectors.append(notes)
+    try:
+        yield notes
+    finally:
+        _collectors.remove(notes)
 
 
 def note_file(file: Path) -> None:
     """Note that a file was read: a path below the repository, or, of a file elsewhere, an absolute one."""
-    file = Path(os.path.abspath(file))
-    stat = file.stat()
-    note("file", name_of(file), digest_of(file, stat.st_mtime_ns, stat.st_size))
+    note("file", name_of(file), digest_of_file(file))
 
 
 def notes() -> dict[str, str]:
@@ -38,11 +57,17 @@ def forget() -> None:
 
 def name_of(file: Path) -> str:
     """A path as records name it."""
+    file = Path(os.path.abspath(file))
     return file.relative_to(paths.ROOT).as_posix() if file.is_relative_to(paths.ROOT) else str(file)
 
 
-@functools.cache
-def digest_of(file: Path, mtime_ns: int, size: int) -> str:
+def digest_of_file(file: Path) -> str:
     """The SHA-256 of a file, taken once as long as its time and size stay."""
+    stat = file.stat()
+    return _digest(Path(os.path.abspath(file)), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.cache
+def _digest(file: Path, mtime_ns: int, size: int) -> str:
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -14,7 +14,6 @@ network, ``[ours.method.target-only]`` for a method. A table inside such a table
 
 import tomllib
 from collections.abc import Collection, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -75,31 +74,33 @@ def resolve(
 
 def _merged(table: dict[str, Any], recipe: str, choice: dict[str, Any], file: str) -> dict[str, Any]:
     """The keys of a recipe for one choice, presets aside."""
+
+    def title(*layers: str) -> str:
+        names = [f".{layer}.{choice[layer]}" for layer in reversed(LAYERS) if layer in layers]
+        return f"[{recipe}{''.join(names)}]"
+
     keys: dict[str, Any] = {}
-    places: dict[str, dict[str, str]] = {}  # of each key, the table that it is from
-    for place, own in sorted(_tables(table, choice, LAYERS[:-1], {}), key=lambda entry: -len(entry[0])):
+    places: dict[str, tuple[str, ...]] = {}  # the layers of the table that a key is from
+    for place, own in sorted(_tables(table, choice, LAYERS[:-1]), key=lambda entry: -len(entry[0])):
         for key, value in own.items():
             if key not in keys:
                 keys[key], places[key] = value, place
             elif len(places[key]) == len(place) and keys[key] != value:
-                one, other, both = (
-                    f"[{'.'.join([recipe, *chain.from_iterable(names.items())])}]"
-                    for names in (places[key], place, place | places[key])
-                )
                 raise UserError(
-                    f"{file}: {key} is {keys[key]!r} in {one} and {value!r} in {other}; say which in {both}"
+                    f"{file}: {key} is {keys[key]!r} in {title(*places[key])} and {value!r} in {title(*place)}; "
+                    f"say which in {title(*place, *places[key])}"
                 )
     return keys
 
 
 def _tables(
-    table: dict[str, Any], choice: dict[str, Any], layers: tuple[str, ...], place: dict[str, str]
-) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """A table and those inside it that hold for a choice: the part of the choice that each names, and its keys."""
+    table: dict[str, Any], choice: dict[str, Any], layers: tuple[str, ...], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """A table and those inside it that hold for a choice: the layers that each names, and its keys."""
     yield place, {key: value for key, value in table.items() if key not in (*LAYERS, "extends")}
     for i, layer in enumerate(layers):
         if inner := table.get(layer, {}).get(choice.get(layer)):
-            yield from _tables(inner, choice, layers[:i], place | {layer: choice[layer]})
+            yield from _tables(inner, choice, layers[:i], (*place, layer))
 
 
 def _lineage(tables: dict[str, Any], name: str, file: str) -> list[str]:

@@ -1,17 +1,18 @@
 """Making the report: run what is out of date (Snakemake), fill ``report.md``, export the PDF."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from hw2lib import paths
 from hw2lib.errors import UserError
-from hw2lib.report import dependencies, document, parameters, record, running
-from hw2lib.report.staging import lock
+from hw2lib.files import try_lock
+from hw2lib.report import age, document, parameters, record, running
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
     """
     paths.check_preset(preset)
     overrides = overrides | {"preset": preset}
-    known = {name: parameters.read(dependencies.notebook_file(name)) for name in running.names()}
+    known = {name: parameters.read(parameters.notebook_file(name)) for name in running.names()}
     everywhere = set().union(*known.values())
     if unknown := [name for name in overrides if name not in everywhere and name != "preset"]:
         raise UserError(f"no notebook has a parameter {unknown[0]!r}; there are {', '.join(sorted(everywhere))}")
@@ -102,21 +103,33 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
     return pdf
 
 
+def outdated(preset: str) -> dict[str, age.Age | None]:
+    """The age of each notebook's record, with the parameters of its run; None for one that has not run."""
+    ages = {}
+    for notebook in running.names():
+        content = record.read(preset, notebook)
+        ages[notebook] = content and _age(preset, notebook, content, content["parameters"])
+    return ages
+
+
 def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:
-    file = dependencies.notebook_file(notebook)
+    file = parameters.notebook_file(notebook)
     values = {p.name: p.default for p in parameters.read(file).values()} | {"preset": preset}
-    current = dependencies.inputs(notebook, preset, values | parameters.check(file, overrides))
-    found = record.read(preset, notebook)
-    if found is None:
-        reasons = ["no record"]
-    else:
-        folder = record.path(preset, notebook).parent
-        lost = [figure["file"] for figure in found["figures"] if not (folder / figure["file"]).is_file()]
-        reasons = dependencies.changes(found["inputs"], current) + lost
-    after = dependencies.after(notebook)
+    content = record.read(preset, notebook)
+    values |= parameters.check(file, overrides)
+    reasons = ["no record"] if content is None else _age(preset, notebook, content, values).changed
+    after = parameters.after(notebook)
     if unknown := set(after).difference(running.names()):
         raise UserError(f"{notebook}: its metadata names {', '.join(sorted(unknown))}, which is no notebook")
     return Task([f"{name}={text}" for name, text in overrides.items()], after, reasons)
+
+
+def _age(preset: str, notebook: str, content: dict, values: dict) -> age.Age:
+    """The age of a record, a figure that has been removed included."""
+    result = age.age(content, notebook, values)
+    folder = record.path(preset, notebook).parent
+    result.changed += [figure["file"] for figure in content["figures"] if not (folder / figure["file"]).is_file()]
+    return result
 
 
 def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: list[str]) -> int:
@@ -128,11 +141,15 @@ def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: lis
     return subprocess.run(command, env=environment).returncode
 
 
-def _alone(preset: str) -> IO:
+@contextlib.contextmanager
+def _alone(preset: str) -> Iterator[None]:
     """One report of a preset at a time; unlike Snakemake's lock, this one does not outlive a process that is killed."""
     folder = paths.build_dir() / preset
     folder.mkdir(parents=True, exist_ok=True)
-    held = lock(folder / ".lock", wait=False)
+    held = try_lock(folder / ".lock")
     if held is None:
         raise UserError(f"another hw2 report is at work on the preset {preset}; wait for it")
-    return held
+    try:
+        yield
+    finally:
+        held.release()

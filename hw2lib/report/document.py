@@ -16,14 +16,14 @@ A passage for other presets is one comment, so that readers of ``report.md`` do 
     -->
 """
 
+import difflib
 import html
 import io
-import os
 import re
 import string
 from pathlib import Path
 
-from hw2lib import paths
+from hw2lib import files, paths
 from hw2lib.errors import UserError
 from hw2lib.report import markdown, record
 
@@ -137,20 +137,16 @@ def write(preset: str) -> Path:
     target = paths.report_dir(preset) / "report.md"
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(".report.md.partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, target)
+        files.write(target, text)
     return target
 
 
-def difference() -> str:
-    """The first line in which ``report.md`` and the records of the preset ``paper`` differ, or nothing."""
-    written = _read_source().splitlines()
-    right = fill("\n".join(written) + "\n", "paper").splitlines()
-    for number, (is_now, should) in enumerate(zip([*written, ""], [*right, ""], strict=False), start=1):
-        if is_now != should:
-            return f"report.md, line {number}: {is_now!r} should be {should!r}"
-    return ""
+def differences() -> list[str]:
+    """The lines in which ``report.md`` and the records of the preset ``paper`` differ, as a unified diff."""
+    written = _read_source()
+    right = fill(written, "paper")
+    lines = difflib.unified_diff(written.splitlines(), right.splitlines(), "report.md", "records", "", "", 0, "")
+    return list(lines)
 
 
 def _read_source() -> str:

@@ -1,71 +1,59 @@
 """One page of the report: figures, tables and numbers of one notebook, and the record of where they come from.
 
-    page = report.Page("51_dann_accuracy", preset=preset, parameters={"seed": seed}, data=source)
+    page = report.Page("51_dann_accuracy")
     page.figure(fig, "tsne", caption="Features of both domains.")
     page.table("accuracy", frame, caption="Accuracy in percent.")
     page.value("dann_mean", 72.4)
     page.finish()
 
-Everything is written to a hidden folder of this page beside the final one, and `Page.finish` swaps it in: a run that
-fails never touches what an earlier run left, and of two runs at a time the last to finish stays, whole.
+Any of these lines may run again, before and after the last. `Page.finish` puts the whole page into its place at once:
+a run that fails never touches what an earlier run left, and of two runs at a time the last to finish stays, whole.
 """
 
 import datetime
+import io
 import json
 import math
 import os
 import re
+import sys
 import time
 
 import numpy as np
 
-from hw2lib import environment, paths
+from hw2lib import environment, paths, used
 from hw2lib.errors import UserError
-from hw2lib.report import dependencies, markdown, record
+from hw2lib.report import age, markdown, parameters, record
 from hw2lib.report.staging import Staging
 
 
 class Page:
     """Collects what a notebook shows.
 
+    Made in a cell below the parameters, it takes them from there.
+
     Args:
         notebook: name of the notebook without its suffix.
-        preset: one of ``paths.PRESETS``.
-        parameters: the values of the notebook's parameters.
         data: where the images come from (`hw2lib.data.source`); its description ends every caption.
 
     Raises:
-        UserError: no such preset, or no such notebook.
+        UserError: no such notebook, or a parameter that is missing or of another type.
     """
 
-    def __init__(self, notebook: str, preset: str, parameters: dict | None = None, data=None) -> None:
-        paths.check_preset(preset)
-        self._clock = time.monotonic()
-        self._data = data
-        self._name = notebook
-        parameters = {"preset": preset, **(parameters or {})}
-        run = json.loads(os.environ.get("HW2_RUN", "{}"))
-        # Taken now and not at the end: what is edited while the notebook runs has not been part of this run. And from
-        # the parameters as they were set: a notebook may have put something in the place of an empty list.
-        inputs = dependencies.inputs(notebook, preset, run.get("parameters", parameters))
-        self._record = {
-            "notebook": notebook,
-            "preset": preset,
-            "parameters": parameters,
-            "data": self._describe_data(inputs),
-            **environment.code_version(),
-            **environment.versions(),
-            "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "run": run.get("id"),
-            "figures": [],
-            "tables": {},
-            "values": {},
-            "inputs": inputs,
-        }
-        self._staging = Staging(paths.figures_dir(preset) / notebook)
+    def __init__(self, notebook: str, data=None) -> None:
+        self._began = time.time()
+        self._name, self._data = notebook, data
+        # Taken now and not at the end: what is edited while the notebook runs has not been part of this run.
+        self._parameters = parameters.values_in(sys._getframe(1).f_globals, notebook)
+        self._inputs = age.notebook_inputs(notebook, self._parameters)
+        self._code = environment.code_version()
+        paths.check_preset(self._parameters["preset"])
+        self._figures: dict[str, tuple[bytes, str]] = {}
+        self._tables: dict[str, dict] = {}
+        self._values: dict[str, str | bool | int | float] = {}
 
     def figure(self, fig, name: str, caption: str, provenance: str = "") -> None:
-        """Save a matplotlib figure as ``NAME.png``, close it, and show it with its caption.
+        """Keep a matplotlib figure as ``NAME.png``, close it, and show it with its caption.
 
         Args:
             fig: the matplotlib Figure.
@@ -76,13 +64,12 @@ class Page:
         import matplotlib.pyplot as plt
         from IPython.display import Image, Markdown, display
 
-        file = self._file(name).with_suffix(".png")
+        self._check_name(name)
         caption = self._caption(caption, provenance)
-        fig.savefig(file, bbox_inches="tight")
+        png = _small_png(fig)
         plt.close(fig)
-        others = [figure for figure in self._record["figures"] if figure["file"] != file.name]
-        self._record["figures"] = [*others, {"file": file.name, "caption": caption}]
-        display(Image(data=file.read_bytes(), format="png", alt=caption))
+        self._figures[f"{name}.png"] = png, caption
+        display(Image(data=png, format="png", alt=caption))
         display(Markdown(caption), metadata={"hw2lib": "caption"})
 
     def table(self, name: str, frame, caption: str, provenance: str = "") -> None:
@@ -99,7 +86,7 @@ class Page:
         """
         from IPython.display import Markdown, display
 
-        self._file(name)
+        self._check_name(name)
         if frame.index.names != [None] or frame.index.dtype.kind not in "iu":
             frame = frame.reset_index()
         columns = [str(column) for column in frame.columns]
@@ -108,7 +95,7 @@ class Page:
             for i, row in enumerate(frame.itertuples(index=False, name=None))
         ]
         caption = self._caption(caption, provenance)
-        self._record["tables"][name] = {"caption": caption, "columns": columns, "rows": rows}
+        self._tables[name] = {"caption": caption, "columns": columns, "rows": rows}
         display(Markdown(markdown.pipe_table(columns, rows, caption)))
 
     def value(self, name: str, value) -> None:
@@ -117,39 +104,48 @@ class Page:
         Raises:
             UserError: not a str, bool, int or finite float.
         """
-        self._file(name)
-        self._record["values"][name] = self._scalar(value, f"value {name!r}")
+        self._check_name(name)
+        self._values[name] = self._scalar(value, f"value {name!r}")
 
     def finish(self) -> None:
-        """Write the record and put the folder into its place."""
-        self._require_open()
-        seconds = round(time.monotonic() - self._clock, 1)
-        self._record |= {"hardware": environment.hardware(), "seconds": seconds, "completed": True}
-        record.write(self._staging.folder / record.FILE, self._record)
-        self._staging.swap_in()
+        """Write figures and record, and put them into their place; again, if it is called again."""
+        preset = self._parameters["preset"]
+        inputs = self._inputs | age.process_inputs(self._began)
+        staging = Staging(paths.figures_dir(preset) / self._name)
+        for file, (png, _) in self._figures.items():
+            (staging.folder / file).write_bytes(png)
+        content = {
+            "notebook": self._name,
+            "preset": preset,
+            "parameters": self._parameters,
+            "data": self._data and {"origin": self._data.origin, "description": self._images()},
+            **self._code,
+            **environment.versions(),
+            "started": datetime.datetime.fromtimestamp(self._began).astimezone().isoformat(timespec="seconds"),
+            "run": json.loads(os.environ.get("HW2_RUN", "null")),
+            "figures": [{"file": file, "caption": caption} for file, (_, caption) in self._figures.items()],
+            "tables": self._tables,
+            "values": self._values,
+            "inputs": inputs,
+            "hardware": environment.hardware(),
+            "seconds": round(time.time() - self._began, 1),
+            "completed": True,
+        }
+        record.write(staging.folder / record.FILE, content)
+        staging.swap_in()
 
-    def _describe_data(self, inputs: dict[str, str]) -> dict | None:
-        if self._data is None:
-            return None
-        fingerprints = dependencies.data_fingerprints(inputs)
-        description = self._data.describe(list(fingerprints))
-        return {"origin": self._data.origin, "description": description, "fingerprints": fingerprints}
+    def _images(self) -> str:
+        """The images that were used so far, in words."""
+        return self._data.describe(age.domains(used.notes())) if self._data else ""
 
     def _caption(self, caption: str, provenance: str) -> str:
-        data = self._record["data"]
-        source = "; ".join(filter(None, [data["description"] if data else "", provenance.strip(" .")]))
+        source = "; ".join(filter(None, [self._images(), provenance.strip(" .")]))
         sentence = markdown.one_line(caption).rstrip(".") + "."
         return f"{sentence} Source: {source}." if source else sentence
 
-    def _file(self, name: str):
-        self._require_open()
+    def _check_name(self, name: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise UserError(f"{self._name}: {name!r} is no good name; use letters, digits, _ and -")
-        return self._staging.folder / name
-
-    def _require_open(self) -> None:
-        if not self._staging.folder.is_dir():
-            raise UserError(f"{self._name}: this page is finished; make a new one with report.Page")
 
     def _scalar(self, value, where: str):
         value = value.item() if isinstance(value, np.generic) else value
@@ -158,3 +154,16 @@ class Page:
         if value is not None and not isinstance(value, str | bool | int | float):
             raise UserError(f"{self._name}: {where} is a {type(value).__name__}; give a number or a word")
         return value
+
+
+def _small_png(fig) -> bytes:
+    """The figure as a PNG file: RGB, and packed as well as PNG can."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    fig.savefig(content, format="png", bbox_inches="tight")
+    with Image.open(content) as picture:
+        picture = picture.convert("RGB")
+    packed = io.BytesIO()
+    picture.save(packed, "PNG", optimize=True)
+    return packed.getvalue()

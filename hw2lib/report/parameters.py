@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw2lib import paths
 from hw2lib.errors import UserError
-from hw2lib.paths import absolute
 
 WANTED = {
     "int": "an integer",
@@ -50,7 +50,7 @@ def read(notebook: Path) -> dict[str, Parameter]:
     Raises:
         UserError: not a notebook; not exactly one parameters cell; a line that is no plain assignment of a literal.
     """
-    cells = [c for c in load(notebook)["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    cells = [cell for cell in load(notebook)["cells"] if is_parameters(cell)]
     if len(cells) != 1:
         raise UserError(f"{notebook.name}: {len(cells)} cells are tagged 'parameters'; it needs exactly one")
     source = cells[0]["source"]
@@ -79,6 +79,37 @@ def load(notebook: Path) -> dict:
     return node
 
 
+def notebook_file(notebook: str) -> Path:
+    """The file of a notebook."""
+    return paths.NOTEBOOKS / f"{notebook}.ipynb"
+
+
+def after(notebook: str) -> list[str]:
+    """The notebooks whose records this one reads, by its metadata: ``{"hw2lib": {"after": ["51_dann_accuracy"]}}``."""
+    return list(load(notebook_file(notebook))["metadata"].get("hw2lib", {}).get("after", []))
+
+
+def is_parameters(cell: dict) -> bool:
+    """Whether a cell is tagged as that of the parameters."""
+    return "parameters" in cell["metadata"].get("tags", [])
+
+
+def values_in(namespace: dict, notebook: str) -> dict[str, int | float | str | bool | list]:
+    """The parameters of a notebook as they stand in its kernel, checked: papermill's own ``-p`` passes any text.
+
+    Raises:
+        UserError: one is not there, or not of its type.
+    """
+    values = {}
+    for name, parameter in read(notebook_file(notebook)).items():
+        if name not in namespace:
+            raise UserError(f"{notebook}: the parameter {name} is not set; run the parameters cell first")
+        values[name] = namespace[name]
+        if not _fits(values[name], parameter.type):
+            raise UserError(f"{notebook}: parameter {name} must be {WANTED[parameter.type]}, not {values[name]!r}")
+    return values
+
+
 def split(assignments: Iterable[str]) -> dict[str, str]:
     """``["seed=3"]`` as ``{"seed": "3"}``; files and folders are made absolute: a kernel works in another folder."""
     pairs = [assignment.partition("=") for assignment in assignments]
@@ -86,7 +117,7 @@ def split(assignments: Iterable[str]) -> dict[str, str]:
         if not (name and equals):
             raise UserError(f"-p {name}{equals}{text}: write -p NAME=VALUE")
     places = ("data_dir", *FILES, *FOLDERS)
-    return {name: absolute(text) if name in places and text else text for name, _, text in pairs}
+    return {name: paths.absolute(text) if name in places and text else text for name, _, text in pairs}
 
 
 def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pypandoc
 import typst
 
+from hw2lib import files
 from hw2lib.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -70,14 +71,9 @@ def write_report_pdf(report: Path, pdf: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{report}: cannot read the report: {getattr(error, 'strerror', 'it is not UTF-8')}") from error
     content = markdown_to_pdf(text, report.parent, report.name)
-    temporary = pdf.with_name(f".{pdf.name}.{os.getpid()}")
     try:
         pdf.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, pdf)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write(pdf, content)
     except OSError as error:
         raise UserError(f"{pdf}: cannot write the PDF: {error.strerror}") from error
 

@@ -51,7 +51,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
             without finishing its page (earlier figures are then as they were), or another run put its own there.
     """
     notebook = find(name)
-    source = paths.NOTEBOOKS / f"{notebook}.ipynb"
+    source = parameters.notebook_file(notebook)
     checked = parameters.check(source, overrides)
     values = {p.name: p.default for p in parameters.read(source).values()} | checked
     preset = values.get("preset")
@@ -62,7 +62,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     partial = staging.folder / executed.name
     before = _run_of_record(preset, notebook)
     try:
-        with _announced(values) as run:
+        with _announced() as run:
             _execute(notebook, source, partial, checked)
         if (now := _run_of_record(preset, notebook)) != run:
             if now == before:
@@ -119,10 +119,10 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
 
 
 @contextlib.contextmanager
-def _announced(values: dict) -> Iterator[str]:
-    """Tell the kernel the parameters as they were set, and a mark that its record has to carry."""
+def _announced() -> Iterator[str]:
+    """Tell the kernel a mark that its record has to carry."""
     run = uuid.uuid4().hex
-    os.environ["HW2_RUN"] = json.dumps({"id": run, "parameters": values})
+    os.environ["HW2_RUN"] = json.dumps(run)
     try:
         yield run
     finally:

@@ -80,5 +80,10 @@ def resolve(
     names = {key: get_args(fields[key].annotation) for key in ("network", "method") if key in fields}
     found = recipes.resolve(model, model.task, recipe, override, names | {"preset": PRESETS}, preset=preset, **choice)
     name = json.dumps({"recipe": recipe, "preset": preset, "override": override, **choice}, sort_keys=True)
-    used.note("recipe", name, hashlib.sha256(found.model_dump_json().encode()).hexdigest())
+    used.note("recipe", name, digest_of(found))
     return found
+
+
+def digest_of(recipe: BaseRecipe) -> str:
+    """A hash of all values of a recipe."""
+    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hw2lib import used, weights
 from hw2lib.errors import UserError
-from hw2lib.files import lock, read_json, write
+from hw2lib.files import read_json, try_lock, write
 
 
 class RunFolder:
@@ -43,7 +43,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            held = lock(self.path / ".lock", wait=False)
+            held = try_lock(self.path / ".lock")
             if held is None:
                 raise UserError(f"{self.path}: another process is training here; wait for it or stop it")
             try:
@@ -85,6 +85,10 @@ class RunFolder:
             return None
         used.note_file(file)
         return card
+
+    def kept_key(self) -> dict[str, Any]:
+        """What results that are kept (`hw2lib.kept`) depend on: settings and weights."""
+        return {"settings": self.settings, "weights": self.weights}
 
     def log(self, **entry: float) -> None:
         """Append one line to the log."""

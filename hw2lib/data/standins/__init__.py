@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from hw2lib import used
 from hw2lib.data.image_set import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet
 from hw2lib.errors import UserError
 
@@ -37,6 +38,7 @@ class StandIns:
         """
         if split not in self.splits(domain):
             raise UserError(f"stand-ins: {domain} has no split {split!r}; there are {', '.join(self.splits(domain))}")
+        self.fingerprint(domain)
         return _draw(domain, split)
 
     def splits(self, domain: str) -> tuple[str, ...]:
@@ -56,7 +58,9 @@ class StandIns:
             "domain": domain,
             "counts": {split: COUNTS[split] for split in self.splits(domain)},
         }
-        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        used.note("stand-ins", domain, digest)
+        return digest
 
     def describe(self, domains: Sequence[str] = ()) -> str:
         """One line for a figure's provenance: the domains that it shows, else all, and whose work is in them."""

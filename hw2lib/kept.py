@@ -1,0 +1,119 @@
+"""Expensive results are kept in ``build/cache/results`` and read again where nothing that they depend on has changed.
+
+    @kept
+    def draw(folder, seed, count): ...
+
+The result of a call is found by the function's name, its arguments, and the source of its module and of all modules
+that it imports (`hw2lib.sources`). A run folder counts by its settings and weights, a network by its weights, a file by
+its content. Removing the folder is always safe.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from hw2lib import paths, sources, used, weights
+from hw2lib.files import whole
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kept(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep the results of a function of plain arguments.
+
+    Results are tensors, arrays, numbers, texts, None, data frames, and lists, tuples and dicts of them. A damaged file
+    is made anew.
+    """
+
+    @functools.wraps(function)
+    def kept_function(*args: P.args, **kwargs: P.kwargs) -> R:
+        code = sources.closure_digest(function.__module__)
+        call = [function.__module__, function.__qualname__, code, torch.__version__, args, sorted(kwargs.items())]
+        key = hashlib.sha256(json.dumps(_plain(call)).encode()).hexdigest()
+        file = paths.cache_dir() / "results" / f"{function.__name__}-{key[:32]}.pt"
+        if file.exists():
+            try:
+                content = torch.load(file, weights_only=True)
+                result = _restored(content["result"])
+                used.note_again(content["used"])
+                return result
+            except (*weights.DAMAGED, OSError):
+                pass
+        with used.collected() as notes:
+            result = function(*args, **kwargs)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole(file) as temporary:
+            torch.save({"result": _stored(result), "used": notes}, temporary)
+        return result
+
+    return kept_function
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON data that differs wherever results may differ."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return ["mapping", [[_plain(key), _plain(item)] for key, item in value.items()]]
+    if isinstance(value, list | tuple | range):
+        return [_plain(item) for item in value]
+    if isinstance(value, torch.device):
+        return f"device {value.type}"
+    if isinstance(value, Tensor | np.ndarray):
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        return ["array", str(array.dtype), list(array.shape), content]
+    if isinstance(value, nn.Module):
+        return ["network", type(value).__qualname__, _plain(value.state_dict())]
+    if isinstance(value, Path):
+        return ["file", used.digest_of_file(value) if value.is_file() else str(value)]
+    if hasattr(value, "kept_key"):  # it knows best, such as a run folder or a source of images
+        return [type(value).__qualname__, _plain(value.kept_key())]
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return [type(value).__qualname__, _plain(fields)]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return ["function", value.__module__, value.__qualname__]
+    raise TypeError(f"results cannot be kept by a {type(value).__qualname__}; give it a method kept_key")
+
+
+def _stored(value: Any) -> Any:
+    """A result as torch.load takes it back without pickle."""
+    if isinstance(value, pd.DataFrame):
+        return {"kept": "frame", "rows": _stored(value.to_dict("records")), "columns": list(value.columns)}
+    if isinstance(value, np.ndarray):
+        return {"kept": "array", "content": torch.from_numpy(np.ascontiguousarray(value))}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {"kept": "tuple", "items": [_stored(item) for item in value]}
+    if isinstance(value, list):
+        return [_stored(item) for item in value]
+    if isinstance(value, dict):
+        return {"kept": "dict", "items": [[_stored(key), _stored(item)] for key, item in value.items()]}
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    match value:
+        case {"kept": "frame", "rows": rows, "columns": columns}:
+            return pd.DataFrame(_restored(rows), columns=columns)
+        case {"kept": "array", "content": content}:
+            return content.numpy()
+        case {"kept": "tuple", "items": items}:
+            return tuple(_restored(item) for item in items)
+        case {"kept": "dict", "items": items}:
+            return {_restored(key): _restored(item) for key, item in items}
+    return value

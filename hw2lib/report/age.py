@@ -1,0 +1,144 @@
+"""What a record was made from, and whether that has changed since.
+
+A record keeps, by name, a hash of everything that its notebook used: its code cells, its parameters, the modules of the
+library that were loaded in its kernel, and what `hw2lib.used` noted while it ran. Age is a comparison of hashes.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hw2lib import networks, paths, sources, used
+from hw2lib.errors import UserError
+from hw2lib.report import parameters
+
+# Where the images lie and which processor computes is no other question; the record names both all the same.
+PLACES = ("data_dir", "device")
+# Of the modules that make a report, only the page has a part in what a notebook shows.
+MACHINERY = "hw2lib/report/"
+PAGE = "hw2lib/report/page.py"
+
+
+@dataclass
+class Age:
+    """How a record compares with what is there now.
+
+    Attributes:
+        changed: names of what has changed or gone; empty: the record is current.
+        unknown: names of what is not at hand, such as real images, or weights that do not ship.
+    """
+
+    changed: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def notebook_inputs(notebook: str, values: dict) -> dict[str, str]:
+    """The inputs that are known before a notebook runs: a hash of its code cells, and one of its parameters.
+
+    Raises:
+        UserError: no such notebook, or a parameter without a value.
+    """
+    file = parameters.notebook_file(notebook)
+    cells = [cell for cell in parameters.load(file)["cells"] if cell["cell_type"] == "code"]
+    code = [_code_digest(cell["source"]) for cell in cells if not parameters.is_parameters(cell)]
+    settings = {name: values[name] for name in sorted({"preset", *parameters.read(file)}.difference(PLACES))}
+    return {"cells": _digest(code), "parameters": _digest(settings)}
+
+
+def process_inputs(since: float) -> dict[str, str]:
+    """The inputs that are known when a notebook has run: modules that are loaded, and what was used.
+
+    Args:
+        since: when the notebook began, as ``time.time()``. A module whose file is younger may have run in another form
+            than it has now, and never counts as current.
+    """
+    modules = {}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "hw2lib" and getattr(module, "__file__", None):
+            file = Path(module.__file__)
+            place = used.name_of(file)
+            if place == PAGE or not place.startswith(MACHINERY):
+                young = file.stat().st_mtime > since
+                modules[f"module: {place}"] = "edited while the notebook ran" if young else sources.file_digest(file)
+    return dict(sorted(modules.items())) | dict(sorted(used.notes().items()))
+
+
+def domains(inputs: dict[str, str]) -> list[str]:
+    """The domains of images among the inputs."""
+    kinds = (name.partition(": ") for name in inputs)
+    return sorted({what.split(" ")[0] for kind, _, what in kinds if kind in ("images", "stand-ins")})
+
+
+def age(record: dict, notebook: str, values: dict) -> Age:
+    """Compare a record's inputs with what is there now.
+
+    Args:
+        record: of a notebook that ran to its end.
+        notebook: its name.
+        values: the parameters that it would run with.
+    """
+    result = Age()
+    now = notebook_inputs(notebook, values)
+    images = _images(record, values)
+    for name, before in record["inputs"].items():
+        kind, _, what = name.partition(": ")
+        current = now.get(name) if not what else _current(kind, what, images)
+        if current is None:
+            result.unknown.append(name)
+        elif current != before:
+            result.changed.append(name)
+    return result
+
+
+def _current(kind: str, what: str, images) -> str | None:
+    """The hash of one input as it is now; None if it cannot be known here."""
+    if kind == "module":
+        file = paths.ROOT / what
+        return sources.file_digest(file) if file.is_file() else "gone"
+    if kind == "file":
+        file = paths.ROOT / what  # an absolute path stays one
+        if file.is_file():
+            return used.digest_of_file(file)
+        return "gone" if file.is_relative_to(paths.ROOT) and not file.is_relative_to(paths.build_dir()) else None
+    if kind == "recipe":
+        from hw2lib.training.recipe import digest_of, resolve
+
+        choice = json.loads(what)
+        try:
+            return digest_of(resolve(networks.recipe_class(choice["network"]), **choice))
+        except UserError:
+            return "gone"
+    if kind == "stand-ins":
+        from hw2lib.data.standins import StandIns
+
+        return StandIns().fingerprint(what)
+    domain, _, split = what.rpartition(" ")
+    try:
+        return images.digest(domain, split) if images else None
+    except UserError:
+        return None
+
+
+def _images(record: dict, values: dict):
+    """The real images that a record is compared with, or None where there are none."""
+    if not any(name.startswith("images: ") for name in record["inputs"]):
+        return None
+    from hw2lib import data
+
+    try:
+        return data.source("paper", values.get("data_dir", ""))
+    except UserError:
+        return None
+
+
+def _code_digest(source: str) -> str:
+    try:
+        return sources.digest(source)
+    except SyntaxError:  # IPython's own commands
+        return hashlib.sha256(source.encode()).hexdigest()
+
+
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()
