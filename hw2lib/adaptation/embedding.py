@@ -1,7 +1,8 @@
 """Feature spaces of trained networks, drawn in the plane and measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ from sklearn.manifold import TSNE
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.tables import method_title, pair_title
@@ -37,9 +37,9 @@ class FeatureSpace:
     domains: tuple[str, str]
     labels: np.ndarray
     is_target: np.ndarray
-    points: dict[str, np.ndarray] = field(default_factory=dict)
-    distance: dict[str, float] = field(default_factory=dict)
-    accuracy: dict[str, float | None] = field(default_factory=dict)
+    points: dict[str, np.ndarray]
+    distance: dict[str, float]
+    accuracy: dict[str, float | None]
 
     @property
     def panels(self) -> dict[str, np.ndarray]:
@@ -56,22 +56,18 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
     differ = [key for key in ("network", "recipe", "seed") if len({folder.settings[key] for folder in folders}) > 1]
     for folder in folders:
         settings, embedded = folder.settings, embed_run(folder, images, count, seed)
-        space = spaces.setdefault(
-            f"{settings['source']}-{settings['target']}",
-            FeatureSpace(
-                tuple(TITLES.get(settings[role], settings[role]) for role in ("source", "target")),
-                embedded["labels"].numpy(),
-                embedded["is_target"].numpy(),
-            ),
-        )
+        domains = (settings["source"], settings["target"])
+        titles = tuple(TITLES.get(domain, domain) for domain in domains)
+        empty = FeatureSpace(titles, embedded["labels"], embedded["is_target"], {}, {}, {})
+        space = spaces.setdefault("-".join(domains), empty)
         title = ", ".join([method_title(settings["method"]), *(f"{settings[key]}" for key in differ)])
-        space.points[title] = embedded["points"].numpy()
-        space.distance[title] = embedded["distance"].item()
+        space.points[title] = embedded["points"]
+        space.distance[title] = embedded["distance"]
         space.accuracy[title] = folder.card["accuracy"]["target test"]
     return spaces
 
 
-def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Tensor]:
+def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Any]:
     """Images of both domains' test splits in the features of a finished run.
 
     Args:
@@ -81,8 +77,7 @@ def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Ten
         seed: of their choice, and of t-SNE.
 
     Returns:
-        ``points`` (N, 2) by t-SNE, ``labels`` (N,) or -1, ``is_target`` (N,) bool, and ``distance``, the proxy
-        A-distance, a float64 scalar.
+        ``points`` (N, 2) by t-SNE, ``labels`` (N,), ``is_target`` (N,), and ``distance``, as in `FeatureSpace`.
     """
     network, form = load(folder)
     features, labels = [], []
@@ -92,10 +87,10 @@ def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Ten
         features.append(outputs(network.features, torch.from_numpy(data.images[chosen]), *form).numpy())
         labels.append(np.full(len(chosen), -1) if data.labels is None else data.labels[chosen])
     return {
-        "points": torch.from_numpy(embed(np.concatenate(features), seed)),
-        "labels": torch.from_numpy(np.concatenate(labels)),
-        "is_target": torch.from_numpy(np.repeat([False, True], list(map(len, labels)))),
-        "distance": torch.tensor(proxy_a_distance(*features), dtype=torch.float64),
+        "points": embed(np.concatenate(features), seed),
+        "labels": np.concatenate(labels),
+        "is_target": np.repeat([False, True], list(map(len, labels))),
+        "distance": proxy_a_distance(*features),
     }
 
 

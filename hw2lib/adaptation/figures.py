@@ -57,20 +57,41 @@ def idea() -> Figure:
 
 def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
     """Test accuracy of the last step: a mark a seed, a row for each network and recipe, a panel a pair."""
-    kinds, styles = list(dict.fromkeys(zip(frame["network"], frame["recipe"], strict=True))), _styles(frame)
+    kinds = frame[["network", "recipe"]].drop_duplicates().to_dict("records")
+    rows = {"{network}\n{recipe}".format(**kind): kind for kind in kinds}
+    series = {method_title(method): ({"method": method}, style) for method, style in _styles(frame).items()}
     figure, panels = plt.subplots(
-        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(kinds)), sharey=True, squeeze=False, layout="constrained"
+        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(rows)), sharey=True, squeeze=False, layout="constrained"
     )
     for axes, pair in zip(panels[0], pairs, strict=True):
-        for (row, (network, recipe)), (i, (method, style)) in product(enumerate(kinds), enumerate(styles.items())):
-            tests = select(frame, network=network, recipe=recipe, pair=pair, method=method)["test"].dropna()
-            height = [row + 0.2 * (i - (len(styles) - 1) / 2)] * len(tests)
-            axes.plot(tests, height, ls="", ms=5, alpha=0.75, label=None if row else method_title(method), **style)
+        _dots(axes, select(frame, pair=pair), rows, series, 0.2)
         axes.set(title=pair_title(pair), xlabel="target test, %")
-        axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
-        axes.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
     _legend(figure, panels[0][0])
     return figure
+
+
+def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
+    """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
+    styles = ({"marker": marker, "color": colour} for marker, colour in zip("soD", COLOURS[:3], strict=True))
+    series = zip(compared(original, improved).items(), styles, strict=True)
+    rows = {pair_title(pair): {"pair": pair} for pair in pairs}
+    _dots(axes, frame, rows, {title: (values, style) for (title, values), style in series}, 0.18)
+    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100))
+    _legend(figure, axes)
+    return figure
+
+
+def _dots(
+    axes: Axes, frame: pd.DataFrame, rows: dict[str, dict], series: dict[str, tuple[dict, dict]], apart: float
+) -> None:
+    """Target test accuracy, a mark a run: rows and series of runs, by title, of which each has some values."""
+    for i, (title, (values, style)) in enumerate(series.items()):
+        tests = [select(frame, **row, **values)["test"].dropna() for row in rows.values()]
+        heights = np.arange(len(rows)).repeat([len(part) for part in tests]) + apart * (i - (len(series) - 1) / 2)
+        axes.plot(np.concatenate([[], *tests]), heights, ls="", ms=5, alpha=0.75, label=title, **style)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
 
 
 def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
@@ -104,23 +125,6 @@ def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
 def _legend(figure: Figure, axes: Axes) -> None:
     """The legend of one panel, above all."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-
-
-def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
-    """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
-    for i, (title, values) in enumerate(compared(original, improved).items()):
-        points = [
-            (test, row + 0.18 * (i - 1))
-            for row, pair in enumerate(pairs)
-            for test in select(frame, pair=pair, **values)["test"].dropna()
-        ]
-        x, y = zip(*points, strict=True) if points else ((), ())
-        axes.plot(x, y, ls="", marker="soD"[i], color=COLOURS[i], ms=5, alpha=0.75, label=title)
-    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100), ylim=(len(pairs) - 0.5, -0.5))
-    axes.set_yticks(range(len(pairs)), [pair_title(pair) for pair in pairs])
-    _legend(figure, axes)
-    return figure
 
 
 def criteria(runs: pd.DataFrame) -> Figure:

@@ -113,14 +113,20 @@ def accuracy_table(
     A row for each network and recipe, a column for each method. On ``test`` a last column holds the oracle of DANN: the
     best evaluated step, picked on the very labels that it is scored on.
     """
-    methods, rows = methods_of(networks), []
-    for network, recipe in product(networks, recipes):
-        runs = select(frame, network=network, recipe=recipe, pair=pair)
-        row = {method_title(name): spread(select(runs, method=name)[split], expected=seeds) for name in methods}
-        if split == "test" and "dann" in methods:
-            row["DANN, oracle"] = spread(select(runs, method="dann")["oracle"], expected=seeds)
-        rows.append({"network": network, "recipe": recipe} | row)
-    return pd.DataFrame(rows)
+    kinds = [{"network": network, "recipe": recipe} for network, recipe in product(networks, recipes)]
+    rows, columns = [(kind, kind | {"pair": pair}) for kind in kinds], _by_method(methods_of(networks))
+    table = _spreads(frame, split, rows, columns, seeds)
+    if split == "test" and METHOD_TITLES["dann"] in table:
+        table["DANN, oracle"] = _spreads(frame, "oracle", rows, columns, seeds)[METHOD_TITLES["dann"]]
+    return table
+
+
+def improved_table(
+    frame: pd.DataFrame, split: str, pairs: Sequence[str], original: str, improved: str, seeds: int
+) -> pd.DataFrame:
+    """Accuracies on the target's `split` of a DANN by both recipes and of the improved model, a row a pair."""
+    rows = [({"pair": pair_title(pair)}, {"pair": pair}) for pair in pairs]
+    return _spreads(frame, split, rows, compared(original, improved), seeds)
 
 
 def compared(original: str, improved: str) -> dict[str, dict[str, str]]:
@@ -132,26 +138,30 @@ def compared(original: str, improved: str) -> dict[str, dict[str, str]]:
     }
 
 
-def improved_table(
-    frame: pd.DataFrame, split: str, pairs: Sequence[str], original: str, improved: str, seeds: int
-) -> pd.DataFrame:
-    """Accuracies on the target's `split` of a DANN by both recipes and of the improved model, a row a pair."""
-    kinds = compared(original, improved).items()
-    return pd.DataFrame(
-        {"pair": pair_title(pair)}
-        | {title: spread(select(frame, pair=pair, **values)[split], expected=seeds) for title, values in kinds}
-        for pair in pairs
-    )
-
-
 def gain_table(frame: pd.DataFrame, split: str, pairs: Sequence[str], seeds: int) -> pd.DataFrame:
     """Accuracies on the target's `split` with and without its shape, a row for each pair and recipe."""
-    rows = []
-    for pair, recipe in product(pairs, ("ours", *CHANGED)):
-        runs = select(frame, pair=pair, recipe=recipe)
-        row = {method_title(name): spread(select(runs, method=name)[split], expected=seeds) for name in SHAPE_METHODS}
-        rows.append({"pair": pair_title(pair), "recipe": recipe} | row)
-    return pd.DataFrame(rows)
+    kinds = [{"pair": pair, "recipe": recipe} for pair, recipe in product(pairs, ("ours", *CHANGED))]
+    rows = [(kind | {"pair": pair_title(kind["pair"])}, kind) for kind in kinds]
+    return _spreads(frame, split, rows, _by_method(SHAPE_METHODS), seeds)
+
+
+def _by_method(methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {method_title(method): {"method": method} for method in methods}
+
+
+def _spreads(
+    frame: pd.DataFrame,
+    column: str,
+    rows: list[tuple[dict[str, str], dict[str, str]]],
+    columns: dict[str, dict[str, str]],
+    seeds: int,
+) -> pd.DataFrame:
+    """Mean and spread of a column over the runs of each row and each titled column; a row has labels and values."""
+    return pd.DataFrame(
+        labels
+        | {title: spread(select(frame, **row, **values)[column], expected=seeds) for title, values in columns.items()}
+        for labels, row in rows
+    )
 
 
 def size_table(frame: pd.DataFrame, pair: str, kinds: Sequence[tuple[str, str]], seeds: int) -> pd.DataFrame:

@@ -65,8 +65,8 @@ def resolve(
         keys |= tables[name].get("preset", {}).get(choice.get("preset"), {})
     keys |= override or {}
     for key, value in keys.items():
-        if isinstance(value, str) and _is_table(model, key):
-            keys[key] = _named(value, f"{file}, [{recipe}]: {key}", folder)
+        if key.startswith("augment") and isinstance(value, str):
+            keys[key] = _augmentation(value, f"{file}, [{recipe}]: {key}", folder)
     fields = {key: value for key, value in choice.items() if key in model.model_fields}
     where = f"{file}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
     return validate(model, keys | {"recipe": recipe} | fields, where)
@@ -124,13 +124,13 @@ def _check(
             if layer in names and name not in names[layer]:
                 raise UserError(f"{where}: unknown {layer} '{name}'; choose one of {', '.join(names[layer])}")
             for key in _table(keys, f"{where}: {layer}.{name}"):
-                if key not in (*model.model_fields, *inner):
+                if key not in inner and (key in LAYERS or key not in model.model_fields):
                     allowed = ", ".join(model.model_fields)
                     raise UserError(f"{where}: unknown key '{layer}.{name}.{key}'; allowed are {allowed}")
             _check(keys, inner, model, names, f"{where}: {layer}.{name}")
 
 
-def _named(name: str, where: str, folder: Path) -> dict[str, Any]:
+def _augmentation(name: str, where: str, folder: Path) -> dict[str, Any]:
     """A table of ``augmentations.toml``."""
     tables = _read(folder / AUGMENTATIONS)
     if name not in tables:
@@ -139,12 +139,6 @@ def _named(name: str, where: str, folder: Path) -> dict[str, Any]:
     for base in _lineage(tables, name, AUGMENTATIONS):
         keys |= tables[base]
     return {key: value for key, value in keys.items() if key != "extends"}
-
-
-def _is_table(model: type[BaseModel], key: str) -> bool:
-    """Whether a key takes a table."""
-    kind = model.model_fields[key].annotation if key in model.model_fields else None
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
