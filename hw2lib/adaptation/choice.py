@@ -78,7 +78,7 @@ def choice_table(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for criterion in (*CRITERIA, ORACLE):
         best = chosen(runs, criterion) if len(runs) else None
-        rank = "1" if criterion == ORACLE else written(rank_correlation(runs, criterion), "{:.2f}", UNKNOWN)
+        rank = "1" if criterion == ORACLE else formatted(rank_correlation(runs, criterion), "{:.2f}", UNKNOWN)
         rows.append(
             {
                 "criterion": "oracle" if criterion == ORACLE else CRITERIA[criterion][0].partition(",")[0],
@@ -90,7 +90,7 @@ def choice_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def written(number: float, form: str, missing: str) -> str:
+def formatted(number: float, form: str, missing: str) -> str:
     """A number by a format, or `missing` for nan."""
     return missing if math.isnan(number) else form.format(number)
 
@@ -189,10 +189,10 @@ def shape_table(by_pair: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "width": f"× {best['width']:.2f}",
                 "height": f"× {best['height']:.2f}",
                 "slant": f"{best['slant']:+g}" if best["slant"] else "0",
-                "as it is": written(as_it_is(scores)["accuracy"], "{:.1f}", MISSING),
-                "in that shape": written(best["accuracy"], "{:.1f}", MISSING),
-                "best, oracle": written(scores["accuracy"].max(), "{:.1f}", MISSING),
-                "rank correlation": written(rank, "{:.2f}", UNKNOWN),
+                "as it is": formatted(as_it_is(scores)["accuracy"], "{:.1f}", MISSING),
+                "in that shape": formatted(best["accuracy"], "{:.1f}", MISSING),
+                "best, oracle": formatted(scores["accuracy"].max(), "{:.1f}", MISSING),
+                "rank correlation": formatted(rank, "{:.2f}", UNKNOWN),
             }
         )
     return pd.DataFrame(rows)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from hw2lib.adaptation.choice import CRITERIA, as_it_is, chosen, rank_correlation, written
+from hw2lib.adaptation.choice import CRITERIA, as_it_is, chosen, formatted, rank_correlation
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.tables import METHOD_TITLES, compared, method_title, pair_title, select
 from hw2lib.plots.style import PALETTE, WIDTH
@@ -140,7 +140,7 @@ def criteria(runs: pd.DataFrame) -> Figure:
             axes.plot(best[criterion], best["test"], ls="", clip_on=False, **RING)
             place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
             axes.annotate(f"{runs.index.get_loc(best.name) + 1}", (best[criterion], best["test"]), **place)
-        rank = written(rank_correlation(runs, criterion), "rank correlation {:.2f}", "")
+        rank = formatted(rank_correlation(runs, criterion), "rank correlation {:.2f}", "")
         axes.set_title(rank, fontsize=8)
         axes.set_xlabel(title.replace(", ", ",\n", 1), fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
@@ -163,7 +163,7 @@ def shapes(by_pair: dict[str, pd.DataFrame]) -> Figure:
         for row, style, title in ((best, RING, "chosen: most information"), (as_it_is(scores), cross, "as it is")):
             axes.plot(row["information"], row["accuracy"], ls="", clip_on=False, label=title, **style)
         rank = rank_correlation(scores, "information", "accuracy")
-        axes.set_title(pair_title(pair) + written(rank, "\nrank correlation {:.2f}", ""), fontsize=8)
+        axes.set_title(pair_title(pair) + formatted(rank, "\nrank correlation {:.2f}", ""), fontsize=8)
         axes.set_xlabel("information, nats")
         axes.xaxis.set_major_locator(MaxNLocator(2))
     panels[0][0].set_ylabel("accuracy on target train, %")

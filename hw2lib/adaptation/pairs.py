@@ -105,17 +105,13 @@ def entropy(probabilities: Tensor) -> float:
     return torch.special.entr(probabilities.double()).sum(1).mean().item()
 
 
-def diversity(probabilities: Tensor) -> float:
-    """Entropy in nats of the mean row of (N, classes): high where all classes are given, log(classes) at most."""
-    return torch.special.entr(probabilities.double().mean(0)).sum().item()
-
-
 def information(probabilities: Tensor) -> float:
     """Mutual information in nats between image and class, of rows (N, classes) of probabilities (Bridle et al. 1991).
 
-    High where a network is sure of each image and gives all classes, log(classes) at most.
+    The entropy of the mean row less that of each: high where a network is sure of each image and gives all classes,
+    log(classes) at most.
     """
-    return diversity(probabilities) - entropy(probabilities)
+    return entropy(probabilities.double().mean(0, keepdim=True)) - entropy(probabilities)
 
 
 def neighbourhood_density(probabilities: Tensor, temperature: float = TEMPERATURE) -> float:

@@ -63,7 +63,12 @@ class PairRecipe(BaseRecipe):
     @property
     def title(self) -> str:
         """Such as ``dann-compact/ours/mnistm-svhn/dann/seed-0``; also the place of its run folder."""
-        return f"{self.network}/{self.recipe}/{self.source}-{self.target}/{self.method}/seed-{self.seed}"
+        return f"{self.network}/{self.recipe}/{self.pair}/{self.method}/seed-{self.seed}"
+
+    @property
+    def pair(self) -> str:
+        """Such as ``mnistm-svhn``."""
+        return f"{self.source}-{self.target}"
 
     @property
     def domains(self) -> tuple[str, ...]:

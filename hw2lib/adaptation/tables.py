@@ -150,11 +150,7 @@ def _by_method(methods: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def _spreads(
-    frame: pd.DataFrame,
-    column: str,
-    rows: list[tuple[dict[str, str], dict[str, str]]],
-    columns: dict[str, dict[str, str]],
-    seeds: int,
+    frame: pd.DataFrame, column: str, rows: list[tuple[dict, dict]], columns: dict[str, dict], seeds: int
 ) -> pd.DataFrame:
     """Mean and spread of a column over the runs of each row and each titled column; a row has labels and values."""
     return pd.DataFrame(
@@ -292,7 +288,7 @@ def _in_words(recipe: DANNRecipe) -> dict[str, str]:
 
 def settings_table(recipes: Sequence[ImprovedRecipe]) -> pd.DataFrame:
     """How the improved model learns, by one recipe for each pair: a row a setting, a column a pair."""
-    columns = {pair_title(f"{recipe.source}-{recipe.target}"): _learning(recipe) for recipe in recipes}
+    columns = {pair_title(recipe.pair): _learning(recipe) for recipe in recipes}
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
 
@@ -321,9 +317,7 @@ def change_table(recipes: Sequence[PairRecipe], views: Mapping[str, str]) -> pd.
     """
     parts = []
     for view, title in views.items():
-        changes = {
-            pair_title(f"{recipe.source}-{recipe.target}"): _changes(getattr(recipe, view)) for recipe in recipes
-        }
+        changes = {pair_title(recipe.pair): _changes(getattr(recipe, view)) for recipe in recipes}
         rows = pd.DataFrame(changes, index=[name for name, _ in (*MAPS.values(), *CHANGES.values())])
         rows = rows.dropna(how="all").fillna(UNKNOWN).rename_axis("change").reset_index()
         rows.insert(0, "images", title)

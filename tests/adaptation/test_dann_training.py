@@ -203,6 +203,11 @@ def test_without_a_test_split_there_is_no_accuracy_on_it(folder):
     assert (card["oracle"], card["curve"]) == (None, [])
 
 
+def test_a_short_run_is_evaluated_on_some_of_the_images(folder):
+    accuracy = train(folder, recipe(steps=4, evaluations=2, evaluated=7))["accuracy"]
+    assert all(percent * 7 / 100 == pytest.approx(round(percent * 7 / 100), abs=1e-3) for percent in accuracy.values())
+
+
 def test_a_batch_larger_than_the_data_is_refused(folder):
     train(folder, recipe(steps=2, evaluations=1, batch=20), Synthetic({"train": 20}))
     other = RunFolder(folder.path.with_name("other"), {})

@@ -21,9 +21,10 @@ def test_entropy_is_nothing_where_a_network_is_sure_and_log_ten_where_it_knows_n
     assert pairs.entropy(torch.tensor([[0.5, 0.5, 0], [1, 0, 0]])) == pytest.approx(math.log(2) / 2)
 
 
-def test_diversity_counts_the_classes_that_are_given():
-    assert pairs.diversity(ONE_HOT) == pytest.approx(math.log(4))
-    assert pairs.diversity(torch.eye(10)[[3, 3, 3]]) == 0
+def test_information_counts_the_classes_that_are_given_for_sure():
+    assert pairs.information(ONE_HOT) == pytest.approx(math.log(4))
+    assert pairs.information(torch.eye(10)[[3, 3, 3]]) == 0
+    assert pairs.information(UNIFORM) == pytest.approx(0)
 
 
 def test_a_collapsed_network_is_sure_and_yet_has_no_information():

@@ -83,6 +83,13 @@ def test_text_and_table_round_alike():
     assert f"{value:.1f}" == table("test", runs, seeds=1)[0]["DANN"] == "96.1"
 
 
+def test_a_method_of_another_network_has_a_column_of_its_own():
+    frame = tables.results_frame([*RUNS, improved(0, 90.0, pair=("mnistm", "svhn"))])
+    rows = tables.accuracy_table(frame, "test", "mnistm-svhn", ["dann-compact", "uda-cnn"], ["ours"], 1)
+    assert list(rows.columns[2:]) == ["source-only", "DANN", "target-only", "improved", "DANN, oracle"]
+    assert rows["improved"].tolist() == ["missing", "90.0"]
+
+
 def test_val_has_no_oracle_because_none_is_picked_on_it():
     assert "DANN, oracle" not in table("val")[0]
 
