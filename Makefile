@@ -1,5 +1,5 @@
 # make report   set up, run every notebook on the default preset, build the PDF
-# make test     set up, run the tests
+# make test     set up, run the tests (make test-all: the slow ones too)
 # make lab      set up, open JupyterLab
 # make bench    set up, measure what the project's speed claims rest on
 PYTHON ?= python3
@@ -7,14 +7,17 @@ PRESET ?= quick
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup report test lab bench
+.PHONY: setup report test test-all lab bench
 setup: $(VENV)/ready
 
 report: setup
 	$(BIN)/hw2 report --preset $(PRESET)
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lab: setup
 	$(BIN)/jupyter lab notebooks

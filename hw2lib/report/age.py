@@ -47,22 +47,12 @@ def notebook_inputs(notebook: str, values: dict) -> dict[str, str]:
     return {"cells": _digest(code), "parameters": _digest(settings)}
 
 
-def process_inputs(since: float) -> dict[str, str]:
-    """The inputs that are known when a notebook has run: modules that are loaded, and what was used.
-
-    Args:
-        since: when the notebook began, as ``time.time()``. A module whose file is younger may have run in another form
-            than it has now, and never counts as current.
-    """
-    modules = {}
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "hw2lib" and getattr(module, "__file__", None):
-            file = Path(module.__file__)
-            place = used.name_of(file)
-            if place == PAGE or not place.startswith(MACHINERY):
-                young = file.stat().st_mtime > since
-                modules[f"module: {place}"] = "edited while the notebook ran" if young else sources.file_digest(file)
-    return dict(sorted(modules.items())) | dict(sorted(used.notes().items()))
+def loaded_modules() -> dict[str, str]:
+    """A hash of each module of the library that this process has loaded."""
+    files = (getattr(sys.modules[name], "__file__", None) for name in list(sys.modules) if name.startswith("hw2lib"))
+    places = {used.name_of(Path(file)): Path(file) for file in files if file}
+    counted = (place for place in sorted(places) if place == PAGE or not place.startswith(MACHINERY))
+    return {f"module: {place}": sources.file_digest(places[place]) for place in counted}
 
 
 def domains(inputs: dict[str, str]) -> list[str]:

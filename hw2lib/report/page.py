@@ -45,7 +45,7 @@ class Page:
         self._name, self._data = notebook, data
         # Taken now and not at the end: what is edited while the notebook runs has not been part of this run.
         self._parameters = parameters.values_in(sys._getframe(1).f_globals, notebook)
-        self._inputs = age.notebook_inputs(notebook, self._parameters)
+        self._inputs = age.notebook_inputs(notebook, self._parameters) | age.loaded_modules()
         self._code = environment.code_version()
         paths.check_preset(self._parameters["preset"])
         self._figures: dict[str, tuple[bytes, str]] = {}
@@ -110,7 +110,7 @@ class Page:
     def finish(self) -> None:
         """Write figures and record, and put them into their place; again, if it is called again."""
         preset = self._parameters["preset"]
-        inputs = self._inputs | age.process_inputs(self._began)
+        inputs = age.loaded_modules() | self._inputs | used.notes()
         staging = Staging(paths.figures_dir(preset) / self._name)
         for file, (png, _) in self._figures.items():
             (staging.folder / file).write_bytes(png)

@@ -15,7 +15,7 @@ from hw2lib import paths
 PARAMETERS = 'preset = "smoke"  # smoke, quick or paper\nseed = 0\ndevice = "auto"'
 PAGE = """\
 from hw2lib import report
-page = report.Page("{name}", preset=preset, parameters=dict(seed=seed, device=device))"""
+page = report.Page("{name}")"""
 
 
 def save_notebook(file: Path, *cells: str, parameters: str = PARAMETERS, after: list[str] | None = None) -> Path:
@@ -40,8 +40,8 @@ class Project:
         (root / "report.md").write_text("---\ntitle: Report\n---\n\nNothing.\n")
 
     def notebook(self, name: str, *cells: str, before: str = "", **options) -> Path:
-        """Write a notebook whose cells stand between opening and finishing its page."""
-        return self.bare_notebook(name, f"{before}\n{PAGE.format(name=name)}", *cells, "page.finish()", **options)
+        """Write a notebook whose cells stand between opening and finishing its page; `before` is in the cell that opens it."""
+        return self.bare_notebook(name, f"{PAGE.format(name=name)}\n{before}", *cells, "page.finish()", **options)
 
     def bare_notebook(self, name: str, *cells: str, **options) -> Path:
         return save_notebook(self.root / "notebooks" / f"{name}.ipynb", *cells, **options)

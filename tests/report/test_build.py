@@ -60,7 +60,7 @@ def test_time_stamps_do_not_matter(report):
 def test_a_changed_module_runs_exactly_the_notebook_that_uses_it(report):
     (report.root / "hw2lib/only_here.py").write_text("ANSWER = 42\n")
     assert ran(report) == ["10"]
-    assert "10_module is out of date: hw2lib/only_here.py" in report.stderr
+    assert "10_module is out of date: module: hw2lib/only_here.py" in report.stderr
     assert "It is 42." in (report.root / "build/smoke/report.md").read_text()
 
 

@@ -12,7 +12,7 @@ from hw2lib.report import document, record
 FOUND = {
     "notebook": "10_some",
     "preset": "smoke",
-    "data": {"origin": "stand-in", "description": "drawn digits", "fingerprints": {}},
+    "data": {"origin": "stand-in", "description": "drawn digits"},
     "commit": "0123456789abcdef",
     "dirty": True,
     "torch": "2.15.0",
@@ -114,17 +114,17 @@ Not in smoke.
 
 def test_paper_keeps_the_source_and_fills_it_in_place(results):
     (results / "report.md").write_text(SOURCE)
-    assert document.difference() == "report.md, line 16: '<!-- [[[end]]] -->' should be 'dann'"
+    assert document.differences()[2:] == ["@@ -15,0 +16 @@", "+dann"]
     assert document.write("paper") == results / "report.md"
     assert (results / "report.md").read_text() == SOURCE.replace("<!-- [[[end]]]", "dann\n<!-- [[[end]]]")
-    assert document.difference() == ""
+    assert document.differences() == []
 
 
 def test_a_number_changed_by_hand_is_found(results):
     (results / "report.md").write_text(SOURCE)
     document.write("paper")
     (results / "report.md").write_text((results / "report.md").read_text().replace("dann\n", "DANN!\n"))
-    assert document.difference() == "report.md, line 16: 'DANN!' should be 'dann'"
+    assert document.differences()[2:] == ["@@ -16 +16 @@", "-DANN!", "+dann"]
 
 
 def test_other_presets_leave_out_what_is_said_of_real_images(results):
@@ -156,7 +156,7 @@ def test_there_has_to_be_a_report(home):
 
 
 def test_the_report_of_the_repository_says_what_its_records_say():
-    assert document.difference() == ""
+    assert document.differences() == []
 
 
 def test_plain_cog_finds_the_report_of_the_repository_right():

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from PIL import Image
 
-from hw2lib import report
+from hw2lib import report, used
 from hw2lib.errors import UserError
+from hw2lib.report.staging import Staging
 
 
 class Images:
@@ -28,7 +30,13 @@ def page(home, write_notebook):
     """Open the page of a notebook."""
     write_notebook("10_page")
     InteractiveShell.instance()  # so that what is displayed can be captured
-    return lambda **options: report.Page("10_page", "smoke", {"seed": 0, "device": "cpu"}, **options)
+    return lambda **options: opened("10_page", {"preset": "smoke", "seed": 0, "device": "cpu"}, **options)
+
+
+def opened(notebook: str, parameters: dict, **options) -> report.Page:
+    """The page of a notebook in whose kernel the parameters have these values."""
+    namespace = parameters | {"report": report, "notebook": notebook, "options": options}
+    return eval("report.Page(notebook, **options)", namespace)
 
 
 @pytest.fixture
@@ -43,38 +51,38 @@ def a_figure():
 
 
 def test_a_figure_is_saved_closed_and_shown_with_its_caption(page, final):
-    opened = page(data=Images())
+    open_page = page(data=Images())
     fig = a_figure()
     with capture_output() as shown:
-        opened.figure(fig, "line", caption="t-SNE of\n  features", provenance="seed 0")
+        open_page.figure(fig, "line", caption="t-SNE of\n  features", provenance="seed 0")
     caption = "t-SNE of features. Source: drawn digits; seed 0."
     image, text = shown.outputs
     assert image.metadata["image/png"]["alt"] == caption
     assert text.data["text/markdown"] == caption
     assert text.metadata["hw2lib"] == "caption"
     assert not plt.fignum_exists(fig.number)
-    opened.finish()
+    open_page.finish()
     assert (final / "line.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((final / "record.json").read_text())["figures"] == [{"file": "line.png", "caption": caption}]
 
 
 def test_a_figure_of_the_same_name_replaces_the_first(page, final):
-    opened = page()
-    opened.figure(a_figure(), "line", caption="Old.")
-    opened.figure(a_figure(), "line", caption="New.")
-    opened.finish()
+    open_page = page()
+    open_page.figure(a_figure(), "line", caption="Old.")
+    open_page.figure(a_figure(), "line", caption="New.")
+    open_page.finish()
     assert json.loads((final / "record.json").read_text())["figures"] == [{"file": "line.png", "caption": "New."}]
 
 
 def test_a_table_keeps_numbers_and_shows_markdown(page, final):
     frame = pd.DataFrame({"n": np.array([1, 20]), "acc": [0.5, 71.25], "what": ["a|b", None]}, dtype=object)
-    opened = page()
+    open_page = page()
     with capture_output() as shown:
-        opened.table("accuracy", frame.astype({"n": int, "acc": float}), caption="Accuracy")
+        open_page.table("accuracy", frame.astype({"n": int, "acc": float}), caption="Accuracy")
     assert shown.outputs[0].data["text/markdown"] == (
         "| n | acc | what |\n| ---: | ---: | --- |\n| 1 | 0.5 | a\\|b |\n| 20 | 71.25 | – |\n\nTable: Accuracy."
     )
-    opened.finish()
+    open_page.finish()
     table = json.loads((final / "record.json").read_text())["tables"]["accuracy"]
     assert table == {
         "caption": "Accuracy.",
@@ -84,9 +92,9 @@ def test_a_table_keeps_numbers_and_shows_markdown(page, final):
 
 
 def test_an_index_with_a_meaning_becomes_a_column(page, final):
-    opened = page()
-    opened.table("by_name", pd.DataFrame({"v": [1]}, index=pd.Index(["dann"], name="method")), caption="C")
-    opened.finish()
+    open_page = page()
+    open_page.table("by_name", pd.DataFrame({"v": [1]}, index=pd.Index(["dann"], name="method")), caption="C")
+    open_page.finish()
     table = json.loads((final / "record.json").read_text())["tables"]["by_name"]
     assert (table["columns"], table["rows"]) == (["method", "v"], [["dann", 1]])
 
@@ -127,11 +135,11 @@ def test_a_page_that_is_not_finished_leaves_the_earlier_one_alone(page, final):
 
 def test_two_pages_of_one_notebook_do_not_mix(page, final):
     first, second = page(), page()
-    for value, opened in enumerate([first, second], start=1):
-        opened.figure(a_figure(), f"line{value}", caption="C")
-        opened.value("x", value)
-    for value, opened in enumerate([first, second], start=1):
-        opened.finish()
+    for value, open_page in enumerate([first, second], start=1):
+        open_page.figure(a_figure(), f"line{value}", caption="C")
+        open_page.value("x", value)
+    for value, open_page in enumerate([first, second], start=1):
+        open_page.finish()
         assert json.loads((final / "record.json").read_text())["values"] == {"x": value}
         assert sorted(os.listdir(final)) == [f"line{value}.png", "record.json"]
 
@@ -141,7 +149,6 @@ def test_killed_between_the_two_renames_the_next_page_heals(page, final, monkeyp
     first.value("x", 1)
     first.finish()
     before = (final / "record.json").read_bytes()
-    second = page()
     rename = type(final).rename
 
     def killed(self, target):
@@ -151,32 +158,59 @@ def test_killed_between_the_two_renames_the_next_page_heals(page, final, monkeyp
 
     monkeypatch.setattr(type(final), "rename", killed)
     with pytest.raises(KeyboardInterrupt):
-        second.finish()
+        page().finish()
     assert not final.exists()
     monkeypatch.setattr(type(final), "rename", rename)
-    third = page()
+    Staging(final).discard()  # as the next page begins
     assert (final / "record.json").read_bytes() == before
-    third.finish()
-    assert sorted(os.listdir(final.parent)) == [".lock", "10_page"]
+    page().finish()
+    assert sorted(name for name in os.listdir(final.parent) if not name.endswith(".partial")) == [".lock", "10_page"]
 
 
-def test_a_finished_page_takes_no_more(page):
-    opened = page()
-    opened.finish()
-    for more in (lambda: opened.value("x", 1), opened.finish):
-        with pytest.raises(UserError, match="finished"):
-            more()
+def test_cells_may_run_again_before_and_after_the_last(page, final):
+    open_page = page()
+    for caption in ("Old.", "New."):
+        open_page.figure(a_figure(), "line", caption=caption)
+        open_page.value("x", len(caption))
+        open_page.finish()
+        open_page.finish()
+        record = json.loads((final / "record.json").read_text())
+        assert record["figures"] == [{"file": "line.png", "caption": caption}]
+        assert sorted(os.listdir(final)) == ["line.png", "record.json"]
+
+
+def test_figures_are_rgb(page, final):
+    open_page = page()
+    open_page.figure(a_figure(), "line", caption="A line.")
+    open_page.finish()
+    with Image.open(final / "line.png") as picture:
+        assert picture.mode == "RGB"
 
 
 def test_a_page_needs_its_notebook_its_preset_and_all_parameters(home, write_notebook):
     write_notebook("10_page")
+    values = {"preset": "smoke", "seed": 1, "device": "cpu"}
     with pytest.raises(UserError, match="unknown preset 'huge'; there are smoke, quick, paper"):
-        report.Page("10_page", "huge")
+        opened("10_page", values | {"preset": "huge"})
     with pytest.raises(UserError, match="there is no notebook"):
-        report.Page("11_other", "smoke")
-    with pytest.raises(UserError, match=r"10_page: .* lacks device$"):
-        report.Page("10_page", "smoke", {"seed": 1})
+        opened("11_other", values)
+    with pytest.raises(UserError, match="10_page: the parameter device is not set; run the parameters cell first"):
+        opened("10_page", {"preset": "smoke", "seed": 1})
+    with pytest.raises(UserError, match="10_page: parameter seed must be an integer, not '3'"):
+        opened("10_page", values | {"seed": "3"})  # as papermill's own -p passes lists and more
     assert not (home / "build").exists()
+
+
+def test_a_record_names_what_was_used_and_forgets_no_module(page, final, home):
+    file = home / "data/weights"
+    file.parent.mkdir()
+    file.write_text("1")
+    open_page = page()
+    used.note_file(file)
+    open_page.finish()
+    inputs = json.loads((final / "record.json").read_text())["inputs"]
+    assert {"cells", "parameters", "file: data/weights"} <= set(inputs)
+    assert any(name.endswith("report/page.py") for name in inputs)
 
 
 def test_the_record_is_strict_json_and_says_where_it_was_made(page, final):
@@ -187,5 +221,4 @@ def test_the_record_is_strict_json_and_says_where_it_was_made(page, final):
     assert found["hardware"]["cores"] >= 1
     assert found["hardware"]["cpu"]
     assert found["parameters"] == {"preset": "smoke", "seed": 0, "device": "cpu"}
-    assert set(found["inputs"]) == {"notebooks/10_page.ipynb", "parameters"}
     assert found["commit"] is None  # this folder is no repository

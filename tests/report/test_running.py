@@ -85,8 +85,8 @@ def test_a_result_that_another_run_has_replaced_is_not_taken_for_ones_own(good):
     file = good.figures("12_replaced") / "record.json"
     good.notebook(
         "12_replaced",
-        f"from pathlib import Path\nfile, finish = Path({str(file)!r}), page.finish",
-        "def replace(): file.write_text(file.read_text().replace(page._record['run'], 'another'))",
+        f"import json\nfrom pathlib import Path\nfile, finish = Path({str(file)!r}), page.finish",
+        "def replace(): file.write_text(json.dumps(json.loads(file.read_text()) | {'run': 'another'}))",
         "page.finish = lambda: (finish(), replace())",
     )
     done = good.hw2("run", "12", "-p", "preset=smoke")
