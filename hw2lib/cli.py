@@ -1,7 +1,7 @@
 """The command line ``hw2``: data, train, ship, noise, sample, score, classify, run, report.
 
-Each is a thin call into the library. Imports stand inside the commands, so that ``hw2 --help`` and a report that is up
-to date do not wait for torch.
+Each command is a thin call into the library. Imports stand inside the commands, so that ``hw2 --help`` and a report
+that is up to date do not wait for torch.
 """
 
 import errno
@@ -15,6 +15,14 @@ from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.paths import build_dir, make_environment_absolute
 
+_PATH = click.Path(path_type=Path)
+
+_data_dir = click.option(
+    "--data-dir", default="", show_default="$HW2_DATA, else build/images", help="The folder of images."
+)
+_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace files that are there; others stay.")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
@@ -24,32 +32,25 @@ def cli() -> None:
 
 @cli.group()
 def data() -> None:
-    """Real images: what is where, and downloads."""
-
-
-_data_dir = click.option(
-    "--data-dir", default="", show_default="$HW2_DATA, else build/images", help="The folder of images."
-)
+    """Real images: show, download, add."""
 
 
 @data.command()
 @_data_dir
 def status(data_dir: str) -> None:
     """Show which images are there, how many, and whether they are verified."""
-    from hw2lib.data.folders import images_dir
-    from hw2lib.data.status import statuses, table
+    from hw2lib.data import folders, overview
 
-    found = list(statuses(data_dir))
-    click.echo(f"images in {images_dir(data_dir)}\n{table(found)}")
-    if any(domain.error for domain in found):
-        sys.exit(2)
+    lines, readable = overview.status(data_dir)
+    click.echo(f"images in {folders.images_dir(data_dir)}\n{lines}")
+    sys.exit(0 if readable else 2)
 
 
 @data.command()
 @click.argument("domains", nargs=-1, required=True)
 @_data_dir
 def fetch(domains: tuple[str, ...], data_dir: str) -> None:
-    """Download DOMAINS (mnistm svhn usps) and lay them out as the homework does; interrupted, it continues."""
+    """Download DOMAINS (mnistm svhn usps) in the homework's layout. Interrupted, the same line continues."""
     from hw2lib.data.fetch import fetch
 
     for domain in domains:
@@ -58,10 +59,10 @@ def fetch(domains: tuple[str, ...], data_dir: str) -> None:
 
 @data.command()
 @click.argument("name")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @_data_dir
 def add(name: str, folder: Path, data_dir: str) -> None:
-    """Copy FOLDER, digits in the homework's layout, to where it is a domain by NAME, source or target as others."""
+    """Add a domain NAME: copy FOLDER, which holds digits in the homework's layout."""
     from hw2lib.data.add import add
 
     target, counts = add(name, folder, data_dir)
@@ -71,18 +72,18 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @cli.command()
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--recipe", "recipe_names", multiple=True, default=["ours"], show_default=True)
-@click.option("--pair", "pairs", multiple=True, help="Of a DANN: SOURCE-TARGET; without it two pairs.")
+@click.option("--pair", "pairs", multiple=True, help="DANN: SOURCE-TARGET.  [default: two pairs]")
 @click.option(
-    "--method", "methods", multiple=True, help="Of a DANN: source-only, dann, target-only; else all that labels allow."
+    "--method", "methods", multiple=True, help="DANN: source-only, dann, target-only.  [default: all that labels allow]"
 )
 @click.option("--seed", "seeds", type=int, multiple=True, default=[0], show_default=True)
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("--data-dir", default="", help="A folder of real images, whatever the preset.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@_device
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to train a single run; else by its settings.")
+@click.option("--folder", type=_PATH, help="The folder of a single run.  [default: by its settings]")
 def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings, folder) -> None:
-    """Train NETWORKS by each combination of the options; the same line again goes on where it was stopped."""
+    """Train NETWORKS by each combination of the options. Interrupted, the same line continues."""
     from hw2lib import data, runs
 
     chosen = runs.recipes_for(networks, recipe_names, seeds, preset, pairs, methods, settings)
@@ -90,68 +91,58 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
         chosen = runs.learnable(chosen, data.source(preset, data_dir))
     if folder and len(chosen) > 1:
         raise UserError(f"--folder is for one run, and these are {len(chosen)}: choose one --pair and one --method")
-    if folder:
-        folders = [runs.train_into(folder, chosen[0], preset, data_dir, device)]
-    else:
-        folders = runs.train_all(chosen, preset, data_dir, device)
-    for folder in folders:
-        click.echo(f"{runs.result_of(folder)}  {folder.path}")
+    where = (preset, data_dir, device)
+    for run in [runs.train_into(folder, chosen[0], *where)] if folder else runs.train_all(chosen, *where):
+        click.echo(f"{runs.result_of(run)}  {run.path}")
 
 
 @cli.command()
 @click.argument("network")
-@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option("--out", "folder", required=True, type=_PATH, help="The folder to write to.")
 @click.option("--count", type=int, help="Images in all.  [default: 1000, or 100 of each digit]")
 @click.option("--seed", default=0, show_default=True, help="Of the noise, which is the same for each digit.")
-@click.option(
-    "--digit", "digits", type=int, multiple=True, help="Where there are digits: this one, once or more; else all."
-)
-@click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file; else the one that ships.")
+@click.option("--digit", "digits", type=int, multiple=True, help="Only this digit; may be repeated.")
+@click.option("--weights", type=_PATH, help="A safetensors file.  [default: the one that ships]")
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
-@click.option("--sampler", help="Of a denoiser: ddpm, ddim or dpm-solver.  [default: ddim]")
-@click.option("--steps", type=int, help="Of a denoiser: 1 to its T.  [default: 20; of ddpm all]")
-@click.option("--guidance-weight", type=float, help="Of a denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
-@click.option(
-    "--eta", type=float, help="Of ddim and dpm-solver: noise on the way, 0 (none) to 1.  [default: 1 of ddim, else 0]"
-)
-@click.option("--noise", type=click.Path(path_type=Path), help="Of faces: a folder with 00.pt to 09.pt.")
-@click.option("--normalise", help="Of a denoiser: range or min-max.  [default: range; with --noise min-max]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--overwrite", is_flag=True, help="Replace images that are there; files of other names stay.")
+@click.option("--sampler", help="Denoiser: ddpm, ddim or dpm-solver.  [default: ddim]")
+@click.option("--steps", type=int, help="Denoiser: 1 to its T.  [default: 20; of ddpm all]")
+@click.option("--guidance-weight", type=float, help="Denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
+@click.option("--eta", type=float, help="ddim, dpm-solver: noise on the way, 0 to 1.  [default: 1 of ddim, else 0]")
+@click.option("--noise", type=_PATH, help="Faces: a folder with 00.pt to 09.pt.")
+@click.option("--normalise", help="Denoiser: range or min-max.  [default: range; with --noise min-max]")
+@_device
+@_overwrite
 def sample(
     network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, eta, noise, normalise,
     device, overwrite,
 ) -> None:  # fmt: skip
-    """Draw images with NETWORK, such as dcgan, acgan or face-unet; interrupted, the same line completes them.
+    """Draw images with NETWORK, such as dcgan, acgan or face-unet. Interrupted, the same line continues.
 
-    Faces have other defaults: 50 steps of ddim, without guidance and noise on the way. From --noise, a folder as hw2
-    noise writes it, come the homework's ten, 00.png to 09.png; with --weights UNet.pt its network draws them.
+    Faces have other defaults: 50 steps of ddim, no guidance, eta 0. With --noise, a folder that hw2 noise writes, there
+    are ten images, 00.png to 09.png, as the homework asks; --weights UNet.pt draws them with its network.
 
-    The card.json beside the weights of a denoiser says which schedule it was trained with. Without that file, it is
-    taken for one of the recipe 'ours'.
+    The card.json beside the weights of a denoiser says how it was trained; without it, the recipe is 'ours'.
     """
     from hw2lib import image_files
     from hw2lib.diffusion.drawer import default
 
-    given = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
-    given = {name: value for name, value in given.items() if value is not None}
-    if sampler == "ddpm":
-        given = {"steps": None} | given
     usual = default(network)
-    if sampler not in (None, usual.sampler):
-        given = {"eta": 0.0} | given
-    way = replace(usual, **given) if given else None
-    given = {"sampler": way, "noise": noise, "normalise": normalise}
-    drawn = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, **given)
-    click.echo(f"{drawn} images in {folder}")
+    given = {"steps": None} if sampler == "ddpm" else {}
+    given |= {"eta": 0.0} if sampler not in (None, usual.sampler) else {}
+    options = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
+    given |= {name: value for name, value in options.items() if value is not None}
+    settings = replace(usual, **given) if given else None
+    options = {"sampler": settings, "noise": noise, "normalise": normalise}
+    count = image_files.write(network, folder, count, seed, digits, weights, device, overwrite, ema, **options)
+    click.echo(f"{count} images in {folder}")
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @click.option("--size", default=64, show_default=True, help="Height and width; the homework's network takes 256.")
-@click.option("--overwrite", is_flag=True, help="Replace noise that is there.")
+@_overwrite
 def noise(folder: Path, size: int, overwrite: bool) -> None:
-    """Write noise 00.pt to 09.pt to FOLDER, the same for all, for hw2 sample face-unet --noise FOLDER."""
+    """Write the fixed noise 00.pt to 09.pt to FOLDER, for hw2 sample face-unet --noise FOLDER."""
     from hw2lib.diffusion import fixed_noise
 
     fixed_noise.write(folder, size, overwrite)
@@ -159,7 +150,7 @@ def noise(folder: Path, size: int, overwrite: bool) -> None:
 
 
 @cli.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=_PATH)
 @click.option("--weights", is_flag=True, help="The weights too, in half precision.")
 def ship(folders: tuple[Path, ...], weights: bool) -> None:
     """Copy finished runs, such as build/paper/runs/dann-compact/*/*/*/*, into data/trained/, which is committed."""
@@ -170,31 +161,28 @@ def ship(folders: tuple[Path, ...], weights: bool) -> None:
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @click.option("--kind", type=click.Choice(["faces", "digits"]), required=True, help="64x64 faces or 28x28 digits.")
-@click.option(
-    "--classifier", type=click.Path(path_type=Path), help="Of digits: the course's Classifier.pth; else ours."
-)
+@click.option("--classifier", type=_PATH, help="Digits: the course's Classifier.pth.  [default: ours]")
 def score(folder: Path, kind: str, classifier: Path | None) -> None:
     """Score the PNG images in FOLDER beside real ones. The name of a digit begins with it, such as 7_001.png."""
     from hw2lib import scorecard
 
     if kind == "faces" and classifier:
         raise UserError("--classifier grades digits; leave it out, or score --kind digits")
-    for part in scorecard.of_faces(folder) if kind == "faces" else scorecard.of_digits(folder, classifier):
+    parts = scorecard.face_scorecard(folder) if kind == "faces" else scorecard.digit_scorecard(folder, classifier)
+    for part in parts:
         click.echo(part)
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("csv", type=click.Path(path_type=Path))
-@click.option(
-    "--weights", required=True, type=click.Path(path_type=Path), help="Of a run, with its card.json beside it."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--overwrite", is_flag=True, help="Replace the csv if it is there.")
+@click.argument("folder", type=_PATH)
+@click.argument("csv", type=_PATH)
+@click.option("--weights", required=True, type=_PATH, help="Of a run, with its card.json beside it.")
+@_device
+@_overwrite
 def classify(folder: Path, csv: Path, weights: Path, device: str, overwrite: bool) -> None:
-    """Say which digit each PNG image in FOLDER shows: image_name,label in CSV, in the order of file names."""
+    """Classify the PNG images in FOLDER: write image_name,label to CSV, in the order of file names."""
     from hw2lib.adaptation.classify import classify
 
     classified, unreadable = classify(folder, csv, weights, device, overwrite)
@@ -261,15 +249,13 @@ def main() -> None:
     """Run ``hw2``; an error that a user can mend is one line and exit status 2."""
     try:
         cli()
+        return
     except UserError as error:
-        sys.exit(_fail(str(error)))
+        message = str(error)
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_fail(f"{where}{error.strerror}; runs write to {build_dir()}, and HW2_BUILD can name another folder"))
-
-
-def _fail(message: str) -> int:
+        message = f"{where}{error.strerror}; runs write to {build_dir()}, and HW2_BUILD can name another folder"
     click.echo(f"hw2: error: {message}", err=True)
-    return 2
+    sys.exit(2)

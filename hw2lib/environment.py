@@ -31,8 +31,7 @@ def hardware() -> dict:
 
 def machine() -> str:
     """The GPU that this process has used, else the processor, for a caption that states a time."""
-    found = hardware()
-    return found["gpu"] or f"{found['cpu']}, {found['cores']} cores"
+    return _gpus_used() or f"{_cpu_model()}, {cores()} cores"
 
 
 def cores() -> int:
@@ -66,7 +65,7 @@ def _cpu_model() -> str:
 
 
 def _gpus_used() -> str | None:
-    torch = sys.modules.get("torch")  # a notebook without torch has used none, and need not wait for its import
+    torch = sys.modules.get("torch")  # not imported here: a notebook without torch has used no GPU
     if torch is None or not torch.cuda.is_initialized():
         return None
     used = [i for i in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(i) > 0]

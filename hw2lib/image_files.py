@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from hw2lib.data.image_writer import Batch, write_images
+from hw2lib.data.image_folder import Batch, write_images
 from hw2lib.diffusion import fixed_noise
 from hw2lib.diffusion.drawer import DenoiserDrawer, default
 from hw2lib.diffusion.recipe import OF_FACES

@@ -6,23 +6,33 @@ from pathlib import Path
 from torch import Tensor
 
 from hw2lib import data
-from hw2lib.data import FACES
-from hw2lib.data.folders import DIGIT_SIZE, FACE_SIZE
+from hw2lib.data import DIGIT_SIZE, FACE_SIZE, FACES
+from hw2lib.data.image_folder import labels_in_names, read_folder
 from hw2lib.errors import UserError
 from hw2lib.grader import reference as digit_reference
 from hw2lib.grader import scores as digits
 from hw2lib.metrics import fidelity
-from hw2lib.metrics.appearance import diversity
-from hw2lib.metrics.image_folder import labels_of, read_folder
+from hw2lib.metrics.images import diversity
 from hw2lib.metrics.reference import FLOOR_COUNT, face_scores, shipped
 from hw2lib.training.devices import check_device
 
 LESS, MORE, AS_REAL = "less is better", "more is better", "best as the real one"
+FACE_ROWS = (  # title, name of the score, decimals, how to read it
+    ("sliced Wasserstein distance x 1000", "sliced_wasserstein", 2, LESS),
+    ("  at 64 pixels, fine details", "sliced_wasserstein_64", 2, ""),
+    ("  at 32 pixels", "sliced_wasserstein_32", 2, ""),
+    ("  at 16 pixels, coarse structure", "sliced_wasserstein_16", 2, ""),
+    ("images with exactly one face, %", "face_rate", 1, MORE),
+    ("  in % of that of real faces", "relative_face_rate", 1, ""),
+    ("brightness, 0 to 1", "brightness", 3, AS_REAL),
+    ("contrast, 0 to 1", "contrast", 3, AS_REAL),
+    ("diversity, 0 to 1", "diversity", 3, AS_REAL),
+)
 
 Row = tuple[str, float, float | None, int, str]  # title, value, that of real images, decimals, how to read it
 
 
-def of_faces(folder: Path) -> Iterator[str]:
+def face_scorecard(folder: Path) -> Iterator[str]:
     """Scores of 64x64 faces: a table that needs nothing but the images, then one of Inception's, or why there is none.
 
     Raises:
@@ -32,20 +42,7 @@ def of_faces(folder: Path) -> Iterator[str]:
     reference = shipped(FACES)
     scores = face_scores(images, reference)
     real = {**vars(reference), **reference.floor, "relative_face_rate": 100.0}
-    table = [
-        (title, scores[name], real[name], decimals, hint)
-        for title, name, decimals, hint in [
-            ("sliced Wasserstein distance x 1000", "sliced_wasserstein", 2, LESS),
-            ("  at 64 pixels, fine details", "sliced_wasserstein_64", 2, ""),
-            ("  at 32 pixels", "sliced_wasserstein_32", 2, ""),
-            ("  at 16 pixels, coarse structure", "sliced_wasserstein_16", 2, ""),
-            ("images with exactly one face, %", "face_rate", 1, MORE),
-            ("  in % of that of real faces", "relative_face_rate", 1, ""),
-            ("brightness, 0 to 1", "brightness", 3, AS_REAL),
-            ("contrast, 0 to 1", "contrast", 3, AS_REAL),
-            ("diversity, 0 to 1", "diversity", 3, AS_REAL),
-        ]
-    ]
+    table = [(title, scores[name], real[name], decimals, hint) for title, name, decimals, hint in FACE_ROWS]
     yield (
         f"{folder}: {len(images):,} images, beside {reference.count:,} real validation faces.\n"
         f"Distances are from these, the real one that of {reference.floor_count:,} training faces.\n\n{_lines(table)}\n"
@@ -66,30 +63,28 @@ def _inception_scores(images: Tensor) -> str:
     real = fidelity.stored_features(source, FACES, "val", extractor)
     others = fidelity.stored_features(source, FACES, "train", extractor, FLOOR_COUNT)
     scores, floor = (fidelity.scores(seen, real) for seen in (fidelity.extract(images, extractor), others))
-    few = "From as few images as these, FID is biased upward by tens: compare it with the real one beside it alone.\n\n"
-    return few + _lines(
-        [
-            ("Fréchet Inception distance (FID)", scores["fid"], floor["fid"], 2, LESS),
-            ("Inception score (IS)", scores["is"], floor["is"], 2, MORE),
-            ("kernel Inception distance (KID) x 1000", 1000 * scores["kid"], 1000 * floor["kid"], 2, LESS),
-        ]
-    )
+    table = [
+        ("Fréchet Inception distance (FID)", scores["fid"], floor["fid"], 2, LESS),
+        ("Inception score (IS)", scores["is"], floor["is"], 2, MORE),
+        ("kernel Inception distance (KID) x 1000", 1000 * scores["kid"], 1000 * floor["kid"], 2, LESS),
+    ]
+    few = "From as few images as these, FID is biased upward by tens: compare it with the real one beside it alone."
+    return f"{few}\n\n{_lines(table)}"
 
 
-def of_digits(folder: Path, classifier: Path | None = None) -> Iterator[str]:
+def digit_scorecard(folder: Path, classifier: Path | None = None) -> Iterator[str]:
     """Scores of 28x28 digits under the classifier that ships, or that of a file.
 
     Raises:
         UserError: bad input, before anything is yielded.
     """
     names, images = read_folder(folder, DIGIT_SIZE)
-    labels = labels_of(folder, names)
+    labels = labels_in_names(folder, names)
     grader = digits.grader(str(classifier or ""))
-    reference, why_none = None, ""
     try:
-        reference = digit_reference.of_grader(grader)
+        reference, why_none = digit_reference.of_grader(grader), ""
     except UserError as error:
-        why_none = str(error)
+        reference, why_none = None, str(error)
     scores = digits.digit_scores(images, labels, grader, reference)
     table: list[Row] = [
         ("read as the digit of the name, %", scores["accuracy"], reference and reference.accuracy, 1, MORE),

@@ -12,7 +12,7 @@ from refusals import assert_refused
 from torch import Tensor, nn
 
 from hw2lib import paths
-from hw2lib.data.image_writer import MARKER
+from hw2lib.data.image_folder import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.drawer import DIGITS, DenoiserDrawer

@@ -9,13 +9,13 @@ import torch
 from tqdm.auto import tqdm
 
 from hw2lib.adaptation.networks import with_weights
-from hw2lib.data.folders import DIGIT_SIZE
+from hw2lib.data import DIGIT_SIZE
+from hw2lib.data.image_folder import png_names
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import Form
 from hw2lib.errors import UserError
 from hw2lib.files import read_json, write
 from hw2lib.metrics.accuracy import outputs
-from hw2lib.metrics.image_folder import png_names
 from hw2lib.training.devices import check_device
 
 

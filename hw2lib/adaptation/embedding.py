@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.tables import method_title, pair_title
-from hw2lib.data.image_set import TITLES
+from hw2lib.data import TITLES
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.training.cards import MISSING, value_name
 from hw2lib.training.run_folder import RunFolder

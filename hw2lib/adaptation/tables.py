@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pandas as pd
 
 from hw2lib.adaptation.recipe import DANNRecipe, ImprovedRecipe, PairRecipe
+from hw2lib.data import TITLES
 from hw2lib.data.augment import Augmentation
-from hw2lib.data.image_set import TITLES
 from hw2lib.layers import count_parameters
 from hw2lib.networks import build, recipe_class
 from hw2lib.training import cards

@@ -5,29 +5,79 @@ Example::
     images = source("quick").load("usps", "train").images   # (N, C, 28, 28) uint8
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from hw2lib.data.image_set import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet
+import numpy as np
+
 from hw2lib.paths import check_preset
 
-if TYPE_CHECKING:
-    from hw2lib.data.folders import RealImages
-    from hw2lib.data.standins import StandIns
+DIGIT_DOMAINS = ("mnistm", "svhn", "usps")
+FACES = "face"
+TITLES = {"mnistm": "MNIST-M", "svhn": "SVHN", "usps": "USPS", FACES: "Faces"}
+SPLITS = ("train", "val", "test")
+DIGIT_SIZE = 28  # height and width in pixels
+FACE_SIZE = 64
 
-__all__ = ["DIGIT_DOMAINS", "FACES", "SPLITS", "TITLES", "ImageSet", "source"]
+Origin = Literal["real", "stand-in"]
 
 
-def source(preset: str, data_dir: str = "") -> "RealImages | StandIns":
+@dataclass(frozen=True)
+class ImageSet:
+    """One split of one domain.
+
+    Attributes:
+        images: ``(N, C, H, W)`` uint8, 0 to 255, maybe memory-mapped read-only. C is 1 (grey) or 3 (RGB); digits are
+            28x28, faces 64x64.
+        labels: ``(N,)`` int64, 0 to 9; None for faces, and for digits whose labels are not known.
+        domain: the name of the domain, such as ``"mnistm"``.
+        split: one of `SPLITS`.
+        origin: ``"real"`` or ``"stand-in"``.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    domain: str
+    split: str
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class ImageSource(Protocol):
+    """Where images come from: real ones in folders, or the embedded stand-ins."""
+
+    origin: Origin
+
+    def domains(self) -> tuple[str, ...]:
+        """The names of the domains: first those of digits, then ``face``."""
+
+    def splits(self, domain: str) -> tuple[str, ...]:
+        """The splits of a domain, in the order of `SPLITS`; `UserError` for an unknown domain."""
+
+    def load(self, domain: str, split: str) -> ImageSet:
+        """One split; its arrays are read-only. `UserError` if there is none, or it cannot be read."""
+
+    def fingerprint(self, domain: str) -> str:
+        """SHA-256 (hex) that changes exactly when the images or labels of a domain do."""
+
+    def describe(self, domains: Sequence[str] = ()) -> str:
+        """One line for a caption: where the images of these domains come from; of all domains by default."""
+
+
+def source(preset: str, data_dir: str = "") -> ImageSource:
     """The images that a preset works on.
 
     Args:
         preset: ``paper`` works on real images, the others on the embedded stand-ins.
-        data_dir: a folder of real images; given, it is used whatever the preset. Otherwise ``paper`` takes that of
+        data_dir: a folder of real images, used whatever the preset. Without it, ``paper`` takes the folder of
             ``HW2_DATA``, else ``images`` in the build folder.
 
     Raises:
         UserError: an unknown preset, or a folder that is not there or cannot be read. Real images are never replaced
-            by stand-ins in silence.
+            by stand-ins.
     """
     check_preset(preset)
     if data_dir or preset == "paper":

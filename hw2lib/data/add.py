@@ -6,22 +6,22 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hw2lib.data.decoding import decode
-from hw2lib.data.folders import DIGIT_SIZE, RealImages, images_dir
-from hw2lib.data.image_set import FACES
+from hw2lib.data import DIGIT_SIZE, FACES
+from hw2lib.data.folders import RealImages, images_dir
+from hw2lib.data.png import decode
 from hw2lib.errors import UserError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")  # no hyphen: a pair is written SOURCE-TARGET
 
 
 def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[str, int]]:
-    """Copy a domain in one of the homework's layouts to ``digits/NAME``, from where it is a source or target by name.
+    """Copy a domain in one of the homework's layouts to ``digits/NAME``, where it is a source or target as the others.
 
-    Every image is decoded and every label read before it is there; nothing appears under its name if one is bad.
+    Every image is decoded and every label read first; nothing appears under its name if one is bad.
 
     Args:
         name: of small letters, digits and underscores.
-        folder: holds ``data/`` and the csv files, or ``train/``, ``test/`` and theirs. Links are followed.
+        folder: holds ``data/`` and the csv files, or ``train/``, ``test/`` and their csv files. Links are followed.
         data_dir: the folder that holds ``digits/``, else `hw2lib.data.folders.images_dir` says which.
 
     Returns:

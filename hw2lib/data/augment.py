@@ -4,6 +4,9 @@ Images are (N, C, H, W) float32 in [0, 1] and stay so. A probability is per imag
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,26 +37,27 @@ class Affine(BaseModel):
         return scale
 
 
+def _share(description: str) -> Any:
+    """A field from 0 to 1, by default 0."""
+    return Field(0.0, ge=0, le=1, description=description)
+
+
 class Augmentation(BaseModel):
     """What may happen to an image in training, in this order; the default is nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     affine: Affine | None = None
-    backgrounds: float = Field(
-        0.0, ge=0, le=1, description="probability of being painted onto a patch of another domain"
-    )
-    neighbours: float = Field(0.0, ge=0, le=1, description="probability of a part of another digit at each side")
-    grey: float = Field(0.0, ge=0, le=1, description="probability that colour is taken away")
-    invert: float = Field(0.0, ge=0, le=1, description="probability of the negative")
-    invert_channels: float = Field(
-        0.0, ge=0, le=1, description="probability of the negative, of each channel by itself"
-    )
-    shuffle_channels: float = Field(0.0, ge=0, le=1, description="probability that the channels change places")
-    jitter: float = Field(0.0, ge=0, le=1, description="largest relative change of contrast, and of brightness")
-    blur: float = Field(0.0, ge=0, le=1, description="probability of a 3x3 blur")
-    noise: float = Field(0.0, ge=0, le=1, description="probability of Gaussian noise, standard deviation up to 0.1")
-    cutout: float = Field(0.0, ge=0, le=1, description="probability of a square hole, 6 to 12 pixels wide")
+    backgrounds: float = _share("probability of being painted onto a patch of another domain")
+    neighbours: float = _share("probability of a part of another digit at each side")
+    grey: float = _share("probability that colour is taken away")
+    invert: float = _share("probability of the negative")
+    invert_channels: float = _share("probability of the negative, of each channel by itself")
+    shuffle_channels: float = _share("probability that the channels change places")
+    jitter: float = _share("largest relative change of contrast, and of brightness")
+    blur: float = _share("probability of a 3x3 blur")
+    noise: float = _share("probability of Gaussian noise, standard deviation up to 0.1")
+    cutout: float = _share("probability of a square hole, 6 to 12 pixels wide")
 
     def __call__(self, images: Tensor, others: Tensor | None = None) -> Tensor:
         """Return the changed images, same shape.
@@ -70,28 +74,22 @@ class Augmentation(BaseModel):
         if self.backgrounds:
             if others is None:
                 raise UserError("backgrounds: no other domain to take patches from; only augment_source has one")
-            images = torch.where(_chosen(images, self.backgrounds), painted(images, others), images)
+            images = _change_some(images, self.backgrounds, partial(painted, others=others))
         if self.neighbours:
             images = add_neighbours(images, self.neighbours)
-        if self.grey:
-            images = torch.where(_chosen(images, self.grey), images.mean(1, keepdim=True).expand_as(images), images)
-        if self.invert:
-            images = torch.where(_chosen(images, self.invert), 1 - images, images)
+        images = _change_some(images, self.grey, lambda some: some.mean(1, keepdim=True).expand_as(some))
+        images = _change_some(images, self.invert, lambda some: 1 - some)
         if self.invert_channels:
             chosen = torch.rand(*images.shape[:2], 1, 1, device=images.device) < self.invert_channels
             images = torch.where(chosen, 1 - images, images)
-        if self.shuffle_channels:
-            images = torch.where(_chosen(images, self.shuffle_channels), shuffle_channels(images), images)
+        images = _change_some(images, self.shuffle_channels, shuffle_channels)
         if self.jitter:
             images = jitter(images, self.jitter)
-        if self.blur:
-            images = torch.where(_chosen(images, self.blur), blur(images), images)
+        images = _change_some(images, self.blur, blur)
         if self.noise:
-            deviation = 0.1 * _uniform(images, 0, 1) * _chosen(images, self.noise)
+            deviation = 0.1 * _uniform(images, 0, 1) * (_uniform(images, 0, 1) < self.noise)
             images = (images + deviation * torch.randn_like(images)).clamp(0, 1)
-        if self.cutout:
-            images = torch.where(_chosen(images, self.cutout), cut_out(images), images)
-        return images
+        return _change_some(images, self.cutout, cut_out)
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:
@@ -99,8 +97,12 @@ def _uniform(images: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high)
 
 
-def _chosen(images: Tensor, probability: float) -> Tensor:
-    return _uniform(images, 0, 1) < probability
+def _change_some(images: Tensor, probability: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change each image with this probability; 0 draws nothing."""
+    if not probability:
+        return images
+    chosen = _uniform(images, 0, 1) < probability
+    return torch.where(chosen, change(images), images)
 
 
 def affine(images: Tensor, limits: Affine) -> Tensor:

@@ -55,18 +55,12 @@ def read(folder: Path) -> Cached | None:
 
 
 def build(folder: Path, rows: Rows, size: int, title: str) -> Cached:
-    """Decode a split and cache it.
-
-    Args:
-        folder: where it will lie, named ``<split>-<stamp>``; the split's other stamps are removed.
-        rows: its images and labels.
-        size: height and width of every image in pixels.
-        title: what the progress bar says.
+    """Decode a split and cache it in a folder ``<split>-<stamp>``; the split's other stamps are removed.
 
     Raises:
         UserError: an image that is not as it should be, or a cache that cannot be written.
     """
-    from hw2lib.data.decoding import decode  # a later read does not wait for joblib and Pillow
+    from hw2lib.data.png import decode  # only here: reading what is cached does not wait for Pillow
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +78,7 @@ def build(folder: Path, rows: Rows, size: int, title: str) -> Cached:
             f"{folder.parent}: the cache cannot be written: {error.strerror}; "
             "make room or get the rights, or set HW2_BUILD to another folder"
         ) from error
-    _remove_what_nobody_needs(folder)
+    _remove_stale(folder)
     cached = read(folder)
     if cached is None:
         raise UserError(f"{folder}: removed by another process, which saw other images; leave them alone during a run")
@@ -100,8 +94,8 @@ def _put_in_place(made: Path, folder: Path) -> None:
             os.rename(made, folder)
 
 
-def _remove_what_nobody_needs(folder: Path) -> None:
-    """Drop the split's other stamps, and what builds that were killed left behind."""
+def _remove_stale(folder: Path) -> None:
+    """Remove the split's other stamps, and what killed builds left behind."""
     split = folder.name.rpartition("-")[0]
     stale = [other for other in folder.parent.glob(f"{split}-*") if other != folder]
     killed = [left for left in folder.parent.glob(f"{_BUILDING}*") if time.time() - left.stat().st_mtime > _DAY]

@@ -11,16 +11,18 @@ import tarfile
 import tomllib
 import zlib
 from collections.abc import Iterable
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import pooch
+import requests
 from PIL import Image
 from tqdm import tqdm
 
-from hw2lib.data.download import download
-from hw2lib.data.folders import DIGIT_SIZE, images_dir, train_part
-from hw2lib.data.image_set import FACES, TITLES
-from hw2lib.data.labels import HEADER
+from hw2lib.data import DIGIT_SIZE, FACES, TITLES
+from hw2lib.data.folders import HEADER, images_dir, train_part
 from hw2lib.errors import UserError
 from hw2lib.paths import ROOT
 
@@ -31,6 +33,10 @@ _ASK_FOR_FACES = (
     "CelebA may not be downloaded for you: ask for it at https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, cut the "
     "aligned faces to 64x64 RGB and put them as PNG files into {folder}/train and {folder}/val (see data/README.md)"
 )
+_SECONDS = 30  # without an answer from a server
+_PIECE = 1 << 13  # bytes read at a time: so many at most are lost when a transfer breaks
+
+pooch.get_logger().setLevel("WARNING")  # the progress bar says what it would say
 
 
 class Published(NamedTuple):
@@ -54,7 +60,7 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
 
     Args:
         domain: one of the registry.
-        data_dir: the folder that holds ``digits/``, else :func:`hw2lib.data.folders.images_dir` says which.
+        data_dir: the folder that holds ``digits/``, else `hw2lib.data.folders.images_dir` says which.
 
     Returns:
         The folder of the domain, absolute.
@@ -74,8 +80,8 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
     try:
         downloads.mkdir(parents=True, exist_ok=True)
         for file in registry()[domain]["files"]:
-            download(file["url"], file["md5"], downloads / file["name"])
-        train, test = _READERS[domain](downloads)
+            _download(file["url"], file["md5"], downloads / file["name"])
+        train, test = _mnistm(downloads) if domain == "mnistm" else _of_torchvision(domain, downloads)
         _write(home, train, test)
         shutil.rmtree(downloads)
         if lacking := train.lacking + test.lacking:
@@ -88,24 +94,81 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
     return home
 
 
+def _download(url: str, md5: str, path: Path) -> None:
+    """Make ``path`` the file with this checksum; nothing is fetched if it already is.
+
+    What has come so far is kept as ``<path>.part``, and the next call asks the server for the rest alone.
+
+    Raises:
+        UserError: no answer, a broken transfer, a web page in place of the file, or a wrong checksum.
+        OSError: the file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        pooch.retrieve(url, f"md5:{md5}", fname=path.name, path=path.parent, downloader=partial(_continue, part))
+    except ValueError as error:  # pooch, which has removed the file
+        raise UserError(
+            f"{url}: what was sent has not the MD5 {md5} of {path.name} and was dropped; "
+            f"try again later, or put the file from elsewhere at {path}"
+        ) from error
+    except requests.HTTPError as error:
+        raise UserError(
+            f"{url}: the server says {error.response.status_code} {error.response.reason}; "
+            f"try again later, or put {path.name} from elsewhere at {path}"
+        ) from error
+    except requests.RequestException as error:
+        have = f"{part.stat().st_size:,} bytes are kept" if part.exists() else "nothing came"
+        raise UserError(f"{url}: no connection, or it broke ({have}); the same command continues there") from error
+
+
+def _continue(part: Path, url: str, output_file: str, _pooch: object) -> None:
+    """A downloader for pooch, which checks ``output_file`` and moves it to its name."""
+    have = part.stat().st_size if part.exists() else 0
+    # Compression on the way would make lengths and ranges those of another file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=_SECONDS) as response:
+        if response.status_code != requests.codes.requested_range_not_satisfiable:  # else all of it is here
+            response.raise_for_status()
+            if response.status_code != requests.codes.partial_content:
+                have = 0
+            _save(response, part, have)
+    os.replace(part, output_file)
+
+
+def _save(response: requests.Response, part: Path, have: int) -> None:
+    """Write what the server sends behind the first ``have`` bytes."""
+    pieces = response.iter_content(_PIECE)
+    first = next(pieces, b"")
+    if not have and first.lstrip()[:5].lower() in (b"<!doc", b"<html"):
+        raise UserError(f"{response.url}: sent a web page in place of the file; open it in a browser to see why")
+    total = have + int(response.headers.get("Content-Length", 0))
+    with (
+        open(part, "ab" if have else "wb") as file,
+        tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, mininterval=0.5) as bar,
+    ):
+        for piece in chain([first], pieces):
+            file.write(piece)
+            bar.update(len(piece))
+
+
 def _mnistm(downloads: Path) -> tuple[Published, Published]:
-    """Read inside the archive; nothing of it is unpacked to the disk."""
+    """Train and test of MNIST-M, read inside the archive; nothing of it is unpacked to the disk."""
     path = downloads / "mnist_m.tar.gz"
-    images: dict[tuple[str, str], Image.Image] = {}
-    labels: dict[str, list[tuple[str, int]]] = {}
+    images: dict[str, Image.Image] = {}
+    labels: dict[str, list[str]] = {}
     try:
         with tarfile.open(path) as archive, tqdm(desc=f"reading {path.name}", unit=" files", mininterval=0.5) as bar:
             for member in archive:
                 tarfile.data_filter(member, str(downloads))  # raises for a member that leads elsewhere
                 name = PurePosixPath(member.name)
                 if member.isfile() and name.suffix == ".png":
-                    images[name.parent.name, name.name] = _centre(Image.open(archive.extractfile(member)))
+                    images[f"{name.parent.name}/{name.name}"] = _centre(Image.open(archive.extractfile(member)))
                 elif member.isfile() and name.name.endswith("_labels.txt"):
-                    rows = archive.extractfile(member).read().decode().split("\n")
-                    pairs = (row.split() for row in rows if row.strip())
-                    labels[name.name] = [(image, int(label)) for image, label in pairs]
+                    labels[name.name] = archive.extractfile(member).read().decode().splitlines()
                 bar.update()
-        train, test = (_labelled(f"mnist_m_{split}", images, labels) for split in ("train", "test"))
+        train, test = (
+            _labelled(f"mnist_m_{split}", images, labels[f"mnist_m_{split}_labels.txt"]) for split in ("train", "test")
+        )
     except tarfile.FilterError as error:
         raise UserError(f"{path}: refused: a member leads out of the archive ({error}); get another") from error
     except KeyError as error:
@@ -120,13 +183,12 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
     return train, test
 
 
-def _labelled(
-    folder: str, images: dict[tuple[str, str], Image.Image], labels: dict[str, list[tuple[str, int]]]
-) -> Published:
-    rows = labels[f"{folder}_labels.txt"]
-    there = [(images[folder, name], label) for name, label in rows if (folder, name) in images]
-    lacking = tuple(f"{folder}/{name}" for name, _ in rows if (folder, name) not in images)
-    return Published([image for image, _ in there], [label for _, label in there], lacking)
+def _labelled(folder: str, images: dict[str, Image.Image], lines: list[str]) -> Published:
+    """The images of a folder of the archive that its lines ``NAME LABEL`` name."""
+    labels = {f"{folder}/{name}": int(label) for name, label in (line.split() for line in lines if line.strip())}
+    there = {name: label for name, label in labels.items() if name in images}
+    lacking = tuple(name for name in labels if name not in images)
+    return Published([images[name] for name in there], list(there.values()), lacking)
 
 
 def _centre(image: Image.Image) -> Image.Image:
@@ -134,25 +196,21 @@ def _centre(image: Image.Image) -> Image.Image:
     return image.convert("RGB").crop((left, top, left + DIGIT_SIZE, top + DIGIT_SIZE))
 
 
-def _svhn(downloads: Path) -> tuple[Published, Published]:
-    from torchvision.datasets import SVHN
+def _of_torchvision(domain: str, downloads: Path) -> tuple[Published, Published]:
+    """Train and test of SVHN or USPS, scaled."""
+    from torchvision.datasets import SVHN, USPS
 
-    train, test = SVHN(downloads, "train"), SVHN(downloads, "test")
-    return tuple(Published(_scaled(part), part.labels.tolist()) for part in (train, test))
-
-
-def _usps(downloads: Path) -> tuple[Published, Published]:
-    from torchvision.datasets import USPS
-
-    train, test = USPS(downloads, train=True), USPS(downloads, train=False)
-    return tuple(Published(_scaled(part), part.targets) for part in (train, test))
+    if domain == "svhn":
+        sets = [SVHN(downloads, "train"), SVHN(downloads, "test")]
+        labels = [part.labels.tolist() for part in sets]
+    else:
+        sets = [USPS(downloads, train=True), USPS(downloads, train=False)]
+        labels = [part.targets for part in sets]
+    return tuple(Published(_scaled(part), of_part) for part, of_part in zip(sets, labels, strict=True))
 
 
 def _scaled(dataset) -> Iterable[Image.Image]:
     return (dataset[i][0].resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC) for i in range(len(dataset)))
-
-
-_READERS = {"mnistm": _mnistm, "svhn": _svhn, "usps": _usps}
 
 
 def _write(home: Path, train: Published, test: Published) -> None:
@@ -161,25 +219,23 @@ def _write(home: Path, train: Published, test: Published) -> None:
     shutil.rmtree(building, ignore_errors=True)
     try:
         (building / "data").mkdir(parents=True)
-        rows = []
         labels = train.labels + test.labels
-        progress = tqdm(desc=f"writing {TITLES[home.name]}", total=len(labels), unit=" images", mininterval=0.5)
-        with progress:
-            for published in (train, test):
-                for image, label in zip(published.images, published.labels, strict=True):
-                    name = f"{len(rows):05d}.png"
-                    image.save(building / "data" / name, compress_level=1)
-                    rows.append((name, label))
-                    progress.update()
+        names = [f"{i:05d}.png" for i in range(len(labels))]
+        images = tqdm(
+            chain(train.images, test.images),
+            f"writing {TITLES[home.name]}",
+            len(labels),
+            unit=" images",
+            mininterval=0.5,
+        )
+        for name, image in zip(names, images, strict=True):
+            image.save(building / "data" / name, compress_level=1)
+        rows = list(zip(names, labels, strict=True))
         first_of_val, first_of_test = train_part(len(train.labels)), len(train.labels)
-        _write_csv(building / "train.csv", rows[:first_of_val])
-        _write_csv(building / "val.csv", rows[first_of_val:first_of_test])
-        _write_csv(building / "test.csv", rows[first_of_test:])
+        parts = {"train": rows[:first_of_val], "val": rows[first_of_val:first_of_test], "test": rows[first_of_test:]}
+        for split, part in parts.items():
+            with open(building / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows([HEADER, *part])
         os.rename(building, home)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _write_csv(path: Path, rows: list[tuple[str, int]]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([HEADER, *rows])

@@ -10,23 +10,24 @@ A domain is the name of a folder below ``digits/``. The layout of 2021 has no va
 rows of ``train.csv`` is val, and the rest is train.
 """
 
+import csv
 import hashlib
+import io
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from hw2lib import used
-from hw2lib.data import cache
-from hw2lib.data.image_set import FACES, SPLITS, TITLES, ImageSet
-from hw2lib.data.labels import read_labels
+from hw2lib.data import DIGIT_SIZE, FACE_SIZE, FACES, SPLITS, TITLES, ImageSet, ImageSource, cache
 from hw2lib.errors import UserError
 from hw2lib.paths import build_dir, cache_dir
 
-DIGIT_SIZE = 28
-FACE_SIZE = 64
+HEADER = ("image_name", "label")  # of a csv file; without labels, the first alone
 
+_LABELS = {str(label): label for label in range(10)}
 _SEE = "see data/README.md for what goes there"
 
 
@@ -48,33 +49,14 @@ class _Place(NamedTuple):
     carved: bool
 
 
-class _Scan:
-    """A folder of images as it was found: its PNG files, and a stamp that changes with their names, sizes and times."""
+class _Scan(NamedTuple):
+    """The PNG files of a folder, and a stamp that changes with their names, sizes and times."""
 
-    def __init__(self, folder: Path) -> None:
-        try:  # through a descriptor: a third faster for 160,000 files than by path, and most of a later read's time
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                with os.scandir(descriptor) as entries:
-                    files = [
-                        f"{entry.name}/{(file := entry.stat()).st_size}/{file.st_mtime_ns}"
-                        for entry in entries
-                        if entry.name.lower().endswith(".png")
-                    ]
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            where = folder / (error.filename or "")
-            raise UserError(f"{where}: cannot be read: {error.strerror}; mend or remove it") from error
-        self._files = sorted(files)
-        self.stamp = hashlib.sha256("\n".join(self._files).encode(errors="surrogateescape")).hexdigest()
-
-    @cached_property
-    def names(self) -> set[str]:
-        return {file.split("/", 1)[0] for file in self._files}
+    names: Collection[str]
+    stamp: str
 
 
-class RealImages:
+class RealImages(ImageSource):
     """The images below one folder; each image folder is looked through once in the life of the object.
 
     Example::
@@ -82,8 +64,8 @@ class RealImages:
         images = RealImages("build/images").load("svhn", "test").images    # (N, 3, 28, 28) uint8
 
     Args:
-        data_dir: the folder that holds ``digits/`` or ``face/`` or both, else :func:`images_dir` says which. No link
-            below it may lead out of it.
+        data_dir: the folder that holds ``digits/`` or ``face/`` or both, else `images_dir` says which. No link below
+            it may lead out of it.
 
     Raises:
         UserError: it is not there, or holds neither.
@@ -104,11 +86,11 @@ class RealImages:
 
     def domains(self) -> tuple[str, ...]:
         """The domains that are there: folders below ``digits/`` by name, then ``face``."""
-        found = sorted(path.name for path in self.root.glob("digits/[!.]*") if path.is_dir())
-        return (*found, *([FACES] if (self.root / FACES).is_dir() else []))
+        digits = sorted(path.name for path in self.root.glob("digits/[!.]*") if path.is_dir())
+        return (*digits, *([FACES] if (self.root / FACES).is_dir() else []))
 
     def folder(self, domain: str) -> Path:
-        """The folder of a domain; UserError if it is not there."""
+        """The folder of a domain; `UserError` if it is not there."""
         if domain not in self.domains():
             raise UserError(f"{self.root}: no domain {domain!r}; there are {', '.join(self.domains())}")
         return self.root / FACES if domain == FACES else self.root / "digits" / domain
@@ -121,7 +103,7 @@ class RealImages:
         return "2022/23" if (folder / "data").is_dir() else "2021"
 
     def splits(self, domain: str) -> tuple[str, ...]:
-        """The splits of a domain that exist, in the order of :data:`SPLITS`."""
+        """The splits of a domain that exist, in the order of `SPLITS`."""
         return tuple(split for split in SPLITS if self._find(domain, split))
 
     def load(self, domain: str, split: str) -> ImageSet:
@@ -130,21 +112,27 @@ class RealImages:
         Raises:
             UserError: no such domain or split, or a csv or an image that is not as it should be.
         """
-        found = self._cached_or_built(domain, split)
-        used.note("images", f"{domain} {split}", found.digest)
-        return ImageSet(found.images, found.labels, domain, split, self.origin)
+        images, labels, digest = self._cached_or_built(domain, split)
+        used.note("images", f"{domain} {split}", digest)
+        return ImageSet(images, labels, domain, split, self.origin)
+
+    def digest(self, domain: str, split: str) -> str:
+        """SHA-256 (hex) of a split's pixels and labels, from the cache if it is there.
+
+        Raises:
+            UserError: as `load`.
+        """
+        return self._cached_or_built(domain, split).digest
 
     def fingerprint(self, domain: str) -> str:
         """SHA-256 (hex) of the domain's pixels and labels, whatever its layout and wherever it lies."""
-        digests = []
-        for split in self.splits(domain):
-            digest = self._cached_or_built(domain, split).digest
+        digests = {split: self.digest(domain, split) for split in self.splits(domain)}
+        for split, digest in digests.items():
             used.note("images", f"{domain} {split}", digest)
-            digests.append(f"{split} {digest}")
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        return hashlib.sha256("\n".join(f"{split} {digest}" for split, digest in digests.items()).encode()).hexdigest()
 
     def describe(self, domains: Sequence[str] = ()) -> str:
-        """One line for a figure's provenance: the domains that it shows, else all that are there."""
+        """One line for a caption: the domains that it shows, by default all that are there."""
         return "real images: " + ", ".join(TITLES.get(domain, domain) for domain in domains or self.domains())
 
     def rows(self, domain: str, split: str) -> cache.Rows:
@@ -169,12 +157,11 @@ class RealImages:
         return cache.read(self._cache_folder(domain, split))
 
     def _cached_or_built(self, domain: str, split: str) -> cache.Cached:
-        found = self.cached(domain, split)
-        if found is None:
-            title = f"{TITLES.get(domain, domain)} {split}"
-            size = FACE_SIZE if domain == FACES else DIGIT_SIZE
-            found = cache.build(self._cache_folder(domain, split), self.rows(domain, split), size, title)
-        return found
+        if cached := self.cached(domain, split):
+            return cached
+        title = f"{TITLES.get(domain, domain)} {split}"
+        size = FACE_SIZE if domain == FACES else DIGIT_SIZE
+        return cache.build(self._cache_folder(domain, split), self.rows(domain, split), size, title)
 
     def _cache_folder(self, domain: str, split: str) -> Path:
         """Named by the domain's folder, and a stamp that changes with the csv and the images' names, sizes, times."""
@@ -190,9 +177,8 @@ class RealImages:
         if place is None:
             there = ", ".join(self.splits(domain)) or "none"
             raise UserError(f"{self.folder(domain)}: no split {split!r} (there: {there}); {_SEE}")
-        for path in place[:2]:
-            if path:
-                self._refuse_outside(path)
+        for path in filter(None, (place.images, place.csv)):
+            self._refuse_outside(path)
         return place
 
     def _find(self, domain: str, split: str) -> _Place | None:
@@ -208,9 +194,9 @@ class RealImages:
     def _refuse_shared(self, domain: str, place: _Place, names: list[str]) -> None:
         """Refuse an image that another split's csv names too: nobody trains on what is tested."""
         places = [self._place(domain, split) for split in self.splits(domain)]
-        for csv in sorted({other.csv for other in places if other.images == place.images} - {place.csv}):
-            if shared := set(names).intersection(read_labels(csv, self._scan(place.images).names)[0]):
-                raise UserError(f"{place.csv} and {csv} both name {min(shared)!r}; an image belongs to one split")
+        for other in sorted({other.csv for other in places if other.images == place.images} - {place.csv}):
+            if shared := set(names).intersection(read_labels(other, self._scan(place.images).names)[0]):
+                raise UserError(f"{place.csv} and {other} both name {min(shared)!r}; an image belongs to one split")
 
     def _refuse_outside(self, path: Path) -> None:
         if not path.resolve().is_relative_to(self.root.resolve()):
@@ -218,8 +204,63 @@ class RealImages:
 
     def _scan(self, folder: Path) -> _Scan:
         if folder not in self._scans:
-            self._scans[folder] = _Scan(folder)
+            try:
+                with os.scandir(folder) as entries:
+                    files = {
+                        entry.name: f"{entry.name}/{(file := entry.stat()).st_size}/{file.st_mtime_ns}"
+                        for entry in entries
+                        if entry.name.lower().endswith(".png")
+                    }
+            except OSError as error:
+                where = error.filename or folder
+                raise UserError(f"{where}: cannot be read: {error.strerror}; mend or remove it") from error
+            content = "\n".join(sorted(files.values())).encode(errors="surrogateescape")
+            self._scans[folder] = _Scan(files.keys(), hashlib.sha256(content).hexdigest())
         return self._scans[folder]
+
+
+def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarray | None]:
+    """Read a csv with the header ``image_name,label``, or ``image_name`` alone where labels are not known.
+
+    Args:
+        path: the csv file.
+        there: the names of the image files that it may name, so that no path leads out of their folder.
+
+    Returns:
+        The file names, and their labels ``(N,)`` int64, 0 to 9, or None, in the order of the rows.
+
+    Raises:
+        UserError: a missing header, or a row with an unknown or repeated name, a path in place of a name, or a label
+            that is not an integer from 0 to 9; with the file and its line.
+    """
+    try:
+        reader = csv.reader(io.StringIO(_content(path).decode("utf-8-sig"), newline=""))
+        header = tuple(field.strip() for field in next(reader, []))
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a csv file in UTF-8 ({error})") from error
+    if header not in (HEADER, HEADER[:1]):
+        raise UserError(f"{path}, line 1: no header; the first line must be {','.join(HEADER)} or {HEADER[0]}")
+    labels: dict[str, int | None] = {}
+    for line, row in rows:
+        where = f"{path}, line {line}"
+        if len(row) != len(header):
+            raise UserError(f"{where}: {len(row)} fields; a row is {','.join(header)}")
+        name = row[0]
+        if name in labels:
+            raise UserError(f"{where}: {name!r} a second time; name each image once")
+        if "/" in name or "\\" in name or name == "..":
+            raise UserError(f"{where}: {name!r} is a path; give the bare name of a file in the images' folder")
+        if name not in there:
+            raise UserError(
+                f"{where}: {name!r} is not among the PNG files of the images' folder; add the image or remove the row"
+            )
+        if len(row) == 2 and row[1] not in _LABELS:
+            raise UserError(f"{where}: label {row[1]!r}; a label is an integer from 0 to 9")
+        labels[name] = _LABELS[row[1]] if len(row) == 2 else None
+    if not labels:
+        raise UserError(f"{path}: names no image; add rows {','.join(header)} or remove the file")
+    return list(labels), np.fromiter(labels.values(), np.int64, len(labels)) if header == HEADER else None
 
 
 def _content(path: Path) -> bytes:

@@ -1,22 +1,22 @@
-"""What a source of images holds, as a table."""
+"""Which images are there: a table for the report, and the lines of ``hw2 data status``."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hw2lib.data.image_set import TITLES
+from hw2lib.data import DIGIT_DOMAINS, DIGIT_SIZE, FACE_SIZE, FACES, SPLITS, TITLES, ImageSource
+from hw2lib.data.folders import RealImages
+from hw2lib.data.png import COLOURS, read_png
+from hw2lib.errors import UserError
 
-if TYPE_CHECKING:
-    from hw2lib.data.folders import RealImages
-    from hw2lib.data.standins import StandIns
 
-
-def splits_table(source: "RealImages | StandIns", domains: list[str]) -> pd.DataFrame:
+def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
     """One row for each domain and split: how many images, of what size, and how even their classes are.
 
     Args:
-        source: what :func:`hw2lib.data.source` gave.
+        source: where the images come from.
         domains: names of domains; one that is not there has a row of None.
     """
     rows = []
@@ -37,3 +37,64 @@ def splits_table(source: "RealImages | StandIns", domains: list[str]) -> pd.Data
     columns = ["domain", "split", "images", "pixels", "colour", "rarest class, %", "commonest class, %"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)
     return table.where(table.notna(), None)
+
+
+def status(data_dir: str | Path = "") -> tuple[str, bool]:
+    """Every domain that is there or could be; decodes one image of each that was never read.
+
+    Args:
+        data_dir: the folder of images, else `hw2lib.data.folders.images_dir` says which.
+
+    Returns:
+        Lines of text, one a domain: its layout, its number of images in each split, and how far they are verified; and
+        whether all domains that are there can be read.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+    from hw2lib.data.fetch import registry  # only here: `splits_table` does not wait for what downloads need
+
+    images, published = RealImages(data_dir), registry()
+    rows, readable = [("domain", "layout", "colour", *SPLITS, "verified")], True
+    for domain in images.domains():
+        try:
+            rows.append(_row(images, domain, published.get(domain)))
+        except UserError as error:
+            rows.append((domain, *"-----", str(error)))
+            readable = False
+    for domain in (*DIGIT_DOMAINS, FACES):
+        if domain not in images.domains():
+            rows.append((domain, *"-----", f"not there; {_how_to_get(domain, published.get(domain))}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows), readable
+
+
+def _row(images: RealImages, domain: str, published: dict[str, Any] | None) -> tuple[str, ...]:
+    splits = images.splits(domain)
+    if not splits:
+        raise UserError(f"{images.folder(domain)}: no split is there; see data/README.md for what goes there")
+    rows = {split: images.rows(domain, split) for split in splits}
+    counts = {split: len(rows[split].names) for split in splits}
+    decoded = "every image decoded" if all(images.cached(domain, s) for s in splits) else "not all images decoded yet"
+    first = rows[splits[0]]
+    channels = len(read_png(first.folder / first.names[0], FACE_SIZE if domain == FACES else DIGIT_SIZE))
+    shown = (f"{counts[split]:,}" if split in counts else "-" for split in SPLITS)
+    verified = f"{decoded}; {_compared(counts, published)}"
+    return (domain, images.layout(domain), COLOURS[channels], *shown, verified)
+
+
+def _compared(counts: dict[str, int], published: dict[str, Any] | None) -> str:
+    """The counts beside the published ones."""
+    if published is None:
+        return "no published counts to compare with"
+    here = {"train": counts.get("train", 0) + counts.get("val", 0), "test": counts.get("test", 0)}
+    names = {"train": "train + val", "test": "test"}
+    short = [f"{names[part]} {n:,} of {published[part]:,}" for part, n in here.items() if n != published[part]]
+    return "not the published counts: " + ", ".join(short) if short else "counts equal the published ones"
+
+
+def _how_to_get(domain: str, published: dict[str, Any] | None) -> str:
+    if published is None:
+        return "CelebA, to be asked for: see data/README.md"
+    size = published.get("megabytes")
+    return f"hw2 data fetch {domain}" + (f" ({size} MB)" if size else "")

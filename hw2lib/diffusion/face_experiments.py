@@ -20,7 +20,7 @@ from hw2lib.diffusion.faces import draw, min_max
 from hw2lib.diffusion.interpolation import lerp, slerp
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings
 from hw2lib.errors import UserError
-from hw2lib.metrics.appearance import contrast
+from hw2lib.metrics.images import contrast
 from hw2lib.training.cards import spread, value_name
 
 PATHS = {"slerp": slerp, "lerp": lerp}
@@ -107,7 +107,7 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
 
     Returns:
         Columns ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, ``contrast``
-        (`hw2lib.metrics.appearance.contrast`), and ``step``, its distance from the face before (none for the first).
+        (`hw2lib.metrics.images.contrast`), and ``step``, its distance from the face before (none for the first).
         Images are taken from -1 to 1: each from its own lowest to its highest value would hide a loss of contrast.
     """
     rows = []

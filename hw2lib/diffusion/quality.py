@@ -3,7 +3,7 @@
 from hw2lib.data import FACES
 from hw2lib.diffusion.sampling import Denoiser, SamplerSettings, sample
 from hw2lib.grader.scores import digit_scores, grader
-from hw2lib.metrics.appearance import diversity_within
+from hw2lib.metrics.images import diversity_within
 from hw2lib.metrics.reference import face_scores, reference
 
 # Short, and without guidance, which would hide how much of a digit was learned.

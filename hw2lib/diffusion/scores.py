@@ -12,7 +12,7 @@ from hw2lib.diffusion.sampling import BATCH, SAMPLERS, Denoiser, SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.grader.reference import DigitReference
 from hw2lib.grader.scores import Grader, digit_scores
-from hw2lib.metrics.appearance import diversity_within
+from hw2lib.metrics.images import diversity_within
 from hw2lib.training.cards import value_name
 
 # What is compared: samplers, and their eta.

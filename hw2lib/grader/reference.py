@@ -17,8 +17,7 @@ from hw2lib import data
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy
 from hw2lib.metrics.fidelity import Extractor, Gaussian, gaussian, gaussian_distance, stored_features
-from hw2lib.metrics.reference import FLOOR_COUNT, SHIPPED
-from hw2lib.metrics.reference_file import read_reference, write_reference
+from hw2lib.metrics.reference import FLOOR_COUNT, SHIPPED, read_reference, write_reference
 
 if TYPE_CHECKING:
     from hw2lib.data.folders import RealImages

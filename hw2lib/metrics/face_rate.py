@@ -1,9 +1,9 @@
 """Share of images in which exactly one face is found, as the homework counts.
 
 The detector is OpenCV's cascade `haarcascade_frontalface_alt`, which lies inside its 4.x wheels. Its settings were
-chosen on 2,000 real training faces: exactly one face is found in 98.9 % of them, in 0.2 % of the same faces with
-their sixteen parts of 16x16 pixels shuffled, in 0.1 % with those of 8x8 shuffled, in 0.1 % of MNIST-M's digits, 0.2 %
-of SVHN's, and in no blurred noise. Upside down, 10 % are still found.
+chosen on 2,000 real training faces: it finds exactly one face in 98.9 % of them, in 0.2 % of the same faces with their
+sixteen parts of 16x16 pixels shuffled, in 0.1 % with those of 8x8 shuffled, in 0.1 % of MNIST-M's digits, 0.2 % of
+SVHN's, and in no blurred noise. Upside down, 10 % are still found.
 
 On the 2,025 real validation faces the rate is 99.0 %: 97.5 % of the first 810 and all of the rest, which look as if a
 detector had chosen them. So a generator may well come near 100 %; show the rate of the real faces beside its own.

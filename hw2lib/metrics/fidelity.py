@@ -3,9 +3,9 @@
 Everything is computed in float64. A value depends on how many images there are: put the number beside it, and the
 floor, which is the score of as many real images that were set aside.
 
-`torch_fidelity.calculate_metrics` itself does not do: 0.4.0 computes in float32 when it is asked for float64, checks
+`torch_fidelity.calculate_metrics` is not used: version 0.4.0 computes in float32 when it is asked for float64, checks
 no hash of what it downloads, keeps its cache in pickles, and averages float32 features in float32. The package is
-imported where it is used: that takes seconds, which other scores need not wait for.
+imported inside functions, because that takes seconds.
 
 Example::
 
@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.error import URLError
 
 import torch
@@ -29,14 +29,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from hw2lib import weights
+from hw2lib.data import ImageSource
 from hw2lib.errors import UserError
 from hw2lib.metrics.images import check_images, stored_images
 from hw2lib.paths import cache_dir
-from hw2lib.weights import save as save_tensors
-
-if TYPE_CHECKING:
-    from hw2lib.data.folders import RealImages
-    from hw2lib.data.standins import StandIns
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # the file's name begins it
@@ -68,30 +65,35 @@ class Extractor:
     device: torch.device | str = "cpu"
 
 
-def inception(weights: str = "", device: torch.device | str = "cpu") -> Extractor:
+def inception(file: str = "", device: torch.device | str = "cpu") -> Extractor:
     """The Inception v3 of the published scores (Heusel et al. 2017), in float64.
 
     Args:
-        weights: torch-fidelity's file, else that of ``HW2_INCEPTION``, else the one in torch hub's cache, into which
-            it is downloaded.
+        file: torch-fidelity's weights, by default those of ``HW2_INCEPTION``, else those in torch hub's cache, into
+            which they are downloaded.
         device: where it computes; a thousand images take 13 minutes on one thread of a CPU.
 
     Raises:
         Unavailable: no file was named, and it cannot be downloaded.
         UserError: the file named is not there, or the file is damaged.
     """
-    # torch-fidelity unpickles the file, hence the whole hash is checked before.
-    file = _checked(_find(weights or os.environ.get("HW2_INCEPTION", "")))
+    named = file or os.environ.get("HW2_INCEPTION")
+    path = Path(named).expanduser() if named else _downloaded()
+    try:
+        with open(path, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; name a copy of {INCEPTION}") from error
+    if digest != INCEPTION_SHA256:  # checked as a whole, because torch-fidelity unpickles the file
+        raise UserError(f"{path}: damaged, or not {INCEPTION} (SHA-256 {digest[:8]}…); get it again")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(file))
+    network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(path))
     network.feature_extractor_internal_dtype = torch.float64  # asked for by name, 0.4.0 would take float32
     return Extractor(network.double().to(device), "inception-v3-float64", device)
 
 
-def _find(named: str) -> Path:
-    if named:
-        return Path(named).expanduser()
+def _downloaded() -> Path:
     file = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
     if not file.exists():
         try:
@@ -104,17 +106,6 @@ def _find(named: str) -> Path:
             raise Unavailable(
                 f"Inception's weights cannot be downloaded ({reason}); set HW2_INCEPTION to a copy of {INCEPTION}"
             ) from None
-    return file
-
-
-def _checked(file: Path) -> Path:
-    try:
-        with open(file, "rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}; name a copy of {INCEPTION}") from error
-    if digest != INCEPTION_SHA256:
-        raise UserError(f"{file}: damaged, or not {INCEPTION} (SHA-256 {digest[:8]}…); get it again")
     return file
 
 
@@ -131,9 +122,7 @@ def extract(images: Tensor, extractor: Extractor, batch: int = 32) -> Features:
     return Features(*(torch.cat(kind).double().cpu() for kind in zip(*parts, strict=True)))
 
 
-def stored_features(
-    source: "RealImages | StandIns", domain: str, split: str, extractor: Extractor, count: int = 0
-) -> Features:
+def stored_features(source: ImageSource, domain: str, split: str, extractor: Extractor, count: int = 0) -> Features:
     """What a network sees in a split, or in `count` images spread over it; computed once, then read from the cache."""
     images = stored_images(source, domain, split, count)
     name = f"{domain}-{split}-{len(images)}-{images.shape[-1]}-{extractor.name}-{source.fingerprint(domain)[:16]}"
@@ -141,9 +130,9 @@ def stored_features(
     try:
         return Features(**load_file(file))
     except (OSError, SafetensorError, TypeError):  # never computed, or a damaged copy
-        found = extract(images, extractor)
-    save_tensors(found._asdict(), file)
-    return found
+        features = extract(images, extractor)
+    weights.save(features._asdict(), file)
+    return features
 
 
 class Gaussian(NamedTuple):
@@ -184,11 +173,11 @@ def scores(generated: Features, real: Features) -> dict[str, float]:
         ``kid``: squared maximum mean discrepancy between the features under a cubic kernel (Bińkowski et al. 2018),
         the mean over 100 draws of 1,000 images of each set, or of as many as both have.
     """
-    draw = min(1000, len(generated.features), len(real.features))
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     inception_score = isc_features_to_metric(generated.logits, splits=min(10, len(generated.logits)))
+    draw = min(1000, len(generated.features), len(real.features))
     kid = kid_features_to_metric(generated.features, real.features, kid_subset_size=draw, verbose=False)
     return {
         "fid": frechet_distance(generated.features, real.features),

@@ -1,16 +1,13 @@
-"""Images as every score takes them: uint8 tensors (N, 3, H, W), 0 to 255."""
-
-from typing import TYPE_CHECKING
+"""Images as every score takes them, uint8 tensors (N, 3, H, W), and how bright, contrasted and diverse they are."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hw2lib.data import ImageSource
 from hw2lib.errors import UserError
 
-if TYPE_CHECKING:
-    from hw2lib.data.folders import RealImages
-    from hw2lib.data.standins import StandIns
+PAIRS = 10_000  # of images whose difference is measured
 
 
 def check_images(images: Tensor, size: int = 0) -> None:
@@ -31,9 +28,43 @@ def check_images(images: Tensor, size: int = 0) -> None:
         raise UserError(f"images of {images.shape[3]}x{images.shape[2]} pixels cannot be scored; give {size}x{size}")
 
 
-def stored_images(source: "RealImages | StandIns", domain: str, split: str, count: int = 0) -> Tensor:
+def stored_images(source: ImageSource, domain: str, split: str, count: int = 0) -> Tensor:
     """`count` images spread evenly over a split, or all where `count` is 0 or too many; grey becomes RGB."""
     images = source.load(domain, split).images
     if 0 < count < len(images):
         images = images[np.arange(count) * len(images) // count]
     return torch.tensor(images).expand(-1, 3, -1, -1)
+
+
+def brightness(images: Tensor) -> float:
+    """Mean value of the uint8 images (N, 3, H, W), in [0, 1]."""
+    check_images(images)
+    return images.double().mean().item() / 255
+
+
+def contrast(images: Tensor) -> float:
+    """Standard deviation of grey values (the mean of the channels) within an image, mean over images, in [0, 1]."""
+    check_images(images)
+    return images.float().mean(1).flatten(1).std(1, correction=0).mean().item() / 255
+
+
+def diversity(images: Tensor, seed: int = 0) -> float:
+    """Root mean square difference of pixels between two different images, mean over random pairs, in [0, 1].
+
+    It is 0 where a generator always makes the same image.
+    """
+    check_images(images)
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randint(len(images), (PAIRS,), generator=generator)
+    second = (first + torch.randint(1, len(images), (PAIRS,), generator=generator)) % len(images)  # never the same one
+    pixels = images.flatten(1)
+    distances = [
+        (pixels[a].float() - pixels[b].float()).square().mean(1).sqrt()
+        for a, b in zip(first.split(500), second.split(500), strict=True)
+    ]
+    return torch.cat(distances).mean().item() / 255
+
+
+def diversity_within(images: Tensor, labels: Tensor) -> float:
+    """`diversity` of the images of one digit, mean over the digits; at least two images of each, labels (N,)."""
+    return torch.tensor([diversity(images[labels == digit]) for digit in labels.unique()]).mean().item()

@@ -9,38 +9,38 @@ Example::
     face_scores(images, shipped("face"))     # {"sliced_wasserstein": 9.1, "face_rate": 96.4, …}
 """
 
+import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hw2lib import paths
+from hw2lib import paths, used, weights
+from hw2lib.data import FACES, ImageSource
 from hw2lib.errors import UserError
 from hw2lib.metrics import sliced_wasserstein
-from hw2lib.metrics.appearance import brightness, contrast, diversity
 from hw2lib.metrics.face_rate import face_rate
-from hw2lib.metrics.images import stored_images
-from hw2lib.metrics.reference_file import read_reference, write_reference
-
-if TYPE_CHECKING:
-    from hw2lib.data.folders import RealImages
-    from hw2lib.data.standins import StandIns
+from hw2lib.metrics.images import brightness, contrast, diversity, stored_images
 
 SHIPPED = paths.ROOT / "data" / "reference"
 VERSION = 1  # raise it whenever a score is computed in another way: no file of before counts then
 FLOOR_COUNT = 1000  # as many as the homework has generated
 
+AnyReference = TypeVar("AnyReference")
+
 
 @dataclass(frozen=True)
 class Reference:
-    """A set of real images, as its scores.
+    """A set of real faces, as its scores.
 
     Attributes:
         statistics: for the sliced Wasserstein distance.
-        floor: the distances of `floor_count` training images from this set, named as in :func:`face_scores`.
-        face_rate: percentage with exactly one face found.
-        brightness, contrast, diversity: in [0, 1], see :mod:`hw2lib.metrics.appearance`.
+        floor: the distances of `floor_count` training images from this set, named as in `face_scores`.
+        face_rate: percentage with exactly one face.
+        brightness, contrast, diversity: in [0, 1], see `hw2lib.metrics.images`.
         domain, split, count, size: which images, how many, and their height and width.
         fingerprint: the domain's, which changes with its images.
         origin: ``"real"`` or ``"stand-in"``.
@@ -62,7 +62,7 @@ class Reference:
     version: int = VERSION
 
 
-def reference(source: "RealImages | StandIns", domain: str = "face", split: str = "val") -> Reference:
+def reference(source: ImageSource, domain: str = FACES, split: str = "val") -> Reference:
     """The reference of a split of 64x64 images; measured once, then read from the cache.
 
     Raises:
@@ -73,12 +73,12 @@ def reference(source: "RealImages | StandIns", domain: str = "face", split: str 
     try:
         return read(file)
     except UserError:  # never measured, or a damaged copy
-        found = _measure(source, domain, split, fingerprint)
-    write(found, file)
-    return found
+        measured = _measure(source, domain, split, fingerprint)
+    write(measured, file)
+    return measured
 
 
-def _measure(source: "RealImages | StandIns", domain: str, split: str, fingerprint: str) -> Reference:
+def _measure(source: ImageSource, domain: str, split: str, fingerprint: str) -> Reference:
     images = stored_images(source, domain, split)
     others = stored_images(source, domain, "train", FLOOR_COUNT)
     statistics = sliced_wasserstein.statistics(images)
@@ -90,9 +90,7 @@ def _measure(source: "RealImages | StandIns", domain: str, split: str, fingerpri
         floor=_distances(others, statistics),
         floor_count=len(others),
         face_rate=rate,
-        brightness=brightness(images),
-        contrast=contrast(images),
-        diversity=diversity(images),
+        **_appearance(images),
         domain=domain,
         split=split,
         count=len(images),
@@ -107,10 +105,10 @@ def shipped(domain: str) -> Reference:
     return read(SHIPPED / f"{domain}-val.safetensors")
 
 
-def write(found: Reference, file: Path) -> None:
+def write(reference: Reference, file: Path) -> None:
     """Write a reference as one safetensors file."""
-    numbers = {name: value for name, value in asdict(found).items() if name != "statistics"}
-    write_reference(file, {str(level): quantiles for level, quantiles in found.statistics.items()}, numbers)
+    numbers = {name: value for name, value in asdict(reference).items() if name != "statistics"}
+    write_reference(file, {str(level): quantiles for level, quantiles in reference.statistics.items()}, numbers)
 
 
 def read(file: Path) -> Reference:
@@ -124,6 +122,34 @@ def read(file: Path) -> Reference:
         return Reference({level: tensors[str(level)] for level in sliced_wasserstein.LEVELS}, **numbers)
 
     return read_reference(file, make, VERSION, "reference")
+
+
+def write_reference(file: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """Write a reference of any kind: tensors, and its numbers as JSON in the metadata of safetensors."""
+    weights.save(tensors, file, {"reference": json.dumps(numbers)})
+
+
+def read_reference(
+    file: Path, make: Callable[[dict[str, Tensor], dict[str, Any]], AnyReference], version: int, kind: str
+) -> AnyReference:
+    """The reference that `make` makes of the tensors and the numbers in a file.
+
+    Raises:
+        UserError: there is no file, it is damaged or no reference of that kind, or of another version.
+    """
+    try:
+        with safe_open(file, "pt") as content:
+            numbers = json.loads((content.metadata() or {})["reference"])
+            reference = make({name: content.get_tensor(name) for name in content.keys()}, numbers)  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such reference; measure it where the real images are") from None
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+        raise UserError(f"{file}: damaged, or no {kind}; get it again") from None
+    if reference.version != version:
+        raise UserError(f"{file}: measured in another way (version {reference.version}, not {version}); get it again")
+    if not file.is_relative_to(paths.cache_dir()):  # a copy in the cache stands for images, which are noted themselves
+        used.note_file(file)
+    return reference
 
 
 def face_scores(images: Tensor, reference: Reference) -> dict[str, float]:
@@ -144,10 +170,12 @@ def face_scores(images: Tensor, reference: Reference) -> dict[str, float]:
         **_distances(images, reference.statistics),
         "face_rate": rate,
         "relative_face_rate": 100 * rate / reference.face_rate,
-        "brightness": brightness(images),
-        "contrast": contrast(images),
-        "diversity": diversity(images),
+        **_appearance(images),
     }
+
+
+def _appearance(images: Tensor) -> dict[str, float]:
+    return {"brightness": brightness(images), "contrast": contrast(images), "diversity": diversity(images)}
 
 
 def _distances(images: Tensor, statistics: sliced_wasserstein.Statistics) -> dict[str, float]:

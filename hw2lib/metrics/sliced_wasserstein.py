@@ -33,10 +33,10 @@ def statistics(images: Tensor, seed: int = 0) -> Statistics:
     """
     check_images(images, LEVELS[0])
     generator = torch.Generator().manual_seed(seed)
-    found = {}
-    for level, band in zip(LEVELS, laplacian_pyramid(images.cpu().float()), strict=True):
-        found[level] = quantiles(normalise(patches(band, generator)).flatten(1), directions(3 * PATCH**2))
-    return found
+    return {
+        level: quantiles(normalise(patches(band, generator)).flatten(1), directions(3 * PATCH**2))
+        for level, band in zip(LEVELS, laplacian_pyramid(images.cpu().float()), strict=True)
+    }
 
 
 def distance(a: Statistics, b: Statistics) -> dict[str, float]:
@@ -81,8 +81,8 @@ def patches(images: Tensor, generator: torch.Generator) -> Tensor:
     inside = torch.arange(PATCH**2)
     place = (top + inside // PATCH) * size + left + inside % PATCH
     place = place.view(n, 1, -1).expand(-1, channels, -1)
-    found = images.flatten(2).gather(2, place).view(n, channels, PATCHES, PATCH, PATCH)
-    return found.transpose(1, 2).reshape(-1, channels, PATCH, PATCH)
+    pixels = images.flatten(2).gather(2, place).view(n, channels, PATCHES, PATCH, PATCH)
+    return pixels.transpose(1, 2).reshape(-1, channels, PATCH, PATCH)
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:

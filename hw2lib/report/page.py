@@ -48,7 +48,7 @@ class Page:
         self._inputs = age.notebook_inputs(notebook, self._parameters) | age.loaded_modules()
         self._code = environment.code_version()
         paths.check_preset(self._parameters["preset"])
-        self._figures: dict[str, tuple[bytes, str]] = {}
+        self._figures: dict[str, tuple[bytes, dict]] = {}
         self._tables: dict[str, dict] = {}
         self._values: dict[str, str | bool | int | float] = {}
 
@@ -62,15 +62,31 @@ class Page:
             provenance: whose weights, how many steps, which seed.
         """
         import matplotlib.pyplot as plt
-        from IPython.display import Image, Markdown, display
 
         self._check_name(name)
-        caption = self._caption(caption, provenance)
         png = _small_png(fig)
         plt.close(fig)
-        self._figures[f"{name}.png"] = png, caption
-        display(Image(data=png, format="png", alt=caption))
-        display(Markdown(caption), metadata={"hw2lib": "caption"})
+        self._show(png, {"file": f"{name}.png", "caption": self._caption(caption, provenance)})
+
+    def earlier_figure(self, name: str) -> None:
+        """Show a figure as the last run left it, because the weights that it was drawn from are not at hand.
+
+        Its record says when and by which commit it was drawn. Where no earlier run has left it, nothing is shown.
+        """
+        preset = self._parameters["preset"]
+        earlier = record.read(preset, self._name) or {"figures": []}
+        for figure in earlier["figures"]:
+            file = record.path(preset, self._name).with_name(figure["file"])
+            if figure["file"] == f"{name}.png" and file.is_file():
+                drawn = {"commit": earlier["commit"], "started": earlier["started"]}
+                self._show(file.read_bytes(), {"drawn": drawn} | figure)
+
+    def _show(self, png: bytes, figure: dict) -> None:
+        from IPython.display import Image, Markdown, display
+
+        self._figures[figure["file"]] = png, figure
+        display(Image(data=png, format="png", alt=figure["caption"]))
+        display(Markdown(figure["caption"]), metadata={"hw2lib": "caption"})
 
     def table(self, name: str, frame, caption: str, provenance: str = "") -> None:
         """Keep a pandas DataFrame and show it; an index that is more than row numbers becomes its first columns.
@@ -123,7 +139,7 @@ class Page:
             **environment.versions(),
             "started": datetime.datetime.fromtimestamp(self._began).astimezone().isoformat(timespec="seconds"),
             "run": json.loads(os.environ.get("HW2_RUN", "null")),
-            "figures": [{"file": file, "caption": caption} for file, (_, caption) in self._figures.items()],
+            "figures": [figure for _, figure in self._figures.values()],
             "tables": self._tables,
             "values": self._values,
             "inputs": inputs,

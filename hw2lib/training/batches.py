@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hw2lib.data.image_set import FACES
+from hw2lib.data import FACES
 from hw2lib.errors import UserError
 
 Labelled = tuple[Tensor, Tensor | None]

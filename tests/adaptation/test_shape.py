@@ -11,7 +11,7 @@ import torch
 from hw2lib.adaptation import choice, tables
 from hw2lib.adaptation.choice import AS_IT_IS, SHAPES, Shape
 from hw2lib.adaptation.recipe import DANNRecipe
-from hw2lib.data.image_set import ImageSet
+from hw2lib.data import ImageSet
 from hw2lib.data.prepare import Form
 
 PIXEL = torch.arange(28.0) - 13.5

@@ -13,14 +13,15 @@ import pytest
 from image_folders import noise, write_2022, write_csv, write_pngs
 from PIL import Image
 
-from hw2lib.data import decoding
+from hw2lib import used
+from hw2lib.data import SPLITS, png
 from hw2lib.data.folders import RealImages
 from hw2lib.errors import UserError
 
 
 def test_a_split_is_decoded_once_and_mapped_into_memory(small, monkeypatch):
     RealImages(small).load("usps", "train")
-    monkeypatch.setattr(decoding, "decode", None)
+    monkeypatch.setattr(png, "decode", None)
 
     again = RealImages(small).load("usps", "train")
 
@@ -87,6 +88,31 @@ def test_the_fingerprint_is_that_of_the_images_not_of_their_files(small, tmp_pat
     assert len(list(build.glob("cache/images/*"))) == 2  # one for each folder
 
 
+def test_the_digest_of_a_split_is_that_of_its_pixels_and_labels(small, tmp_path, monkeypatch):
+    shutil.copytree(small, tmp_path / "copy")
+    source = RealImages(small)
+    digest = source.digest("usps", "val")
+    assert len(bytes.fromhex(digest)) == 32
+    assert digest == RealImages(tmp_path / "copy").digest("usps", "val") != source.digest("usps", "test")
+
+    monkeypatch.setattr(png, "decode", None)
+    assert RealImages(small).digest("usps", "val") == digest, "from the cache"
+    monkeypatch.undo()
+    write_csv(tmp_path / "copy/digits/usps/val.csv", ["00006.png", "00007.png"], [6, 8])
+    assert RealImages(tmp_path / "copy").digest("usps", "val") != digest
+    with pytest.raises(UserError, match="no split 'validation'"):
+        source.digest("usps", "validation")
+
+
+def test_what_is_loaded_is_noted_by_its_digest(small):
+    source = RealImages(small)
+    used.forget()
+    source.load("usps", "val")
+    assert used.notes() == {"images: usps val": source.digest("usps", "val")}
+    source.fingerprint("usps")
+    assert used.notes() == {f"images: usps {split}": source.digest("usps", split) for split in SPLITS}
+
+
 def test_equal_folders_of_other_layouts_have_equal_fingerprints(tmp_path, build):
     images, labels = noise(22), [i % 10 for i in range(22)]
     write_2022(tmp_path / "a/digits/svhn", images, labels, sizes=(18, 2, 2))
@@ -124,11 +150,11 @@ def test_a_damaged_copy_is_made_again(small, build, damage):
 
 BUILD = """
 import os, signal, sys, time
-from hw2lib.data import cache, decoding
+from hw2lib.data import png
 from hw2lib.data.folders import RealImages
-decode = decoding.decode
+decode = png.decode
 {how}
-decoding.decode = decode_so
+png.decode = decode_so
 print(RealImages(sys.argv[1]).load("usps", "train").images.sum())
 """
 TOGETHER = """

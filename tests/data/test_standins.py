@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d
 
 from hw2lib.data import DIGIT_DOMAINS, FACES, SPLITS, source
 from hw2lib.data.standins import StandIns, _draw
-from hw2lib.data.standins.handwriting import enlarge, pool
+from hw2lib.data.standins.digits import enlarge, pool
 from hw2lib.errors import UserError
 
 STANDINS = StandIns()

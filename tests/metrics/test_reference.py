@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from hw2lib import used
 from hw2lib.data import ImageSet
 from hw2lib.data.standins import faces
 from hw2lib.errors import UserError
@@ -123,6 +124,15 @@ def test_a_disk_that_fills_leaves_what_was_there(tmp_path, measured):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert equal(read(file), measured)
     assert [path.name for path in tmp_path.glob("some*")] == [file.name]
+
+
+def test_a_file_that_is_read_is_noted_and_a_copy_in_the_cache_is_not(tmp_path, measured):
+    used.forget()
+    reference(Source())
+    assert used.notes() == {}
+    write(measured, tmp_path / "some.safetensors")
+    read(tmp_path / "some.safetensors")
+    assert list(used.notes()) == [f"file: {tmp_path}/some.safetensors"]
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x80\x04}."])

@@ -5,13 +5,13 @@ import pytest
 from hw2lib.adaptation import tables
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def accuracy(run):
-    return run("51", "51_dann_accuracy")
+    return run("51")
 
 
 def test_architectures(run):
-    record = run("50", "50_dann_architectures")
+    record = run("50")
     totals = {row[0]: row[-1] for row in record["tables"]["parameters"]["rows"]}
     assert totals == {
         "dann-compact": "710,172",
@@ -36,14 +36,14 @@ def test_accuracy_table_has_both_recipes_and_the_oracle(accuracy):
 
 
 def test_runs_that_are_not_finished_are_missing(run, accuracy):
-    record = run("51", "51_dann_accuracy", "-p", "seeds=0,1", "-p", "train=false")
+    record = run("51", "-p", "seeds=0,1", "-p", "train=false")
     cells = [cell for row in record["tables"]["test-mnistm-svhn"]["rows"] for cell in row[2:]]
     assert all(cell.endswith("(1 of 2 seeds)") for cell in cells)
 
 
 def test_feature_space_uses_the_runs_of_the_table(run, build, accuracy):
     before = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
-    record = run("53", "53_dann_tsne", "-p", "count=60", "-p", "pairs=mnistm-usps")
+    record = run("53", "-p", "count=60", "-p", "pairs=mnistm-usps")
     assert [figure["file"] for figure in record["figures"]] == ["mnistm-usps-class.png", "mnistm-usps-domain.png"]
     rows = record["tables"]["distance"]["rows"]
     assert [row[1] for row in rows] == ["source-only", "DANN"]
@@ -53,7 +53,7 @@ def test_feature_space_uses_the_runs_of_the_table(run, build, accuracy):
 
 
 def test_pairs_in_two_tables(run):
-    record = run("52", "52_dann_three_pairs", "-p", "others=dann-compact", "-p", "pairs=usps-svhn")
+    record = run("52", "-p", "others=dann-compact", "-p", "pairs=usps-svhn")
     table = record["tables"]["test-usps-svhn"]
     assert table["columns"] == ["network", "recipe", "source-only", "DANN", "target-only", "DANN, oracle"]
     assert [row[:2] for row in table["rows"]] == [["dann-grey", "as-reported"], ["dann-grey", "ours"]]
@@ -65,7 +65,7 @@ def test_pairs_in_two_tables(run):
 
 
 def test_the_improved_model_beside_the_original(run):
-    record = run("54", "54_uda_improved", "-p", "pairs=mnistm-usps,svhn-mnistm")
+    record = run("54", "-p", "pairs=mnistm-usps,svhn-mnistm")
     table = record["tables"]["test"]
     assert table["columns"] == ["pair", "dann-grey, as reported", "dann-grey, ours", "uda-cnn, improved"]
     assert [row[0] for row in table["rows"]] == ["MNIST-M to USPS", "SVHN to MNIST-M"]
@@ -94,7 +94,7 @@ def test_the_improved_model_beside_the_original(run):
 
 def test_what_is_not_trained_is_missing_and_there_is_a_page_all_the_same(run):
     settings = ["-p", "pairs=usps-svhn", "-p", "seeds=7", "-p", "parts_pair=usps-svhn", "-p", "parts_seeds=7"]
-    record = run("54", "54_uda_improved", *settings, "-p", "train=false")
+    record = run("54", *settings, "-p", "train=false")
     assert record["tables"]["test"]["rows"] == [["USPS to SVHN", "missing", "missing", "missing"]]
     assert [row[3:] for row in record["tables"]["sizes"]["rows"]] == 3 * [["–", "missing", "missing"]]
     assert "choice" not in record["tables"]
@@ -102,7 +102,7 @@ def test_what_is_not_trained_is_missing_and_there_is_a_page_all_the_same(run):
 
 
 def test_the_shape_of_the_target(run):
-    record = run("55", "55_dann_shape", "-p", "pairs=svhn-mnistm", "-p", "changed=svhn-mnistm")
+    record = run("55", "-p", "pairs=svhn-mnistm", "-p", "changed=svhn-mnistm")
     (choice,) = record["tables"]["choice"]["rows"]
     assert choice[0] == "SVHN to MNIST-M"
     assert float(choice[6]) == max(map(float, choice[4:7])), "the oracle is the best"
@@ -117,7 +117,7 @@ def test_the_shape_of_the_target(run):
 
 def test_without_a_trained_network_no_shape_is_found_and_the_gains_are_missing(run):
     settings = ["-p", "pairs=usps-mnistm", "-p", "changed=svhn-mnistm", "-p", "seeds=7", "-p", "train=false"]
-    record = run("55", "55_dann_shape", *settings)
+    record = run("55", *settings)
     assert "choice" not in record["tables"]
     assert record["figures"] == []
     assert {cell for row in record["tables"]["test"]["rows"] for cell in row[2:]} == {"missing"}

@@ -10,7 +10,7 @@ SHORT = ("-p", "steps=2")
 
 
 def test_eta(run):
-    record = run("40", "40_ddim_eta", *SHORT, "-p", "etas=0.0,0.5,0.9", "-p", "noises=2", "-p", "repeats=2")
+    record = run("40", *SHORT, "-p", "etas=0.0,0.5,0.9", "-p", "noises=2", "-p", "repeats=2")
     assert [figure["file"] for figure in record["figures"]] == ["eta.png", "runs.png", "distance.png"]
     assert "face-unet, recipe ours, 2 steps of 4" in record["figures"][0]["caption"]
     values = record["values"]
@@ -23,7 +23,7 @@ def test_interpolation_between_noises_of_a_user(run, tmp_path):
     torch.save(2 * fixed_noise.named(64)[:1], tmp_path / "00.pt")
     torch.save(2 * fixed_noise.named(64)[1:2], tmp_path / "01.pt")
     settings = ("-p", "alphas=0.0,0.5,1.0", "-p", f"noise_dir={tmp_path}")
-    record = run("41", "41_ddim_interpolation", *SHORT, *settings)
+    record = run("41", *SHORT, *settings)
     assert [figure["file"] for figure in record["figures"]] == ["faces.png", "measured.png"]
     values = record["values"]
     assert values["slerp_norm_ends"] == pytest.approx(2 * (3 * 64 * 64) ** 0.5, rel=0.02)
@@ -35,7 +35,7 @@ def test_interpolation_between_noises_of_a_user(run, tmp_path):
 def test_consistency(run, tmp_path):
     for name in fixed_noise.NAMES:
         Image.new("RGB", (64, 64), (0, 128, 255)).save(tmp_path / f"{name}.png")
-    record = run("42", "42_ddim_consistency", "-p", "counts=2,4", "-p", "noises=3", "-p", f"truth_dir={tmp_path}")
+    record = run("42", "-p", "counts=2,4", "-p", "noises=3", "-p", f"truth_dir={tmp_path}")
     assert [figure["file"] for figure in record["figures"]] == ["errors.png", "faces.png"]
     rows = record["tables"]["errors"]["rows"]
     assert [row[0] for row in rows] == [
@@ -49,4 +49,4 @@ def test_consistency(run, tmp_path):
 
 
 def test_runs_that_are_not_finished_show_nothing(run):
-    assert run("42", "42_ddim_consistency", "-p", "recipe=full", "-p", "train=false")["figures"] == []
+    assert run("42", "-p", "recipe=full", "-p", "train=false")["figures"] == []

@@ -10,7 +10,7 @@ def numbers(text: str) -> int:
 
 
 def test_architectures(run):
-    record = run("30", "30_diffusion_architectures")
+    record = run("30")
     rows = record["tables"]["parameters"]["rows"]
     assert [(row[0], row[-1]) for row in rows] == [
         ("unet-two-level", "5,885,123"),
@@ -30,7 +30,7 @@ def test_architectures(run):
 
 
 def test_samples(run):
-    record = run("31", "31_diffusion_samples", "-p", "steps=4")
+    record = run("31", "-p", "steps=4")
     (figure,) = record["figures"]
     assert figure["file"] == "digits-unet-two-level.png"
     assert "4 steps of DDIM, η = 1, w = 2" in figure["caption"]
@@ -38,13 +38,13 @@ def test_samples(run):
 
 
 def test_reverse_process(run):
-    (figure,) = run("32", "32_diffusion_reverse", "-p", "ancestral=20")["figures"]
+    (figure,) = run("32", "-p", "ancestral=20")["figures"]
     assert "unet-two-level, recipe ours, 2 steps of 4" in figure["caption"]
 
 
 def test_guidance(run):
     settings = ("-p", "steps=2", "-p", "count=40", "-p", "measured=0,2", "-p", "seeds=0,1")
-    record = run("33", "33_diffusion_guidance", *settings)
+    record = run("33", *settings)
     assert [figure["file"] for figure in record["figures"]] == ["weights.png", "trade-off.png"]
     assert [row[0] for row in record["tables"]["guidance"]["rows"]] == ["0", "2"]
     assert {"w_0_accuracy", "w_2_diversity"} <= set(record["values"])
@@ -65,7 +65,7 @@ def test_scores(run):
         "-p",
         "seeds=0",
     )
-    record = run("34", "34_diffusion_scores", *settings)
+    record = run("34", *settings)
     rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
     assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
     assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2", "3"]
@@ -74,7 +74,7 @@ def test_scores(run):
 
 
 def test_training(run):
-    record = run("35", "35_diffusion_training", "-p", "seeds=0")
+    record = run("35", "-p", "seeds=0")
     assert all("missing" not in row for row in record["tables"]["study"]["rows"])
     schedules = {row[1]: row[3] for row in record["tables"]["training"]["rows"]}
     assert schedules["study-100"] == "cosine, T = 100"
@@ -86,8 +86,8 @@ def test_training(run):
 
 def test_runs_that_are_not_finished_are_missing(run):
     for notebook in ("31_diffusion_samples", "32_diffusion_reverse", "33_diffusion_guidance"):
-        assert run(notebook[:2], notebook, "-p", "recipe=as-reported", "-p", "train=false")["figures"] == []
-    record = run("34", "34_diffusion_scores", "-p", "recipe=as-reported", "-p", "train=false")
+        assert run(notebook[:2], "-p", "recipe=as-reported", "-p", "train=false")["figures"] == []
+    record = run("34", "-p", "recipe=as-reported", "-p", "train=false")
     assert record["tables"]["denoisers"]["rows"][0][2:] == [*["missing"] * 4, "–"]
-    record = run("35", "35_diffusion_training", "-p", "seeds=7", "-p", "train=false")
+    record = run("35", "-p", "seeds=7", "-p", "train=false")
     assert {row[1] for row in record["tables"]["study"]["rows"]} == {"missing"}

@@ -10,7 +10,7 @@ def numbers(text: str) -> int:
 
 
 def test_architectures(run):
-    record = run("10", "10_gan_architectures")
+    record = run("10")
     rows = record["tables"]["parameters"]["rows"]
     assert [row[0] for row in rows] == ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"]
     assert rows[4][1:] == [128, "3,832,885", "3,175,299", "7,008,184"]
@@ -21,13 +21,13 @@ def test_architectures(run):
 
 
 def test_acgan_architecture(run):
-    record = run("20", "20_acgan_architecture")
+    record = run("20")
     assert record["tables"]["parameters"]["rows"][0][2:4] == ["1,496,168", "399,595"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def samples(run):
-    return run("11", "11_gan_samples")
+    return run("11")
 
 
 def test_samples_are_of_the_runs_that_are_named(samples):
@@ -39,7 +39,7 @@ def test_samples_are_of_the_runs_that_are_named(samples):
 
 def test_scores(run, samples, build):
     before = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
-    record = run("12", "12_gan_scores", *FEW, "-p", "steps=2")
+    record = run("12", *FEW, "-p", "steps=2")
     after = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
     assert before.items() <= after.items(), "trained once"
     assert {file.parent.parent.parent.name for file in after.keys() - before.keys()} == {"face-unet"}
@@ -52,7 +52,7 @@ def test_scores(run, samples, build):
 
 
 def test_training(run, samples):
-    record = run("13", "13_gan_training", "-p", "seeds=0")
+    record = run("13", "-p", "seeds=0")
     assert [figure["file"] for figure in record["figures"]] == [
         "strip-gan-plain.png",
         "strip-dcgan.png",
@@ -70,19 +70,19 @@ def test_training(run, samples):
 
 def test_runs_that_are_not_finished_are_missing(run, samples):
     one = ("-p", "networks=gan-plain", "-p", "others=dcgan")
-    record = run("13", "13_gan_training", *one, "-p", "seeds=7", "-p", "train=false")
+    record = run("13", *one, "-p", "seeds=7", "-p", "train=false")
     assert {row[2] for row in record["tables"]["study"]["rows"]} == {"missing"}
     assert [row[0] for row in record["tables"]["training"]["rows"]] == ["gan-plain", "dcgan"], "one is shown beside"
     assert record["values"]["dcgan_closest_step"] in (2, 4)
     assert "gan_plain_closest_step" not in record["values"]
-    record = run("12", "12_gan_scores", *FEW, "-p", "networks=dcgan,sagan", "-p", "train=false")
+    record = run("12", *FEW, "-p", "networks=dcgan,sagan", "-p", "train=false")
     rows = {row[0]: row[2] for row in record["tables"]["scores"]["rows"]}
     assert rows["sagan"] == "missing"
     assert rows["dcgan"] != "missing"
 
 
 def test_digits(run):
-    record = run("21", "21_acgan_samples", *FEW)
+    record = run("21", *FEW)
     assert [figure["file"] for figure in record["figures"]] == ["digits.png", "accuracy.png"]
     generated, real = record["tables"]["scores"]["rows"]
     assert float(generated[1].split(" ± ")[0]) < 60 < 95 < float(real[1])
@@ -90,7 +90,7 @@ def test_digits(run):
 
 
 def test_quick_shows_what_ships(run):
-    record = run("11", "11_gan_samples", preset="quick")
+    record = run("11", preset="quick")
     assert "dcgan.png" in [figure["file"] for figure in record["figures"]]
     for figure in record["figures"]:
         assert "real images: Faces" in figure["caption"]

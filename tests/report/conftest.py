@@ -40,7 +40,7 @@ class Project:
         (root / "report.md").write_text("---\ntitle: Report\n---\n\nNothing.\n")
 
     def notebook(self, name: str, *cells: str, before: str = "", **options) -> Path:
-        """Write a notebook whose cells stand between opening and finishing its page; `before` is in the cell that opens it."""
+        """Write a notebook whose cells stand between opening its page, with `before`, and finishing it."""
         return self.bare_notebook(name, f"{PAGE.format(name=name)}\n{before}", *cells, "page.finish()", **options)
 
     def bare_notebook(self, name: str, *cells: str, **options) -> Path:

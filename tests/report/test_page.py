@@ -179,6 +179,23 @@ def test_cells_may_run_again_before_and_after_the_last(page, final):
         assert sorted(os.listdir(final)) == ["line.png", "record.json"]
 
 
+def test_an_earlier_figure_stays_and_its_record_says_when_it_was_drawn(page, final):
+    first = page()
+    first.figure(a_figure(), "line", caption="A line.")
+    first.finish()
+    (before,) = json.loads((final / "record.json").read_text())["figures"]
+    png = (final / "line.png").read_bytes()
+    for _ in range(2):
+        again = page()
+        again.earlier_figure("line")
+        again.earlier_figure("other")
+        again.finish()
+        (figure,) = json.loads((final / "record.json").read_text())["figures"]
+        assert figure.pop("drawn").keys() == {"commit", "started"}
+        assert figure == before
+        assert (final / "line.png").read_bytes() == png
+
+
 def test_figures_are_rgb(page, final):
     open_page = page()
     open_page.figure(a_figure(), "line", caption="A line.")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hw2lib import used
-from hw2lib.data.image_set import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet
+from hw2lib.data import DIGIT_DOMAINS, FACES, SPLITS, TITLES, ImageSet, ImageSource
 from hw2lib.errors import UserError
 
 # Raise it whenever an image changes: caches and records know the stand-ins by it.
@@ -21,49 +21,36 @@ VERSION = 1
 COUNTS = {"train": 4000, "val": 500, "test": 1000}
 
 
-class StandIns:
-    """The source of stand-in images; has the same methods as the source of real ones."""
+class StandIns(ImageSource):
+    """The source of stand-in images."""
 
     origin = "stand-in"
 
     def domains(self) -> tuple[str, ...]:
-        """All domains: the digits', then ``face``."""
         return (*DIGIT_DOMAINS, FACES)
 
     def load(self, domain: str, split: str) -> ImageSet:
-        """Draw one split, once in a process; its arrays are read-only.
-
-        Raises:
-            UserError: an unknown domain, or a split that it has not.
-        """
+        """One split, drawn once in a process."""
         if split not in self.splits(domain):
             raise UserError(f"stand-ins: {domain} has no split {split!r}; there are {', '.join(self.splits(domain))}")
-        self.fingerprint(domain)
+        self.fingerprint(domain)  # notes what is used
         return _draw(domain, split)
 
     def splits(self, domain: str) -> tuple[str, ...]:
-        """The splits of a domain: faces have no test split.
-
-        Raises:
-            UserError: an unknown domain.
-        """
+        """The splits of a domain: faces have no test split."""
         if domain not in self.domains():
             raise UserError(f"stand-ins: unknown domain {domain!r}; there are {', '.join(self.domains())}")
         return SPLITS[:2] if domain == FACES else SPLITS
 
     def fingerprint(self, domain: str) -> str:
-        """A hash that changes exactly when the images of a domain do."""
-        recipe = {
-            "version": VERSION,
-            "domain": domain,
-            "counts": {split: COUNTS[split] for split in self.splits(domain)},
-        }
+        counts = {split: COUNTS[split] for split in self.splits(domain)}
+        recipe = {"version": VERSION, "domain": domain, "counts": counts}
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
         used.note("stand-ins", domain, digest)
         return digest
 
     def describe(self, domains: Sequence[str] = ()) -> str:
-        """One line for a figure's provenance: the domains that it shows, else all, and whose work is in them."""
+        """One line for a caption: the domains that it shows, by default all, and whose work is in them."""
         domains = domains or self.domains()
         made_of = {
             "handwriting of scikit-learn's load_digits": DIGIT_DOMAINS,
@@ -77,8 +64,7 @@ class StandIns:
 
 @lru_cache
 def _draw(domain: str, split: str) -> ImageSet:
-    # Inside, because drawing is all that needs scikit-learn.
-    from hw2lib.data.standins import digits, faces
+    from hw2lib.data.standins import digits, faces  # only here: nothing else needs scikit-learn
 
     count = COUNTS[split]
     rng = np.random.default_rng([VERSION, (*DIGIT_DOMAINS, FACES).index(domain), SPLITS.index(split)])

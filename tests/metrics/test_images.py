@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hw2lib.errors import UserError
-from hw2lib.metrics.appearance import brightness, contrast, diversity, diversity_within
+from hw2lib.metrics.images import brightness, contrast, diversity, diversity_within
 
 
 def flat(*values: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw2lib.data.image_writer import MARKER, Batch, write_images
+from hw2lib.data.image_folder import LOCK, MARKER, Batch, write_images
 from hw2lib.data.png import read_png
 from hw2lib.errors import UserError
 
@@ -41,7 +41,7 @@ class Drawing:
 
 def assert_whole(folder, count: int, besides=()) -> None:
     names = [f"{i:04d}.png" for i in range(count)]
-    assert sorted(os.listdir(folder)) == sorted([MARKER, *names, *besides])
+    assert sorted(os.listdir(folder)) == sorted([LOCK, MARKER, *names, *besides])
     for i, name in enumerate(names):
         np.testing.assert_array_equal(read_png(folder / name, SIZE), noise(i, 1)[0].numpy())
 
@@ -54,7 +54,7 @@ def test_a_folder_is_made_and_filled_with_the_images_that_are_drawn(tmp_path):
 def test_only_what_is_missing_is_drawn_and_written(tmp_path):
     write_images(tmp_path, Drawing().batches, {"seed": 0})
     (tmp_path / "0005.png").unlink()
-    (tmp_path / ".0005.png.partial").write_text("half an ima")
+    (tmp_path / ".0005.png.123.partial").write_text("half an ima")
     kept = (tmp_path / "0006.png").stat().st_mtime_ns
     (tmp_path / "notes.txt").write_text("mine")
 
@@ -74,8 +74,8 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_image_writer import Drawing
-from hw2lib.data.image_writer import write_images
+from test_image_folder_writing import Drawing
+from hw2lib.data.image_folder import write_images
 write_images(Path({folder!r}), Drawing(4000).batches, {{"seed": 0}})
 """
 

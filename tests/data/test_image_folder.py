@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from hw2lib.data.image_folder import labels_in_names, read_folder
 from hw2lib.errors import UserError
-from hw2lib.metrics.image_folder import labels_of, read_folder
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -58,10 +58,10 @@ def test_bad_folders_are_refused(tmp_path):
 
 
 def test_labels_are_the_digits_that_names_begin_with(tmp_path):
-    assert labels_of(tmp_path, ["0_001.png", "7_100.png", "9.png", "3-a.png"]).tolist() == [0, 7, 9, 3]
+    assert labels_in_names(tmp_path, ["0_001.png", "7_100.png", "9.png", "3-a.png"]).tolist() == [0, 7, 9, 3]
 
 
 @pytest.mark.parametrize("name", ["00001.png", "seven.png", "_7.png", "12_1.png", "٣_1.png"])
 def test_a_name_without_a_label_is_refused(tmp_path, name):
     with pytest.raises(UserError, match=f"{name}: the name does not begin with the image's digit, as 7_001.png does"):
-        labels_of(tmp_path, ["0_001.png", name])
+        labels_in_names(tmp_path, ["0_001.png", name])

@@ -1,0 +1,155 @@
+"""A folder of PNG images: read to be scored or classified, or written as a set of drawn images.
+
+A set is never written over others' files, each image of it is whole, and an interrupted set is completed. Two hidden
+files belong to it: one says what the set is, the other is locked while a process writes.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from hw2lib import files
+from hw2lib.data.png import read_png
+from hw2lib.errors import UserError
+
+MARKER = ".hw2-images.json"
+LOCK = ".hw2-images.lock"
+
+
+def png_names(folder: Path) -> list[str]:
+    """The names of the PNG files in a folder, sorted, without hidden ones. `UserError` if it cannot be read."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.lower().endswith(".png") and name[0] != ".")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}; name a folder of PNG images") from None
+
+
+def read_folder(folder: Path, size: int) -> tuple[list[str], Tensor]:
+    """All PNG files of a folder, without hidden ones and those in folders below it.
+
+    Args:
+        folder: the folder.
+        size: height and width that every image must have.
+
+    Returns:
+        Their names, sorted, and the images, uint8 (N, 3, size, size); grey ones become RGB.
+
+    Raises:
+        UserError: no such folder, fewer than two images, or an image that cannot be read or is of another size.
+    """
+    names = png_names(folder)
+    if len(names) < 2:
+        raise UserError(f"{folder}: holds {len(names) or 'no'} PNG image; a score needs two at least, better 1,000")
+    # One process: to start others takes longer than a thousand images.
+    images = np.empty((len(names), 3, size, size), np.uint8)
+    for i, name in enumerate(tqdm(names, desc=str(folder), unit=" images")):
+        images[i] = read_png(folder / name, size)
+    return names, torch.from_numpy(images)
+
+
+def labels_in_names(folder: Path, names: list[str]) -> Tensor:
+    """The digits (N,) that names such as ``7_001.png`` begin with.
+
+    Raises:
+        UserError: a name that begins with no digit, or with a number of several.
+    """
+    for name in names:
+        if not re.match(r"[0-9](?![0-9])", name):
+            raise UserError(f"{folder / name}: the name does not begin with the image's digit, as 7_001.png does")
+    return torch.tensor([int(name[0]) for name in names])
+
+
+class Batch(NamedTuple):
+    """Images that are drawn together.
+
+    Attributes:
+        names: their file names.
+        draw: returns them as uint8 (n, 3, H, W), in that order; what is beyond the names is left out.
+    """
+
+    names: list[str]
+    draw: Callable[[], Tensor]
+
+
+def write_images(folder: Path, batches: Sequence[Batch], settings: dict[str, Any], overwrite: bool = False) -> None:
+    """Write what is missing of a set; a batch that is all there is not drawn.
+
+    Args:
+        folder: where to; made if it is not there.
+        batches: the images.
+        settings: all that they depend on, as plain JSON data.
+        overwrite: write all of it anew, in place of an earlier set and of files that have the same names. Any other
+            file stays.
+
+    Raises:
+        UserError: the folder holds other files or another set, another process writes there, or the disk is at fault.
+    """
+    names = [name for batch in batches for name in batch.names]
+    try:
+        with _claimed(folder, names, settings, overwrite):
+            there = set(os.listdir(folder)).intersection(names)
+            with tqdm(total=len(names), initial=len(there), desc=str(folder), unit=" images") as bar:
+                for batch in batches:
+                    missing = [i for i, name in enumerate(batch.names) if name not in there]
+                    images = batch.draw().permute(0, 2, 3, 1).cpu().numpy() if missing else ()
+                    for i in missing:
+                        with files.whole(folder / batch.names[i]) as temporary:
+                            Image.fromarray(images[i]).save(temporary, "PNG")
+                    bar.update(len(missing))
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(f"{where}: {error.strerror}; mend that, and the same command goes on") from None
+
+
+@contextmanager
+def _claimed(folder: Path, names: list[str], settings: dict[str, Any], overwrite: bool) -> Iterator[None]:
+    """Hold the folder for one process and make it the home of this set."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: not a folder; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    others = sorted(name for name in os.listdir(folder) if ".hw2-images." not in name)
+    if others and not overwrite and _earlier_set(folder) is None:
+        raise UserError(
+            f"{folder}: holds other files, such as {others[0]}; choose another folder, or add --overwrite, which "
+            "replaces files of the same names and leaves all others"
+        )
+    lock = files.try_lock(folder / LOCK)
+    if lock is None:
+        raise UserError(f"{folder}: another process is writing here; wait for it or stop it")
+    try:
+        before, earlier_names = _earlier_set(folder) or (None, [])
+        if before is not None and before != settings and not overwrite:
+            keys = sorted(key for key in before | settings if before.get(key) != settings.get(key))
+            differences = "; ".join(f"{key} is {before.get(key)} there and {settings.get(key)} here" for key in keys)
+            raise UserError(
+                f"{folder}: holds images of other settings ({differences}); choose another folder, or add --overwrite"
+            )
+        if before != settings or overwrite:
+            # Old images go before the file says that what is there is new.
+            for name in {*earlier_names, *names}:
+                (folder / name).unlink(missing_ok=True)
+            files.write(folder / MARKER, json.dumps({"settings": settings, "names": names}))
+        for left in folder.glob(".*.png.*.partial"):  # by a process that was killed
+            left.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _earlier_set(folder: Path) -> tuple[dict[str, Any], list[str]] | None:
+    """Settings and names of the set that is there. Names come from a file, and may only be of images beside it."""
+    try:
+        content = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        return dict(content["settings"]), [n for n in content["names"] if Path(n).name == n and n.endswith(".png")]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return None
