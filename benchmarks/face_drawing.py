@@ -17,7 +17,7 @@ from hw2lib import image_files
 from hw2lib.diffusion import fixed_noise
 from hw2lib.diffusion.schedule import linear
 from hw2lib.networks import build
-from hw2lib.training.shipped import shipped_run
+from hw2lib.training.run_folder import shipped_run
 from hw2lib.weights import load as load_weights
 
 NETWORK, STEPS, SECONDS = "face-unet", 50, 60

@@ -22,11 +22,11 @@ from hw2lib.diffusion.recipe import OF_FACES
 from hw2lib.diffusion.sampling import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.files import read_json
-from hw2lib.gan.drawer import GeneratorDrawer
+from hw2lib.gan.sample import GeneratorDrawer
 from hw2lib.networks import names
 from hw2lib.noise import LARGEST_SEED
 from hw2lib.training.devices import check_device
-from hw2lib.training.shipped import shipped_weights
+from hw2lib.training.run_folder import shipped_weights
 
 MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
 

@@ -1,9 +1,13 @@
 """What networks of several families share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+# Title of each part of a network to the part and an example of its inputs, a batch of one.
+Parts = Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ TASKS = {
         {"uda-cnn": "adaptation.networks:improved", "uda-cnn-wide": "adaptation.networks:improved_wide"},
     ),
     "classifier": Task(
-        "grader.recipe:Recipe", "grader.train:train", {"digit-classifier": "grader.network:DigitClassifier"}
+        "grader.train:Recipe", "grader.train:train", {"digit-classifier": "grader.network:DigitClassifier"}
     ),
 }
 

@@ -18,8 +18,7 @@ from hw2lib.files import write
 from hw2lib.training.cards import result_of
 from hw2lib.training.devices import check_device
 from hw2lib.training.recipe import BaseRecipe
-from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.shipped import shipped_run
+from hw2lib.training.run_folder import RunFolder, shipped_run
 from hw2lib.training.side_by_side import train_side_by_side
 
 __all__ = ["PAIRS", "SEEDS", "finished", "recipes_for", "result_of", "run_folder", "ship", "train_all", "train_into"]

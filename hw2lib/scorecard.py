@@ -82,7 +82,7 @@ def digit_scorecard(folder: Path, classifier: Path | None = None) -> Iterator[st
     labels = labels_in_names(folder, names)
     grader = digits.grader(str(classifier or ""))
     try:
-        reference, why_none = digit_reference.of_grader(grader), ""
+        reference, why_none = digit_reference.real_digits(grader), ""
     except UserError as error:
         reference, why_none = None, str(error)
     scores = digits.digit_scores(images, labels, grader, reference)

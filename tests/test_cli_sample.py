@@ -11,7 +11,7 @@ from refusals import assert_refused
 
 from hw2lib import paths
 from hw2lib.data.png import read_png
-from hw2lib.gan.sampling import generate
+from hw2lib.gan.sample import generate
 from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
 from hw2lib.weights import save as save_weights

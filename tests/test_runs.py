@@ -21,8 +21,7 @@ from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.errors import UserError
 from hw2lib.networks import build
-from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.shipped import shipped_weights
+from hw2lib.training.run_folder import RunFolder, shipped_weights
 from hw2lib.weights import load as load_weights
 
 SHORT = {"steps": 4, "evaluations": 2, "batch": 8}

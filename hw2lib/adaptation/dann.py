@@ -14,7 +14,7 @@ from hw2lib.data.prepare import Form
 from hw2lib.networks import build
 from hw2lib.training.batches import load_split
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import moving_average
+from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, training
 
@@ -29,7 +29,7 @@ def train(
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(memory_format=torch.channels_last)
     form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
-    average = moving_average(network, recipe.ema_decay).to(fabric.device) if recipe.ema_decay else None
+    average = MovingAverage(network, recipe.ema_decay).to(fabric.device) if recipe.ema_decay else None
     result = average.module if average else network
     wrapped, optimiser = fabric.setup(network, recipe.optimiser_of(network))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hw2lib import networks, weights
 from hw2lib.data.prepare import Form
 from hw2lib.errors import UserError
-from hw2lib.layers import Inputs, Sigmoid
+from hw2lib.layers import Inputs, Parts, Sigmoid
 from hw2lib.training.run_folder import RunFolder
 
 
@@ -60,6 +60,17 @@ class DANN(nn.Module):
     @property
     def domain_is_probability(self) -> bool:
         return isinstance(self.domain[-1], Sigmoid)
+
+    @property
+    def parts(self) -> Parts:
+        """For tables and drawings: the parts by title, each with an example of its inputs."""
+        images = torch.zeros(1, self.inputs.channels, self.inputs.size, self.inputs.size)
+        features = torch.zeros(1, self.domain[0].in_features)
+        return {
+            "feature extractor": (self.features, (images,)),
+            "label predictor": (self.label, (features,)),
+            "domain classifier": (self.domain, (features,)),
+        }
 
     def forward(
         self, images: Tensor, labelled: int | None = None, reversal: float | None = None

@@ -17,7 +17,7 @@ from hw2lib.data.prepare import Form, prepare
 from hw2lib.networks import build
 from hw2lib.training.batches import draw
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import moving_average
+from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, training
 
@@ -40,7 +40,7 @@ def train(
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
     form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
-    average = moving_average(network, recipe.ema_decay)
+    average = MovingAverage(network, recipe.ema_decay)
     teacher = average.module
     shares, thresholds = EqualShares().to(fabric.device), ClassThresholds().to(fabric.device)
     _, optimiser = fabric.setup(network, recipe.optimiser_of(network))

@@ -17,12 +17,6 @@ from hw2lib.plots.style import PALETTE, WIDTH
 MARKERS = ("o", "s", "^", "D", "v")
 
 
-def digit_grid(images: Tensor) -> Figure:
-    """Digits uint8 (10 n, C, H, W) of `hw2lib.diffusion.sampling.sample`: a row a digit, a column a noise."""
-    rows = [images[digit::10].numpy() for digit in range(10)]
-    return image_grid(rows, [str(digit) for digit in range(10)], width=0.75 * WIDTH)
-
-
 def reverse_process(ways: Mapping[str, Mapping[int, Tensor]]) -> Figure:
     """One image on its way from noise.
 

@@ -13,7 +13,7 @@ from hw2lib.diffusion.recipe import Recipe
 from hw2lib.networks import build
 from hw2lib.training.batches import draw, load_split, mirrored, require_val
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import moving_average
+from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, training
 
@@ -33,7 +33,7 @@ def train(
     fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
-    average = moving_average(network, recipe.ema_decay) if recipe.ema_decay else None
+    average = MovingAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     _, optimiser = fabric.setup(network, kind(network.parameters(), lr=recipe.learning_rate, fused=True))

@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -22,15 +23,8 @@ def samples(images: Tensor, columns: int = 8) -> Figure:
     return image_grid([row.numpy() for row in images.split(columns)])
 
 
-def digit_grid(images: Tensor) -> Figure:
-    """Digits (10 n, C, H, W) uint8 in the order of `hw2lib.gan.sampling.sample`: a column a digit, a row a noise."""
-    rows = [row.numpy() for row in images.split(10)]
-    titles = [str(i + 1) for i in range(len(rows))]
-    return image_grid(rows, titles, [str(digit) for digit in range(10)], width=0.75 * WIDTH)
-
-
 def strip(rows: dict[int, np.ndarray]) -> Figure:
-    """The same noise in the course of training: uint8 (columns, 3, H, W) of each step, of which some rows are shown."""
+    """The same noise in the course of training: some of the rows of `hw2lib.gan.sample.read_strip`."""
     steps = list(rows)
     shown = [steps[i] for i in np.linspace(0, len(steps) - 1, min(len(steps), STRIP_ROWS)).round().astype(int)]
     return image_grid([rows[step] for step in shown], [f"{step:,}" for step in shown])
@@ -39,17 +33,17 @@ def strip(rows: dict[int, np.ndarray]) -> Figure:
 def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
     """Losses of both networks above the quality of the images over the steps of one training; dashed: real faces.
 
-    What a loss has above 99 % of all its values is cut off, such as a start far from where training stays.
+    Losses above 99 % of all are cut off, such as those of a start far from where training stays.
     """
     figure, panels = plt.subplots(1 + len(QUALITY), 1, figsize=(WIDTH, 5.6), sharex=True, layout="constrained")
     losses = np.array(card["losses"])
-    panels[0].plot(losses[:, 0], losses[:, 1], lw=0.7, color=PALETTE[0], label="discriminator")
-    panels[0].plot(losses[:, 0], losses[:, 2], lw=0.7, color=PALETTE[1], label="generator")
+    for column, name in enumerate(("discriminator", "generator"), 1):
+        panels[0].plot(losses[:, 0], losses[:, column], lw=0.7, color=PALETTE[column - 1], label=name)
     panels[0].set(ylabel="loss", ylim=(None, 1.1 * np.quantile(losses[:, 1:3], 0.99)))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     for axes, (key, title) in zip(panels[1:], QUALITY.items(), strict=True):
         axes.plot([mark["step"] for mark in card["curve"]], [mark[key] for mark in card["curve"]], "o-", ms=3)
-        axes.axhline(_real(reference, key), ls="--", lw=0.9, color="black")
+        _draw_real(axes, reference, key)
         axes.set(ylabel=title)
     panels[-1].set(xlabel="step")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -59,16 +53,15 @@ def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
 def study(frame: pd.DataFrame, titles: dict[tuple[str, str], str], reference: Reference) -> Figure:
     """Quality over the steps for each variant: mean of the seeds and the range between them; dashed: real faces."""
     figure, panels = plt.subplots(1, len(QUALITY), figsize=(WIDTH, 2.6), layout="constrained")
+    curves = dict(list(frame.groupby(["network", "recipe"])["curve"]))
     for axes, (key, title) in zip(panels, QUALITY.items(), strict=True):
-        for colour, ((network, recipe), name) in zip(PALETTE, titles.items(), strict=False):
-            runs = frame[(frame["network"] == network) & (frame["recipe"] == recipe)] if len(frame) else frame
-            if not len(runs):
-                continue
-            steps = [mark["step"] for mark in runs["curve"].iloc[0]]
-            values = np.array([[mark[key] for mark in curve] for curve in runs["curve"]])
-            axes.plot(steps, values.mean(0), "o-", ms=3, color=colour, label=name)
-            axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
-        axes.axhline(_real(reference, key), ls="--", lw=0.9, color="black")
+        for colour, (variant, name) in zip(PALETTE, titles.items(), strict=False):
+            if variant in curves:
+                steps = [mark["step"] for mark in curves[variant].iloc[0]]
+                values = np.array([[mark[key] for mark in curve] for curve in curves[variant]])
+                axes.plot(steps, values.mean(0), "o-", ms=3, color=colour, label=name)
+                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+        _draw_real(axes, reference, key)
         axes.set(xlabel="step", title=title.replace("\n", " "))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(titles))
@@ -85,5 +78,5 @@ def digit_accuracy(scores: dict[str, float]) -> Figure:
     return figure
 
 
-def _real(reference: Reference, key: str) -> float:
-    return reference.floor["sliced_wasserstein"] if key == "sliced_wasserstein" else getattr(reference, key)
+def _draw_real(axes: Axes, reference: Reference, key: str) -> None:
+    axes.axhline({**vars(reference), **reference.floor}[key], ls="--", lw=0.9, color="black")

@@ -1,16 +1,21 @@
 """Generative adversarial networks: pairs of a generator and a discriminator, for 64x64 faces and 28x28 digits.
 
-Noise enters as (N, latent) and images leave in [-1, 1]. Where weights are drawn, it is as DCGAN does (Radford et al.
-2016): N(0, 0.02) for convolutions, N(1, 0.02) for the scale of batch normalisation.
+Noise enters as (N, latent) and images leave in [-1, 1]. All but SAGAN start from the weights of DCGAN (Radford et al.
+2016): N(0, 0.02) for convolutions, N(1, 0.02) for the scale of batch normalisation. Parameters are counted as those
+of the generator + those of the discriminator.
 """
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from hw2lib.layers import Inputs, Sigmoid
+from hw2lib.layers import Inputs, Parts, Sigmoid
+
+_LEAKY = partial(nn.LeakyReLU, 0.2)
 
 
 class Generator(nn.Sequential):
@@ -42,11 +47,18 @@ class GAN(nn.Module):
         self, generator: nn.Module, discriminator: nn.Module, latent: int, inputs: Inputs, classes: int = 0
     ) -> None:
         super().__init__()
-        self.generator = generator
-        self.discriminator = discriminator
-        self.latent = latent
-        self.inputs = inputs
-        self.classes = classes
+        self.generator, self.discriminator = generator, discriminator
+        self.latent, self.inputs, self.classes = latent, inputs, classes
+
+    @property
+    def parts(self) -> Parts:
+        """For tables and drawings: both networks by title, each with an example of its inputs."""
+        labels = (torch.zeros(1, dtype=torch.int64),) if self.classes else ()
+        images = torch.zeros(1, self.inputs.channels, self.inputs.size, self.inputs.size)
+        return {
+            "generator": (self.generator, (torch.zeros(1, self.latent), *labels)),
+            "discriminator": (self.discriminator, (images,)),
+        }
 
 
 def _initialised(gan: GAN) -> GAN:
@@ -58,82 +70,61 @@ def _initialised(gan: GAN) -> GAN:
     return gan
 
 
-def _generator(norm: bool) -> Generator:
+def _generator(width: int, kernel: int, norm: bool = True) -> Generator:
+    """Four doublings: `width` channels at 4x4, then half as many at each size, and images at 64x64."""
+    double = (kernel, 2, (kernel - 1) // 2, kernel % 2)  # kernel, stride, padding and output padding
     layers: list[nn.Module] = []
-    for stage, (i, o) in enumerate([(100, 512), (512, 256), (256, 128), (128, 64)]):
-        layers.append(nn.ConvTranspose2d(i, o, 4, 2 if stage else 1, 1 if stage else 0, bias=False))
+    for i, o in pairwise([100, width, width // 2, width // 4, width // 8]):
+        layers.append(nn.ConvTranspose2d(i, o, *(double if layers else (4, 1, 0)), bias=False))
         layers += [nn.BatchNorm2d(o), nn.ReLU()] if norm else [nn.ReLU()]
-    return Generator(*layers, nn.ConvTranspose2d(64, 3, 4, 2, 1, bias=False), nn.Tanh())
+    return Generator(*layers, nn.ConvTranspose2d(o, 3, *double, bias=False), nn.Tanh())
 
 
 def _discriminator(
-    norm: Callable[[int, int], list[nn.Module]],
-    activation: Callable[[], nn.Module],
-    last: list[nn.Module],
-    wrap: Callable[[nn.Module], nn.Module] = lambda layer: layer,
+    norm: Callable[[int, int], list[nn.Module]], activation: Callable[[], nn.Module], *last: nn.Module
 ) -> Discriminator:
-    """Four halvings and a last convolution; `norm` makes the layer for (channels, size) behind the second to fourth."""
-    layers: list[nn.Module] = [wrap(nn.Conv2d(3, 64, 4, 2, 1, bias=False)), activation()]
+    """Four halvings and a last convolution; `norm` makes the layers for (channels, size) behind three."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 4, 2, 1, bias=False), activation()]
     for i, o, size in [(64, 128, 16), (128, 256, 8), (256, 512, 4)]:
-        layers += [wrap(nn.Conv2d(i, o, 4, 2, 1, bias=False)), *norm(o, size), activation()]
-    return Discriminator(*layers, wrap(nn.Conv2d(512, 1, 4, 1, 0, bias=False)), *last)
-
-
-def _leaky() -> nn.Module:
-    return nn.LeakyReLU(0.2)
-
-
-def _batch_norm(channels: int, size: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels)]
+        layers += [nn.Conv2d(i, o, 4, 2, 1, bias=False), *norm(o, size), activation()]
+    return Discriminator(*layers, nn.Conv2d(512, 1, 4, 1, 0, bias=False), *last)
 
 
 def plain() -> GAN:
-    """DCGAN without any normalisation and with ReLU in both networks: the weak baseline. 3,574,784 + 2,763,776."""
-    discriminator = _discriminator(lambda channels, size: [], nn.ReLU, [Sigmoid()])
-    return _initialised(GAN(_generator(norm=False), discriminator, 100, Inputs(3, 64)))
+    """DCGAN without normalisation and with ReLU in both networks: the weak baseline. 3,574,784 + 2,763,776."""
+    discriminator = _discriminator(lambda channels, size: [], nn.ReLU, Sigmoid())
+    return _initialised(GAN(_generator(512, 4, norm=False), discriminator, 100, Inputs(3, 64)))
 
 
-def dcgan() -> GAN:
+def dcgan(width: int = 512, kernel: int = 4) -> GAN:
     """DCGAN (Radford et al. 2016). 3,576,704 + 2,765,568 parameters."""
-    discriminator = _discriminator(_batch_norm, _leaky, [Sigmoid()])
-    return _initialised(GAN(_generator(norm=True), discriminator, 100, Inputs(3, 64)))
-
-
-def _wide_generator() -> Generator:
-    layers: list[nn.Module] = [nn.ConvTranspose2d(100, 1024, 4, 1, 0, bias=False), nn.BatchNorm2d(1024), nn.ReLU()]
-    for i, o in [(1024, 512), (512, 256), (256, 128)]:
-        layers += [nn.ConvTranspose2d(i, o, 5, 2, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
-    return Generator(*layers, nn.ConvTranspose2d(128, 3, 5, 2, 2, 1, bias=False), nn.Tanh())
+    discriminator = _discriminator(lambda channels, size: [nn.BatchNorm2d(channels)], _LEAKY, Sigmoid())
+    return _initialised(GAN(_generator(width, kernel), discriminator, 100, Inputs(3, 64)))
 
 
 def dcgan_wide() -> GAN:
     """A generator of twice the width with 5x5 kernels, against DCGAN's discriminator. 18,855,040 + 2,765,568."""
-    discriminator = _discriminator(_batch_norm, _leaky, [Sigmoid()])
-    return _initialised(GAN(_wide_generator(), discriminator, 100, Inputs(3, 64)))
+    return dcgan(1024, 5)
 
 
 def wgan_gp_sn() -> GAN:
-    """The same generator against a critic with spectral normalisation (Miyato et al. 2018) on each convolution.
+    """The wide generator against a critic with spectral normalisation (Miyato et al. 2018) on each convolution.
 
     Layer instead of batch normalisation, since a gradient penalty (Gulrajani et al. 2017) is of each image on its own.
     18,855,040 + 2,878,464 parameters.
     """
-
-    def layer_norm(channels: int, size: int) -> list[nn.Module]:
-        return [nn.LayerNorm((channels, size, size))]
-
-    gan = GAN(_wide_generator(), _discriminator(layer_norm, _leaky, []), 100, Inputs(3, 64))
-    for i, layer in enumerate(_initialised(gan).discriminator):
+    critic = _discriminator(lambda channels, size: [nn.LayerNorm((channels, size, size))], _LEAKY)
+    gan = _initialised(GAN(_generator(1024, 5), critic, 100, Inputs(3, 64)))
+    for i, layer in enumerate(critic):
         if isinstance(layer, nn.Conv2d):
-            gan.discriminator[i] = spectral_norm(layer)
+            critic[i] = spectral_norm(layer)
     return gan
 
 
 class SelfAttention(nn.Module):
     """Each position attends to all others (Zhang et al. 2019, equations 1 to 3): (N, C, H, W) to the same shape.
 
-    `gamma` starts at 0, so that the block is the identity until training opens it. The energies are not scaled by the
-    width of the keys.
+    `gamma` starts at 0, so that the block starts as the identity. The energies are not scaled by the width of the keys.
     """
 
     def __init__(self, channels: int) -> None:

@@ -2,11 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from hw2lib.data import FACES
-from hw2lib.gan.augment import Change
-from hw2lib.gan.losses import Loss
+from hw2lib.gan.losses import Change, Loss
 from hw2lib.networks import names
 from hw2lib.training.recipe import NetworkRecipe
 
@@ -27,42 +26,25 @@ class Recipe(NetworkRecipe):
     generator_rate: float = Field(gt=0)
     discriminator_rate: float = Field(gt=0)
     discriminator_optimiser: Literal["adam", "sgd"]
-    betas: tuple[Decay, Decay] = Field(description="of Adam")
+    betas: tuple[Decay, Decay] = Field(strict=False, description="of Adam")
     label_smoothing: float = Field(ge=0, lt=1, description="for the loss bce only")
     flip: bool = Field(description="mirror half of the real images")
-    augment: tuple[Change, ...] = Field(description="differentiable augmentation")
+    augment: tuple[Change, ...] = Field(strict=False, description="differentiable augmentation")
     class_weight: float = Field(default=1.0, ge=0, description="of the class loss for the generator")
-    fake_class_weight: float = Field(
-        default=1.0, ge=0, description="of the class of generated images for the discriminator"
-    )
+    fake_class_weight: float = Field(default=1.0, ge=0, description="of that of generated images for the discriminator")
     scored: int = Field(default=1000, gt=1, description="images that are scored for each evaluation")
 
-    @model_validator(mode="before")
+    @field_validator("domain", "loss", "label_smoothing")
     @classmethod
-    def _tuples(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """TOML has lists only."""
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-
-    @field_validator("domain")
-    @classmethod
-    def _drawable(cls, domain: str, info: ValidationInfo) -> str:
-        if (domain == FACES) == (info.data.get("network") == "acgan"):
+    def _fitting(cls, value: Any, info: ValidationInfo) -> Any:
+        network = info.data.get("network")
+        if info.field_name == "domain" and (value == FACES) == (network == "acgan"):
             raise ValueError("acgan draws digits, the others draw faces")
-        return domain
-
-    @field_validator("loss")
-    @classmethod
-    def _fitting(cls, loss: Loss, info: ValidationInfo) -> Loss:
-        if (loss == "bce") == (info.data.get("network") in SCORING):
+        if info.field_name == "loss" and (value == "bce") == (network in SCORING):
             raise ValueError(f"{', '.join(SCORING)} give scores, the others a probability, for which there is bce")
-        return loss
-
-    @field_validator("label_smoothing")
-    @classmethod
-    def _smoothable(cls, smoothing: float, info: ValidationInfo) -> float:
-        if smoothing and info.data.get("loss") != "bce":
+        if info.field_name == "label_smoothing" and value and info.data.get("loss") != "bce":
             raise ValueError("only the loss bce has labels that can be smoothed")
-        return smoothing
+        return value
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -1,23 +1,15 @@
 """Tables of finished generators: how they were trained, and how good their images are."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from PIL import Image
-from torch import Tensor
 
-from hw2lib.gan.networks import GAN
-from hw2lib.gan.sampling import sample
 from hw2lib.grader.reference import DigitReference, real_row
 from hw2lib.metrics.reference import Reference
-from hw2lib.networks import build
 from hw2lib.training import cards
 from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.weights import load as load_weights
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
 FACE_NETWORKS = {
@@ -25,29 +17,22 @@ FACE_NETWORKS = {
     "quick": ["gan-plain", "dcgan", "sagan"],
     "paper": ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"],
 }
+# Scores to the titles of columns and how many decimals they show.
+COLUMNS = {
+    "sliced_wasserstein": ("sliced Wasserstein x 1000", 1),
+    "face_rate": ("face rate, %", 1),
+    "relative_face_rate": ("of real, %", 1),
+    "brightness": ("brightness", 3),
+    "contrast": ("contrast", 3),
+    "diversity": ("diversity", 3),
+    "roughness": ("roughness of the loss", 3),
+}
 
 
-def load(folder: RunFolder, device: torch.device | str = "cpu") -> GAN:
-    """The networks of a finished run; only the generator has learned weights, the discriminator's are not kept."""
-    gan = build(folder.settings["network"])
-    load_weights(gan.generator, folder.weights)
-    return gan.eval().to(device)
-
-
-def draw(folder: RunFolder, seed: int, count: int, device: torch.device | str = "cpu") -> Tensor:
-    """The first images of a seed from a finished run, uint8 (count, C, H, W) on the CPU."""
-    gan = load(folder, device)
-    return sample(gan, gan.generator, seed, count)[0].cpu()
-
-
-def strip(folder: RunFolder) -> dict[int, np.ndarray]:
-    """Images of the same noise at each mark of a training: step to uint8 (columns, 3, H, W)."""
-    rows = {}
-    for file in sorted(Path(folder.path / "strip").glob("*.png")):
-        with Image.open(file) as image:
-            row = np.asarray(image).transpose(2, 0, 1)
-        rows[int(file.stem)] = np.stack(np.split(row, row.shape[2] // row.shape[1], axis=2))
-    return rows
+def _spreads(rows: Sequence[dict[str, float]], *left_out: str) -> dict[str, str]:
+    """The columns of a table's row: mean and standard deviation of each score over `rows`."""
+    shown = {key: column for key, column in COLUMNS.items() if key not in left_out}
+    return {title: spread([row.get(key) for row in rows], digits) for key, (title, digits) in shown.items()}
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
@@ -67,45 +52,25 @@ def face_table(
     reference: Reference,
     noise: dict[str, float],
 ) -> pd.DataFrame:
-    """Scores of generated faces beside those of real faces and of noise.
+    """Scores of generated faces beside those of real faces and of noise (`hw2lib.metrics.reference.face_scores`).
 
-    Args:
-        folders: the finished runs.
-        scores: network to the scores of each set of images (`hw2lib.metrics.reference.face_scores`); none: missing.
-        reference: the real faces.
-        noise: the scores of uniform noise.
+    `scores` has those of each set of images by network; without a set they are missing.
     """
     real = {**vars(reference), **reference.floor, "relative_face_rate": 100.0}
     seen = {folder.settings["network"]: images_seen(folder.settings) for folder in folders}
     rows = {**scores, f"{reference.origin} faces": [real], "uniform noise": [noise]}
-    columns = {
-        "sliced Wasserstein x 1000": ("sliced_wasserstein", 1),
-        "face rate, %": ("face_rate", 1),
-        "of real, %": ("relative_face_rate", 1),
-        "brightness": ("brightness", 3),
-        "contrast": ("contrast", 3),
-        "diversity": ("diversity", 3),
-    }
     return pd.DataFrame(
-        [
-            {"images": name, "images seen in training": seen.get(name, UNKNOWN)}
-            | {title: spread([found.get(key) for found in sets], digits) for title, (key, digits) in columns.items()}
-            for name, sets in rows.items()
-        ]
+        {"images": name, "images seen in training": seen.get(name, UNKNOWN)} | _spreads(sets, "roughness")
+        for name, sets in rows.items()
     )
 
 
 def digit_table(sets: Sequence[dict[str, float]], real: DigitReference | None) -> pd.DataFrame:
-    """Accuracy and Fréchet distance of sets of generated digits, beside those of real ones.
-
-    Args:
-        sets: `hw2lib.grader.scores.digit_scores` of each; none: missing.
-        real: real test digits as the grader sees them, if that is known.
-    """
+    """Accuracy and Fréchet distance over sets of digits (`hw2lib.grader.scores.digit_scores`), beside real ones."""
     acgan = {
         "digits": "acgan",
-        "accuracy, %": spread([found["accuracy"] for found in sets]),
-        "Fréchet distance": spread([found["frechet"] for found in sets if "frechet" in found], 2),
+        "accuracy, %": spread([scores["accuracy"] for scores in sets]),
+        "Fréchet distance": spread([scores.get("frechet") for scores in sets], 2),
     }
     return pd.DataFrame([acgan, real_row(real)])
 
@@ -121,32 +86,21 @@ def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
         losses = np.array([row[1] for row in folder.card["losses"]])
         losses = losses[len(losses) // 2 :]
         rows.append(
-            {
-                "network": folder.settings["network"],
-                "recipe": folder.settings["recipe"],
-                "seed": folder.settings["seed"],
+            {key: folder.settings[key] for key in ("network", "recipe", "seed")}
+            | {
                 "curve": folder.card["curve"],
                 "roughness": float(np.abs(np.diff(losses)).mean() / np.abs(losses).mean()) if len(losses) > 1 else 0.0,
                 **folder.card["curve"][-1],
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["network", "recipe", "seed", "curve", "roughness"])
 
 
 def study_table(frame: pd.DataFrame, titles: dict[tuple[str, str], str]) -> pd.DataFrame:
     """Mean and spread over seeds of each variant; `titles` names the pairs of network and recipe."""
     rows = []
     for (network, recipe), title in titles.items():
-        runs = frame[(frame["network"] == network) & (frame["recipe"] == recipe)] if len(frame) else frame
-        rows.append(
-            {
-                "variant": title,
-                "seeds": ", ".join(str(seed) for seed in runs.get("seed", [])) or MISSING,
-                "sliced Wasserstein x 1000": spread(list(runs.get("sliced_wasserstein", []))),
-                "face rate, %": spread(list(runs.get("face_rate", []))),
-                "brightness": spread(list(runs.get("brightness", [])), 3),
-                "contrast": spread(list(runs.get("contrast", [])), 3),
-                "roughness of the loss": spread(list(runs.get("roughness", [])), 3),
-            }
-        )
+        runs = frame[(frame["network"] == network) & (frame["recipe"] == recipe)].to_dict("records")
+        seeds = ", ".join(str(run["seed"]) for run in runs) or MISSING
+        rows.append({"variant": title, "seeds": seeds} | _spreads(runs, "relative_face_rate", "diversity"))
     return pd.DataFrame(rows)

@@ -1,14 +1,15 @@
-"""What is known of real digits in the eyes of a grader, so that generated ones are scored where the real ones are not.
+"""Real digits as a grader sees them, in numbers, so that generated digits are scored without the images.
 
-A reference is one small file of numbers; no image can be made of it. That of the real MNIST-M test digits under the
-grader that ships lies in the repository. It was made by::
+A reference is one small file; no image can be made of it. That of the real MNIST-M test digits under the grader that
+ships lies in the repository. It was made by::
 
     write(reference(data.source("paper"), grader()), SHIPPED / "mnistm-test.safetensors")
 """
 
+import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +19,6 @@ from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy
 from hw2lib.metrics.fidelity import Extractor, Gaussian, gaussian, gaussian_distance, stored_features
 from hw2lib.metrics.reference import FLOOR_COUNT, SHIPPED, read_reference, write_reference
-
-if TYPE_CHECKING:
-    from hw2lib.data.folders import RealImages
-    from hw2lib.data.standins import StandIns
 
 DOMAIN = "mnistm"
 VERSION = 1  # raise it whenever a score is computed in another way: no file of before counts then
@@ -53,8 +50,8 @@ class DigitReference:
     version: int = VERSION
 
 
-def reference(source: "RealImages | StandIns", grader: Extractor, split: str = "test") -> DigitReference:
-    """The reference of a split of MNIST-M; what the grader sees in it is cached.
+def reference(source, grader: Extractor, split: str = "test") -> DigitReference:
+    """The reference of a split of MNIST-M from `hw2lib.data.source`; what the grader sees in it is cached.
 
     Raises:
         UserError: the images are not there, or not their labels.
@@ -83,33 +80,27 @@ def shipped() -> DigitReference:
     return read(SHIPPED / f"{DOMAIN}-test.safetensors")
 
 
-def of_grader(grader: Extractor) -> DigitReference:
+def real_digits(grader: Extractor) -> DigitReference:
     """The real test digits as a grader sees them: what ships if it is the one that ships, else from real images.
 
     Raises:
-        UserError: another grader, and no real images are at hand.
+        UserError: another grader, and no real images are at hand; or what ships is damaged.
     """
     standing = shipped()
     return standing if standing.grader == grader.name else reference(data.source("paper"), grader)
 
 
 def if_known(grader: Extractor) -> DigitReference | None:
-    """`of_grader`, or None for a grader of the user's where no real digits are at hand.
-
-    Raises:
-        UserError: the reference that ships is damaged.
-    """
-    standing = shipped()
-    try:
-        return standing if standing.grader == grader.name else of_grader(grader)
-    except UserError:
-        return None
+    """`real_digits`, or None for a grader of the user's where no real digits are at hand."""
+    shipped()  # damaged: an error
+    with contextlib.suppress(UserError):
+        return real_digits(grader)
 
 
-def write(found: DigitReference, file: Path) -> None:
+def write(reference: DigitReference, file: Path) -> None:
     """Write a reference as one safetensors file."""
-    numbers = {name: value for name, value in asdict(found).items() if name != "features"}
-    write_reference(file, found.features._asdict(), numbers)
+    numbers = {name: value for name, value in asdict(reference).items() if name != "features"}
+    write_reference(file, reference.features._asdict(), numbers)
 
 
 def read(file: Path) -> DigitReference:
@@ -126,7 +117,7 @@ def read(file: Path) -> DigitReference:
 
 
 def real_row(real: DigitReference | None) -> dict[str, str]:
-    """The last row of a table of generated digits: real test digits as the grader sees them, if that is known."""
+    """The last row of a table of generated digits: the real ones, if they are known."""
     return {
         "digits": "real MNIST-M",
         "accuracy, %": f"{real.accuracy:.1f}" if real else "–",

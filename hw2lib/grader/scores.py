@@ -1,12 +1,8 @@
-"""Scores of generated digits in the eyes of a classifier: whether they are what was asked for, and like real ones.
+"""Scores of generated digits under a classifier, the grader: are they what was asked for, and are they like real ones?
 
-The classifier, called the grader, is the project's own, trained on real MNIST-M, or a file of the user's. Beside an
-accuracy belongs the grader's own on real digits, and beside a Fréchet distance its floor. The distance is between
-features of the grader: it compares with no FID, and with no distance under another grader.
-
-Example::
-
-    digit_scores(images, labels, grader())      # {"accuracy": 97.1, "accuracy_0": 99.0, …, "frechet": 12.3}
+The grader is the project's own, trained on real MNIST-M, or a file of the user's. Beside an accuracy belongs the
+grader's own on real digits, and beside a Fréchet distance its floor. The distance is between features of the grader: it
+compares with no FID, and with no distance under another grader.
 """
 
 import hashlib
@@ -16,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hw2lib import weights as weights_files
+from hw2lib import weights
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.grader.network import DigitClassifier
@@ -25,9 +21,7 @@ from hw2lib.metrics.accuracy import accuracy
 from hw2lib.metrics.fidelity import Extractor, extract, gaussian, gaussian_distance
 from hw2lib.metrics.images import check_images
 from hw2lib.networks import build
-from hw2lib.training.shipped import shipped_weights
-from hw2lib.weights import fill
-from hw2lib.weights import read as read_weights
+from hw2lib.training.run_folder import shipped_weights
 
 NETWORK = "digit-classifier"
 BATCH = 1000
@@ -35,15 +29,14 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Grader(Extractor):
-    """A digit classifier that sees uint8 images (N, 3, 28, 28): 64 features and 10 logits each.
+    """A digit classifier that sees uint8 images (N, 3, 28, 28): 64 features and 10 logits each."""
 
-    Attributes:
-        title: what a caption calls it.
-        accuracy: percentage of real MNIST-M test digits that it classifies rightly; None for a file of the user's.
-    """
+    title: str = ""  # for captions
+    accuracy: float | None = None  # percentage of real MNIST-M test digits; None for a file of the user's
 
-    title: str = ""
-    accuracy: float | None = None
+    def kept_key(self) -> str:
+        """What results that are kept (`hw2lib.kept`) depend on: the weights, which the name tells."""
+        return self.name
 
 
 def grader(path: str = "") -> Grader:
@@ -59,7 +52,14 @@ def grader(path: str = "") -> Grader:
     network = build(NETWORK)
     run = None if path else shipped_weights(NETWORK)
     file = Path(path).expanduser() if path else run.weights
-    fill(network, read_weights(file) if file.suffix == ".safetensors" else _read_state_dict(file), file)
+    if file.suffix == ".safetensors":
+        tensors = weights.read(file)
+    else:
+        content = weights.read_torch(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
+        tensors = weights.named_tensors(content.get("state_dict")) if isinstance(content, dict) else None
+    if tensors is None:
+        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
+    weights.fill(network, tensors, file)
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
@@ -78,14 +78,6 @@ def _see(network: DigitClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
     return features, network.fc3(features)
 
 
-def _read_state_dict(file: Path) -> dict[str, Tensor]:
-    content = weights_files.read_torch(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
-    tensors = weights_files.named_tensors(content.get("state_dict")) if isinstance(content, dict) else None
-    if tensors is None:
-        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
-    return tensors
-
-
 def digit_scores(
     images: Tensor, labels: Tensor, grader: Grader, reference: DigitReference | None = None
 ) -> dict[str, float]:
@@ -98,9 +90,8 @@ def digit_scores(
         reference: the real digits as the same grader sees them; None: that which ships, if it is of this grader.
 
     Returns:
-        ``accuracy``, percentage of images that the grader takes for what they were to be; ``accuracy_0`` and so on,
-        that of each digit that was asked for; ``frechet``, the distance of the features from those of real digits,
-        smaller is better, left out where there is no reference.
+        ``accuracy``, percentage of images that are read as the digit asked for; ``accuracy_0`` and so on, that of each
+        digit; ``frechet``, the distance of the features from those of real digits, left out without a reference.
 
     Raises:
         UserError: other images or labels, or the reference of another grader.

@@ -1,20 +1,44 @@
 """Training of the digit classifier: plain supervised learning on one domain."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
-from hw2lib.data.prepare import prepare
-from hw2lib.grader.recipe import Recipe
+from hw2lib.data import DIGIT_DOMAINS
+from hw2lib.data.augment import Augmentation
+from hw2lib.data.prepare import Form, prepare
 from hw2lib.metrics.accuracy import accuracy, outputs
-from hw2lib.networks import build
+from hw2lib.networks import build, names
 from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import moving_average
+from hw2lib.training.ema import MovingAverage
+from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import Steps, circumstances, training
+
+
+class Recipe(NetworkRecipe):
+    """What defines one run on one domain."""
+
+    task = "classifier"
+
+    network: Literal[names("classifier")]
+    domain: Literal[DIGIT_DOMAINS]
+    learning_rate: float = Field(gt=0, description="at the first step; it falls along a half cosine to 0")
+    weight_decay: float = Field(ge=0)
+    augment: Augmentation = Augmentation()
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return (self.domain,)
+
+    def learning_rate_at(self, step: int) -> float:
+        """A half cosine that ends at 0."""
+        return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 @training
@@ -23,29 +47,26 @@ def train(
 ) -> dict[str, Any]:
     """Train on labelled digits.
 
-    The card has the accuracies of the last step in percent (``{"val": 98.0, "test": 97.4}``, None for a split
-    that is not there), and the curve of the val
-    accuracy over the steps.
+    The card has the accuracies of the last step in percent (``{"val": 98.0, "test": 97.4}``, None for a split that is
+    not there), and the curve of the val accuracy over the steps.
     """
     # Device, network, optimiser, images.
     fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
-    network = build(recipe.network).to(memory_format=torch.channels_last)
-    form = (network.inputs.channels, network.inputs.size, "range")
-    average = moving_average(network, recipe.ema_decay).to(fabric.device) if recipe.ema_decay else None
+    network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
+    form = Form(network.inputs.channels, network.inputs.size, "range")
+    average = MovingAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
-    rates = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
-    optimiser = torch.optim.AdamW(network.parameters(), **rates, fused=True)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, fused=True)
     wrapped, optimiser = fabric.setup(network, optimiser)
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     held_out = {split: load_split(images, recipe.domain, split, fabric.device) for split in ("val", "test")}
 
     def accuracy_on(split: str) -> float | None:
         """In float32, as digits are graded later."""
-        if held_out[split] is None:
-            return None
-        digits, labels = held_out[split]
-        return round(accuracy(outputs(result, digits, *form), labels), 3)
+        if held_out[split]:
+            digits, labels = held_out[split]
+            return round(accuracy(outputs(result, digits, *form), labels), 3)
 
     parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
     steps = Steps(recipe, folder, parts, on_step)

@@ -1,26 +1,25 @@
-"""A network in words: its layers in a table, its parameters by part, and torch's own print without clutter."""
+"""A network in words: its layers in a table, its parameters by part, and torch's own print without clutter.
+
+A network has its parts in an attribute `parts` (`hw2lib.layers.Parts`). One of a single part, such as a denoiser, is
+told by its `units`.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 import torchinfo
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from hw2lib.adaptation.networks import DANN
-from hw2lib.diffusion.networks.context_unet import ContextUNet
-from hw2lib.diffusion.networks.unet import MapAttention, UNet
-from hw2lib.gan.networks import GAN
-from hw2lib.layers import count_parameters
+from hw2lib.layers import Parts, count_parameters
 
-AnyUNet = UNet | ContextUNet
-Network = DANN | GAN | AnyUNet
-
-# Title of each part of a network to the part and an example of what its forward takes.
-Parts = Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]
+DEFAULTS = (
+    "stride=(1, 1)", "eps=1e-05", "momentum=0.1", "affine=True", "track_running_stats=True", "padding=0",
+    "dilation=1", "ceil_mode=False", "elementwise_affine=True", "bias=True", "inplace=False", "end_dim=-1",
+    "start_dim=1", "approximate='none'",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,90 +31,61 @@ class Layer:
     parameters: int
 
 
-def parts(network: Network) -> Parts:
-    """The parts of a network by title, each with an example batch of one. A denoiser is one part."""
-    images = torch.zeros(1, network.inputs.channels, network.inputs.size, network.inputs.size)
-    if isinstance(network, GAN):
-        labels = (torch.zeros(1, dtype=torch.int64),) if network.classes else ()
-        return {
-            "generator": (network.generator, (torch.zeros(1, network.latent), *labels)),
-            "discriminator": (network.discriminator, (images,)),
-        }
-    if isinstance(network, AnyUNet):
-        return {"denoiser": (network, (images, torch.ones(1), torch.zeros(1, dtype=torch.int64)))}
-    features = torch.zeros(1, *layers(network.features, (images,))[-1].shape)
-    return {
-        "feature extractor": (network.features, (images,)),
-        "label predictor": (network.label, (features,)),
-        "domain classifier": (network.domain, (features,)),
-    }
-
-
 def layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Layer]:
     """The layers in the order in which `module(*inputs)` calls them.
 
     A layer is a module without children or with weights of its own besides theirs, such as self-attention.
     """
-    found: list[Layer] = []
-    inside: set[nn.Module] = set()  # a layer that has been found
+    steps: list[Layer] = []
+    inside: set[nn.Module] = set()  # a layer that is noted
     for entry in torchinfo.summary(module, input_data=inputs, verbose=0).summary_list:
         if not entry.executed or entry.module in inside:
             continue
-        if entry.is_leaf_layer or is_parametrized(entry.module) or _own_weights(entry.module):
-            found.append(
-                Layer(entry.module, tuple(entry.output_size[1:]), 0 if entry.is_recursive else entry.num_params)
-            )
+        if entry.is_leaf_layer or is_parametrized(entry.module) or entry.module._parameters:
+            parameters = 0 if entry.is_recursive else entry.num_params
+            steps.append(Layer(entry.module, tuple(entry.output_size[1:]), parameters))
             inside.update(*(child.modules() for child in entry.module.children()))
-    return found
+    return steps
 
 
 def units(network: nn.Module) -> dict[str, nn.Module]:
     """What a network calls its own by name, those in lists numbered from 1: ``stem``, ``down 1``, ``up 1``."""
-    found = {}
+    named = {}
     for name, child in network.named_children():
         if isinstance(child, nn.ModuleList):
-            found |= {f"{name} {i}": unit for i, unit in enumerate(child, 1)}
+            named |= {f"{name} {i}": unit for i, unit in enumerate(child, 1)}
         else:
-            found[re.sub(r"(?<=[a-z])(?=\d)", " ", name).replace("_", " ")] = child
-    return found
+            named[re.sub(r"(?<=[a-z])(?=\d)", " ", name).replace("_", " ")] = child
+    return named
 
 
-def parameter_table(networks: Mapping[str, Network]) -> pd.DataFrame:
+def parameter_table(networks: Mapping[str, nn.Module]) -> pd.DataFrame:
     """One row a network: what it reads, the parameters of its parts or in its attention, and those of the whole.
 
-    It reads noise of a width (`latent`) or images; for adaptation there is also the number of its features.
+    It reads images or noise of a width (`latent`). Where its last part reads features, their number is a column too.
     """
     rows = []
     for name, network in networks.items():
-        row: dict[str, object] = {"network": name}
-        its = parts(network)
         total = count_parameters(network)
-        if isinstance(network, GAN):
-            row["latent"] = network.latent
+        read = [inputs[0].shape[1:] for _, inputs in network.parts.values()]
+        row = {"network": name} | ({"input": _spelled_shape(read[0])} if len(read[0]) == 3 else {"latent": read[0][0]})
+        if len(read[-1]) == 1:
+            row["features"] = read[-1][0]
+        if len(network.parts) > 1:
+            row |= {title: f"{count_parameters(part):,}" for title, (part, _) in network.parts.items()}
         else:
-            images = next(iter(its.values()))[1][0]
-            row["input"] = _spelled_shape(images.shape[1:])
-        if isinstance(network, DANN):
-            row["features"] = its["label predictor"][1][0].shape[1]
-        if isinstance(network, AnyUNet):
-            attention = sum(count_parameters(part) for part in network.modules() if isinstance(part, MapAttention))
-            row["in attention"] = f"{attention:,}"
-            row["share, %"] = f"{100 * attention / total:.1f}"
-        else:
-            row |= {title: f"{count_parameters(part):,}" for title, (part, _) in its.items()}
+            attention = sum(weight.numel() for key, weight in network.named_parameters() if ".attention." in key)
+            row |= {"in attention": f"{attention:,}", "share, %": f"{100 * attention / total:.1f}"}
         rows.append({**row, "total": f"{total:,}"})
     return pd.DataFrame(rows)
 
 
-def layer_table(network: Network | Parts) -> pd.DataFrame:
-    """The layers in the order in which data pass them, with output shapes (without the batch) and parameters.
-
-    A denoiser, which is one part of many layers, is told by its levels.
-    """
+def layer_table(network: nn.Module | Parts) -> pd.DataFrame:
+    """The layers in the order in which data pass them, with output shapes (without the batch) and parameters."""
     rows = []
-    for title, (module, inputs) in (parts(network) if isinstance(network, nn.Module) else network).items():
-        levels = units(module) if isinstance(module, AnyUNet) else {title: module}
-        names = {layer: name for name, level in levels.items() for layer in level.modules()}
+    for title, (module, inputs) in (network.parts if isinstance(network, nn.Module) else network).items():
+        named = units(module) if module is network else {title: module}
+        names = {layer: name for name, unit in named.items() for layer in unit.modules()}
         shown = ""
         for layer in layers(module, inputs):
             before, shown = shown, names[layer.module]
@@ -154,23 +124,14 @@ def parametrisations(module: nn.Module) -> list[str]:
     return [" ".join(re.findall("[A-Z][a-z]+", type(step).__name__)).lower() for step in steps]
 
 
-def _own_weights(module: nn.Module) -> list[str]:
-    return [name for name, _ in module.named_parameters(recurse=False)]
-
-
 def _spelled(module: nn.Module) -> str:
     """A layer as torch prints it, without what is torch's default."""
     if isinstance(module, nn.MultiheadAttention):
         return f"MultiheadAttention({module.embed_dim}, heads={module.num_heads})"
     if not is_parametrized(module) and any(module.children()):
-        names = [name for name, _ in module.named_children()] + _own_weights(module)
-        return f"{kind(module)}({', '.join(names)})"
+        return f"{kind(module)}({', '.join([*module._modules, *module._parameters])})"
     text = printed(module)
-    for default in (
-        "stride=(1, 1)", "eps=1e-05", "momentum=0.1", "affine=True", "track_running_stats=True", "padding=0",
-        "dilation=1", "ceil_mode=False", "elementwise_affine=True", "bias=True", "inplace=False", "end_dim=-1",
-        "start_dim=1", "approximate='none'",
-    ):  # fmt: skip
+    for default in DEFAULTS:
         text = text.replace(f", {default}", "").replace(f"({default})", "()")
     return re.sub(r"\((\d+), \1\)", r"\1", text)  # square
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from hw2lib.plots.style import WIDTH
 
@@ -17,20 +18,15 @@ def image_grid(
     """Images in rows, each with a title to its left, under the titles of the columns.
 
     Args:
-        rows: one array a row, ``(columns, C, H, W)`` uint8, of one size; C is 1 (grey) or 3 (RGB), row by row. A
-            shorter row leaves its end white.
-        row_titles: one a row, or none.
-        column_titles: one a column, or none.
-        width: of the whole figure, in inches.
-
-    Returns:
-        A figure as high as its images need.
+        rows: arrays ``(columns, C, H, W)`` uint8 of one size; C is 1 (grey) or 3 (RGB). A shorter row ends white.
+        row_titles, column_titles: one for each, or none.
+        width: of the whole figure, in inches; it is as high as its images need.
 
     Raises:
         ValueError: no images, images of different sizes, not uint8, or titles that are not as many as rows or columns.
     """
     grid = mosaic(rows)
-    height, columns = rows[0].shape[2], max(len(row) for row in rows)
+    columns, (h, w) = max(len(row) for row in rows), rows[0].shape[2:]
     for titles, count, what in ((row_titles, len(rows), "rows"), (column_titles, columns, "columns")):
         if len(titles) not in (0, count):
             raise ValueError(f"{len(titles)} titles for {count} {what}")
@@ -45,10 +41,14 @@ def image_grid(
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize="medium", top=True, labeltop=True, bottom=False, labelbottom=False)
-    step_down, step_across = height + GAP, rows[0].shape[3] + GAP
-    axes.set_yticks([step_down * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(row_titles))], row_titles)
-    axes.set_xticks([step_across * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(column_titles))], column_titles)
+    for ticks, size, titles in ((axes.set_yticks, h, row_titles), (axes.set_xticks, w, column_titles)):
+        ticks([(size + GAP) * (i + 0.5) - GAP / 2 - 0.5 for i in range(len(titles))], titles)
     return figure
+
+
+def digit_grid(images: Tensor) -> Figure:
+    """Digits (10 n, C, H, W) uint8 in the order 0 to 9, 0 to 9, …: a row a digit, a column a noise."""
+    return image_grid([images[digit::10].numpy() for digit in range(10)], list("0123456789"), width=0.75 * WIDTH)
 
 
 def mosaic(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pypandoc
 import typst
+from PIL import Image
 
 from hw2lib import files
 from hw2lib.errors import UserError
@@ -27,6 +28,9 @@ READER = (
     "markdown-native_divs-markdown_in_html_blocks-citations-blank_before_header-blank_before_blockquote"
     "+lists_without_preceding_blankline+autolink_bare_uris+gfm_auto_identifiers"
 )
+
+LARGE = 30_000  # bytes, of a PNG file
+WIDTH = 960  # pixels: 150 to the inch at the width of the text
 
 CODE_OR_COMMENT = re.compile(r"^(```+|~~~+).*?^\1|<!--.*?-->", re.MULTILINE | re.DOTALL)
 
@@ -101,4 +105,22 @@ def _to_typst(text: str, folder: Path, work: Path, name: str) -> str:
             raise UserError(f"{name}: the image {message['path']} is missing; make it or take it out of the text")
         if message["verbosity"] == "WARNING":
             logger.warning("%s: %s", name, " ".join(message["pretty"].split()))
-    return done.stdout
+    return _with_small_pictures(done.stdout, work)
+
+
+def _with_small_pictures(source: str, work: Path) -> str:
+    """Put a JPEG file in the place of each large PNG file that it makes much smaller, as it does pictures of faces."""
+    for file in work.rglob("*.png"):
+        if file.stat().st_size < LARGE:
+            continue
+        jpeg = file.with_suffix(".jpg")
+        try:
+            with Image.open(file) as picture:
+                small = picture.convert("RGB")
+            small.thumbnail((WIDTH, 2 * WIDTH))
+            small.save(jpeg, quality=62, optimize=True)
+        except OSError:
+            continue  # Typst says what is wrong with it
+        if jpeg.stat().st_size < 0.9 * file.stat().st_size:
+            source = source.replace(file.relative_to(work).as_posix(), jpeg.relative_to(work).as_posix())
+    return source

@@ -39,12 +39,8 @@ def recipe_table(
 ) -> pd.DataFrame:
     """Trainings beside each other: a row a setting, a column for each network as reported, and one for our recipe.
 
-    Where our recipe differs between them, the values stand in the order of the networks.
-
-    Args:
-        networks: names, of the reports.
-        spelled: network and recipe to the settings in words.
-        own: names of networks of our own, each with a column for our recipe.
+    Where our recipe differs between them, the values stand in the order of the networks. `spelled` takes network and
+    recipe and returns the settings in words; each of our `own` networks has a column for our recipe.
     """
     columns = {name: spelled(name, "as-reported") for name in networks}
     ours = pd.DataFrame([spelled(name, "ours") for name in networks])
@@ -86,7 +82,7 @@ def provenance(folders: Sequence[RunFolder]) -> str:
 
 
 def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
-    """How each run was trained, how long, on what and by which code; `own` gives further columns from its settings."""
+    """How each run was trained, for how long, on what and by which code; `own` makes more columns of its settings."""
     return pd.DataFrame(
         [
             {name: folder.settings[name] for name in ("network", "recipe", "seed")}

@@ -41,7 +41,7 @@ def bf16_is_fast(device: torch.device) -> bool:
 
 def fabric_for(device: str) -> "Fabric":
     """A Lightning Fabric on that device, in mixed bfloat16 where it pays and in float32 elsewhere."""
-    from lightning_fabric import Fabric  # takes seconds, which who only draws images need not wait for
+    from lightning_fabric import Fabric  # takes seconds; drawing images does without
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for each run
     where = check_device(device)

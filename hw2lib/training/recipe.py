@@ -63,14 +63,10 @@ def resolve(
     """The checked recipe of one run, and a note that it was used (`hw2lib.used`).
 
     Args:
-        model: the class of recipes, whose `task` names the file.
-        recipe: a table of that file.
+        model: the class of recipes, whose `task` names the file that has the table `recipe`.
         preset: one of ``paths.PRESETS``.
-        override: keys that replace those of the file.
+        override: keys that replace those of the file; a `UserError` names the key and what is allowed.
         choice: network, seed, and of a pair of domains ``pair``, ``source``, ``target`` and ``method``.
-
-    Raises:
-        UserError: naming the key and what is allowed.
     """
     override = override or {}
     check_preset(preset)
@@ -78,10 +74,12 @@ def resolve(
         raise UserError(f"'{key}' is not a key of the recipe's file: choose it by its own option")
     fields = model.model_fields
     names = {key: get_args(fields[key].annotation) for key in ("network", "method") if key in fields}
-    found = recipes.resolve(model, model.task, recipe, override, names | {"preset": PRESETS}, preset=preset, **choice)
+    resolved = recipes.resolve(
+        model, model.task, recipe, override, names | {"preset": PRESETS}, preset=preset, **choice
+    )
     name = json.dumps({"recipe": recipe, "preset": preset, "override": override, **choice}, sort_keys=True)
-    used.note("recipe", name, digest_of(found))
-    return found
+    used.note("recipe", name, digest_of(resolved))
+    return resolved
 
 
 def digest_of(recipe: BaseRecipe) -> str:

@@ -1,4 +1,4 @@
-"""One training run on disk: settings, log, training state, and, once finished, weights and a card.
+"""One training run on disk, and the runs that ship with the repository.
 
 settings.json      what defines the run; a folder refuses to go on under other settings
 log.jsonl          one line each few steps
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hw2lib import used, weights
+from hw2lib import paths, used, weights
 from hw2lib.errors import UserError
 from hw2lib.files import read_json, try_lock, write
 
@@ -24,9 +24,7 @@ from hw2lib.files import read_json, try_lock, write
 class RunFolder:
     """The files of one run.
 
-    Args:
-        path: the folder; made when the run is opened.
-        settings: what defines the run, as plain JSON data.
+    `settings` is what defines the run, as plain JSON data. The folder is made when the run is opened.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -60,14 +58,16 @@ class RunFolder:
         if not file.exists():
             write(file, json.dumps(self.settings, indent=1))
             return
-        there = read_json(file)
-        if there != self.settings:
-            differences = "; ".join(
-                f"{key} is {there.get(key)!r} there and {self.settings.get(key)!r} here"
-                for key in sorted(there.keys() | self.settings.keys())
-                if there.get(key) != self.settings.get(key)
+        there, here = read_json(file), self.settings
+        differences = [
+            f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key)
+        ]
+        if differences:
+            raise UserError(
+                f"{self.path}: the run has other settings ({'; '.join(differences)}); choose another folder"
             )
-            raise UserError(f"{self.path}: the run has other settings ({differences}); choose another folder")
 
     @property
     def weights(self) -> Path:
@@ -78,9 +78,7 @@ class RunFolder:
     def card(self) -> dict[str, Any] | None:
         """The card of a finished run with these settings, else None."""
         file = self.path / "card.json"
-        if not file.exists():
-            return None
-        card = read_json(file)
+        card = read_json(file) if file.exists() else {}
         if card.get("settings") != self.settings:
             return None
         used.note_file(file)
@@ -133,3 +131,30 @@ class RunFolder:
         write(self.path / "card.json", json.dumps(card, indent=1))
         (self.path / "state.pt").unlink(missing_ok=True)
         return card
+
+
+def shipped_weights(network: str, recipe: str = "ours", seed: int = 0) -> RunFolder:
+    """The finished run that ships with its weights; `UserError` unless there is exactly one."""
+    title = f"{network}/{recipe}/seed-{seed}"
+    run = shipped_run(title, None, with_weights=True)
+    if not run:
+        others = sorted({file.parents[2].name for file in paths.TRAINED.glob(f"*/{recipe}/*/weights.safetensors")})
+        raise UserError(
+            f"{title}: no run ships with weights (those that do: {', '.join(others) or 'none'}); train it, hw2 train "
+            f"{network} --preset paper, and give the weights.safetensors of its folder"
+        )
+    return run
+
+
+def shipped_run(title: str, settings: dict[str, Any] | None, with_weights: bool) -> RunFolder | None:
+    """The finished run of a title such as ``dcgan/ours/seed-0`` that ships, if there is one; `UserError` for two.
+
+    It has exactly these settings, or any for None. With `with_weights`, its weights ship too.
+    """
+    what = "weights.safetensors" if with_weights else "card.json"
+    folders = [file.parent for file in sorted(paths.TRAINED.glob(f"{title}-*/{what}"))]
+    runs = [RunFolder(folder, settings or read_json(folder / "card.json")["settings"]) for folder in folders]
+    runs = [run for run in runs if run.card]
+    if len(runs) > 1:
+        raise UserError(f"{runs[0].path} and {runs[1].path.name} both ship; remove the one that is out of date")
+    return runs[0] if runs else None

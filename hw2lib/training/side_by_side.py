@@ -19,18 +19,14 @@ from hw2lib.training.run_folder import RunFolder
 def train_side_by_side(
     runs: list[tuple[BaseRecipe, RunFolder]], preset: str, data_dir: str, device: str, workers: int, bar: tqdm
 ) -> list[str]:
-    """Train all runs and return, for each that failed, why.
+    """Train all runs and return, for each that failed, why; `UserError` if a worker was killed.
 
     Args:
         runs: recipes and their folders.
-        preset: see `hw2lib.data.source`, as `data_dir`.
-        data_dir: a folder of real images, or empty.
+        preset, data_dir: see `hw2lib.data.source`.
         device: where each run trains.
         workers: how many train at a time.
         bar: shows the steps of all runs.
-
-    Raises:
-        UserError: a worker was killed.
     """
     context = multiprocessing.get_context("spawn")
     # A number for each run and no lock: a worker that is killed would keep it for ever.
@@ -41,12 +37,15 @@ def train_side_by_side(
         futures = [pool.submit(_train_one, i, *run, preset, data_dir, device) for i, run in enumerate(runs)]
         # The pool watches the workers that it had when it was last woken, and it is woken before it starts that of a
         # new task. With one more task, which does nothing, it knows them all, and one that is killed is noticed.
-        pool.submit(_nothing)
+        pool.submit(int)
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=1)
             bar.update(sum(steps) - bar.n)
-            failures += [str(error) for error in (future.exception() for future in done) if _is_failure(error)]
+            for error in filter(None, (future.exception() for future in done)):
+                if not isinstance(error, UserError):
+                    raise error
+                failures.append(str(error))
     except BrokenProcessPool:
         raise UserError("a worker was killed, perhaps for want of memory; the same command goes on") from None
     except BaseException:
@@ -56,17 +55,6 @@ def train_side_by_side(
     finally:
         pool.shutdown(cancel_futures=True)
     return failures
-
-
-def _is_failure(error: BaseException | None) -> bool:
-    """Whether a run failed for a reason of its own; any other error is raised."""
-    if error is not None and not isinstance(error, UserError):
-        raise error
-    return error is not None
-
-
-def _nothing() -> None:
-    pass
 
 
 def _start_worker(threads: int, steps) -> None:

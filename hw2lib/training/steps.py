@@ -1,13 +1,14 @@
-"""The steps of a training run: seeded one by one, counted, saved, and gone on with after a stop.
+"""The steps of a training run: seeded, counted, saved, and continued after a stop.
 
 Every step draws its batch, augmentation and dropout from a seed made of (run seed, step). So a run that was stopped
-goes on bit for bit as if it had not been, with no random state to save.
+continues bit for bit as if it had not been, with no random state to save.
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,9 @@ LOG_EVERY = 20  # steps
 def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Make a training run once, in one process at a time, and resume where it was stopped.
 
-    The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card:
-
-    * recipe: what defines the run.
-    * images: where the images come from (`hw2lib.data.source`).
-    * folder: the run's files. If its card is there, it is returned at once.
-    * device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    * on_step: called with the number of new steps, those of an earlier call included. Without it a bar is shown.
+    The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card,
+    at once if there is one. `images` are a `hw2lib.data.source`; `device` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``;
+    `on_step` is called with the number of new steps, those of an earlier call included, and without it a bar is shown.
 
     It raises a `UserError` for bad settings, images or folder, or a loss that is not finite.
     """
@@ -44,13 +41,6 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
             return folder.card or train(recipe, images, folder, device, on_step)
 
     return whole
-
-
-class Stateful(Protocol):
-    """A network, an optimiser, a moving average."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class Steps:
@@ -68,13 +58,12 @@ class Steps:
     Args:
         recipe: has `title`, `seed`, `steps`, and `evaluations`, the number of marks.
         folder: the run's files, open.
-        parts: everything that the next step depends on; restored from the last state of `folder`.
-        on_step: told how many steps are newly done, those of an earlier call included; without it a bar is shown.
+        parts: all that the next step depends on: networks, optimisers, averages, by name; each has a `state_dict`
+            and is restored from the last state of `folder`.
+        on_step: see `training`.
     """
 
-    def __init__(
-        self, recipe, folder: RunFolder, parts: dict[str, Stateful], on_step: Callable[[int], None] | None
-    ) -> None:
+    def __init__(self, recipe, folder: RunFolder, parts: dict[str, Any], on_step: Callable[[int], None] | None) -> None:
         self._recipe, self._folder, self._parts, self._on_step = recipe, folder, parts, on_step
         environment.code_version()  # that with which the run begins, or goes on
         state = folder.load_state() or {"step": 0, "seconds": 0.0}
@@ -84,6 +73,7 @@ class Steps:
             for name, part in parts.items():
                 part.load_state_dict(state[name])
         self._done = self._saved = state["step"]
+        self._losses: dict[int, Tensor] = {}  # of the steps since those that were looked at last
         self._began = time.monotonic() - state["seconds"]
         marks = recipe.evaluations
         self._marks = {round(recipe.steps * (i + 1) / marks) for i in range(marks)}
@@ -121,20 +111,28 @@ class Steps:
         return time.monotonic() - self._began
 
     def require_finite(self, loss: Tensor, step: int, *networks: nn.Module) -> None:
-        """Stop a run that has diverged; the last state is kept. The weights of `networks` are looked at on marks."""
-        if not loss.isfinite():
-            raise self._diverged(f"the loss is {loss.item()} at step {step + 1}")
+        """Stop a run that has diverged, before its state is saved; the last state is kept.
+
+        To look at a loss is to wait for a GPU, so those on one are looked at where they are logged. The weights of
+        `networks` are looked at on marks.
+        """
+        self._losses[step] = loss.detach()
+        if not loss.is_cuda or self.at_log(step):
+            losses = torch.stack(list(self._losses.values())).tolist()
+            for at, value in zip(self._losses, losses, strict=True):
+                if not math.isfinite(value):
+                    raise self._diverged(f"the loss is {value} at step {at + 1}")
+            self._losses.clear()
         if self.at_mark(step):
             tensors = (tensor for network in networks for tensor in network.state_dict().values())
             if not all(tensor.isfinite().all() for tensor in tensors):
                 raise self._diverged(f"a weight is not finite at step {step + 1}")
 
     def _diverged(self, what: str) -> UserError:
-        file = self._folder.path / "state.pt"
-        kept = (
-            f"the last good state, of step {self._saved}, is in {file}" if self._saved else "no state was saved before"
-        )
-        return UserError(f"{self._folder.path}: {what}; {kept}; lower the learning rate")
+        folder, kept = self._folder.path, "no state was saved before"
+        if self._saved:
+            kept = f"the last good state, of step {self._saved}, is in {folder / 'state.pt'}"
+        return UserError(f"{folder}: {what}; {kept}; lower the learning rate")
 
 
 def circumstances(images, domains: tuple[str, ...], device: torch.device, seconds: float) -> dict[str, Any]:

@@ -15,18 +15,6 @@ def pixels(figure):
     return figure.axes[0].images[0].get_array()
 
 
-def test_digits_stand_in_rows_and_their_noises_in_columns():
-    images = torch.arange(30, dtype=torch.uint8)[:, None, None, None].expand(
-        30, 3, 28, 28
-    )  # digit i % 10, noise i // 10
-    shown = pixels(figures.digit_grid(images))
-    for digit in range(10):
-        for noise in range(3):
-            assert (
-                shown[digit * STEP : digit * STEP + 28, noise * STEP : noise * STEP + 28] == 10 * noise + digit
-            ).all()
-
-
 def test_the_way_from_noise_is_clamped_and_named_by_its_steps():
     states = {1000: torch.full((3, 28, 28), 4.0), 0: torch.full((3, 28, 28), -1.0)}
     figure = figures.reverse_process({"DDPM": states, "DDIM": {t: -x for t, x in states.items()}})

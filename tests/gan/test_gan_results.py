@@ -65,7 +65,7 @@ def test_where_weights_were_not_kept_the_end_of_training_counts(finished):
     kept, lost = finished(network="gan-plain"), finished()
     kept.weights.touch()
     black = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    scores = scoring.of_faces([kept, lost], ["gan-plain", "dcgan", "sagan"], [0, 1], 2, REAL, lambda *_: black)
+    scores = scoring.scores_by_network([kept, lost], ["gan-plain", "dcgan", "sagan"], [0, 1], 2, REAL, lambda *_: black)
     assert [found["contrast"] for found in scores["gan-plain"]] == [0, 0]
     (last,) = scores["dcgan"]
     assert (last["sliced_wasserstein"], last["contrast"]) == (100, 0.2)

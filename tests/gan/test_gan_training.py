@@ -17,10 +17,11 @@ from synthetic import Portraits, Synthetic, write_folder
 from hw2lib import runs
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
-from hw2lib.gan import quality
 from hw2lib.gan import train as gan
 from hw2lib.gan.losses import discriminator_loss, generator_loss, gradient_penalty
 from hw2lib.gan.recipe import Recipe
+from hw2lib.gan.sample import read_strip
+from hw2lib.gan.scores import OF_FACES
 from hw2lib.networks import build, names
 from hw2lib.training.cards import result_of
 from hw2lib.training.run_folder import RunFolder
@@ -31,7 +32,7 @@ IMAGES = Synthetic({"train": 60, "val": 30, "test": 30})
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     torch.set_num_threads(1)
-    monkeypatch.setattr(quality, "of", lambda gan, images, domain, count: {"scored": count})
+    monkeypatch.setattr(gan, "mark_scores", lambda gan, images, domain, count: {"scored": count})
 
 
 def quiet(_: int) -> None:
@@ -167,9 +168,15 @@ def test_the_real_quality_of_faces(tmp_path, monkeypatch):
     images = Portraits({"train": 30, "val": 20})
     folder = train(tmp_path / "run", recipe("gan-plain", steps=1, evaluations=1), images)
     (scores,) = folder.card["curve"]
-    assert set(scores) == {"step", *quality.OF_FACES}
+    assert set(scores) == {"step", *OF_FACES}
     assert scores["sliced_wasserstein"] > 10
     assert scores["diversity"] < 0.05, "an untrained network without normalisation draws grey"
+
+
+def test_a_diverged_run_stops_with_its_last_state(tmp_path):
+    with pytest.raises(UserError, match="no state was saved before; lower the learning rate"):
+        train(tmp_path / "run", recipe(generator_rate=1e30, discriminator_rate=1e30))
+    assert not (tmp_path / "run/state.pt").exists()
 
 
 # Bad input
@@ -233,6 +240,19 @@ def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path, networ
         assert broken.history() == whole.history()
         for file in (whole.path / "strip").iterdir():
             assert (broken.path / "strip" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_what_a_kill_left_of_a_snapshot_is_not_read(tmp_path):
+    settings = recipe(steps=4, evaluations=2)
+    whole, broken = train(tmp_path / "whole", settings), RunFolder(tmp_path / "broken", {})
+    stopped(functools.partial(gan.train, settings, IMAGES, broken, "cpu"), 3)
+    for name in (".000004.safetensors.77.partial", "000004.safetensors.77.partial"):
+        (broken.path / "snapshots" / name).write_bytes(b"half")
+    (broken.path / "strip/.000004.png.77.partial").write_bytes(b"half")
+    train(broken.path, settings)
+    assert broken.card["curve"] == whole.card["curve"]
+    assert list(read_strip(broken)) == [2, 4]
+    assert not (broken.path / "snapshots").exists()
 
 
 def test_killed_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):

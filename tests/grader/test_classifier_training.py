@@ -14,7 +14,7 @@ from hw2lib import paths, runs
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.grader import train as classifier
-from hw2lib.grader.recipe import Recipe
+from hw2lib.grader.train import Recipe
 from hw2lib.networks import build
 from hw2lib.training.cards import result_of
 from hw2lib.training.run_folder import RunFolder

@@ -6,10 +6,9 @@ import pytest
 from matplotlib.patches import FancyArrowPatch
 
 from hw2lib.networks import build
-from hw2lib.plots.denoisers import BREADTH, denoiser_drawing
-from hw2lib.plots.describe import parts
+from hw2lib.plots.drawings import BREADTH, denoiser_drawing
+from hw2lib.plots.stages import trace
 from hw2lib.plots.style import WIDTH
-from hw2lib.plots.trace import trace
 
 NETWORKS = ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet", "context-unet-128"]
 MARGIN = 0.06  # inches between a shape and the end of its band
@@ -46,7 +45,7 @@ def level_arrows(figure):
 
 
 def test_every_stage_has_a_box_and_its_name(network, figure):
-    stages = dict.fromkeys(step.unit for step in trace(*parts(network)["denoiser"]))
+    stages = dict.fromkeys(step.unit for step in trace(*network.parts["denoiser"]))
     assert len(boxes(figure)) == len(stages) > 6
     assert [word for word in words(figure) if word in stages] == list(stages)
     for one, other in itertools.combinations(boxes(figure), 2):
@@ -74,7 +73,7 @@ def test_skip_connections_are_level_and_join_equal_sizes(network, figure):
             for end in (x + MARGIN, x + MARGIN - BREADTH):
                 shapes[round(end, 3), round(y, 3)] = text.get_text()
     joined = [tuple(shapes[round(x, 3), round(y, 3)] for x, y in ends) for ends in level_arrows(figure)]
-    operations = trace(*parts(network)["denoiser"])
+    operations = trace(*network.parts["denoiser"])
     skips = [(operations[step.skip].shape, step.shape) for step in operations if step.skip is not None]
     assert joined[-len(skips) :] == [tuple("×".join(map(str, shape)) for shape in ends) for ends in skips]
     assert len(joined) <= len(skips) + 1, "but for the step to the bottom"

@@ -8,7 +8,7 @@ from torch.nn.utils.parametrize import remove_parametrizations
 
 from hw2lib.layers import count_parameters
 from hw2lib.networks import build
-from hw2lib.plots.describe import layer_table, layers, parameter_table, parts, printed, units
+from hw2lib.plots.describe import layer_table, layers, parameter_table, printed, units
 
 DENOISERS = {
     "unet-two-level": 5_885_123,
@@ -162,5 +162,5 @@ def test_the_print_of_a_parametrised_layer_is_that_of_the_layer():
 
 def test_examples_fit_the_parts():
     for name in (*GANS, "dann-grey", "unet-three-level", "context-unet-128"):
-        for title, (module, inputs) in parts(build(name)).items():
+        for title, (module, inputs) in build(name).parts.items():
             assert module.eval()(*inputs) is not None, (name, title)

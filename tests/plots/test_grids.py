@@ -5,9 +5,10 @@ import io
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from hw2lib.plots.grids import GAP, image_grid, mosaic
+from hw2lib.plots.grids import GAP, digit_grid, image_grid, mosaic
 from hw2lib.plots.style import PALETTE, WIDTH
 
 RNG = np.random.default_rng(0)
@@ -29,6 +30,12 @@ def test_every_image_is_at_its_place():
             assert (grid[step:, j * step : j * step + 28, channel] == image[0]).all()
     assert (grid[step:, 2 * step :] == 255).all(), "the shorter row ends white"
     assert (grid[28:step] == 255).all(), "the gap is white"
+
+
+def test_digits_stand_in_rows_and_their_noises_in_columns():
+    images = torch.arange(30, dtype=torch.uint8)[:, None, None, None].expand(30, 3, 28, 28)  # of digit i % 10
+    shown = digit_grid(images).axes[0].images[0].get_array()[14 :: 28 + GAP, 14 :: 28 + GAP, 0]
+    assert (shown == np.arange(30).reshape(3, 10).T).all()
 
 
 def test_titles_stand_at_the_middle_of_their_rows_and_columns():

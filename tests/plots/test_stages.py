@@ -4,7 +4,6 @@ import torch
 from torch import nn
 
 from hw2lib.networks import build
-from hw2lib.plots.describe import parts
 from hw2lib.plots.stages import stages
 
 
@@ -15,7 +14,7 @@ def drawn(module, *inputs):
 
 
 def part(name, title):
-    module, inputs = parts(build(name))[title]
+    module, inputs = build(name).parts[title]
     return drawn(module, *inputs)
 
 
@@ -86,7 +85,7 @@ def test_skips_through_concatenation_and_sum():
 def test_the_network_is_left_as_it_was():
     network = build("sagan").train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    for module, inputs in parts(network).values():
+    for module, inputs in network.parts.values():
         stages(module, inputs)
     assert all(module.training for module in network.modules())
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -6,14 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from hw2lib.networks import build
-from hw2lib.plots.describe import parts
-from hw2lib.plots.trace import trace
+from hw2lib.plots.stages import trace
 
 NETWORKS = ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet", "context-unet-128"]
 
 
 def traced(name):
-    return trace(*parts(build(name))["denoiser"])
+    return trace(*build(name).parts["denoiser"])
 
 
 def told(operations):

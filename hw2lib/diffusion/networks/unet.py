@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hw2lib.errors import UserError
-from hw2lib.layers import GroupNorm, Inputs
+from hw2lib.layers import GroupNorm, Inputs, Parts
 
 EMBEDDING = 256  # width of the embedding of time and label
 TIME_SCALE = 1000  # times are embedded as steps of that many, whatever T
@@ -114,6 +114,12 @@ class UNet(nn.Module):
             x = self.enlarge[i](x) if self.enlarge else _resized(x, skip)
             x = level(torch.cat([skip, x], 1), embedding)
         return self.last(x)
+
+    @property
+    def parts(self) -> Parts:
+        """For tables and drawings: the one part, with an example of its inputs."""
+        images = torch.zeros(1, self.inputs.channels, self.inputs.size, self.inputs.size)
+        return {"denoiser": (self, (images, torch.ones(1), torch.zeros(1, dtype=torch.int64)))}
 
     def _check_size(self, size: torch.Size) -> None:
         factor = 2 ** len(self.down)

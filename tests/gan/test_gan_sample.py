@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from hw2lib.data.prepare import to_uint8
-from hw2lib.gan import sampling
-from hw2lib.gan.sampling import generate, sample, with_standing_statistics
+from hw2lib.gan import sample as sampling
+from hw2lib.gan.sample import generate, sample, with_standing_statistics
 from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
-from hw2lib.training.ema import moving_average
+from hw2lib.training.ema import MovingAverage
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_standing_statistics_are_those_of_the_activations():
     """Weights that are far from those of training: only recomputed statistics make the activations normal."""
     torch.manual_seed(0)
     gan = build("dcgan")
-    average = moving_average(gan.generator, 0.5)
+    average = MovingAverage(gan.generator, 0.5)
     for layer in average.module:
         if isinstance(layer, nn.ConvTranspose2d):
             layer.weight.data.mul_(3)

@@ -7,8 +7,7 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, Polygon
 
 from hw2lib.networks import build
-from hw2lib.plots.describe import parts
-from hw2lib.plots.networks import COLOURS, network_drawing
+from hw2lib.plots.drawings import COLOURS, network_drawing
 from hw2lib.plots.style import WIDTH
 
 NETWORKS = ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan", "acgan", "dann-wide", "dann-grey-plus"]
@@ -20,7 +19,7 @@ def texts(figure):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_text_lies_on_another_and_none_beyond_the_page(name):
-    figure = network_drawing(parts(build(name)))
+    figure = network_drawing(build(name).parts)
     assert figure.get_size_inches()[0] == pytest.approx(WIDTH)
     figure.draw_without_rendering()  # places the legend
     page, renderer = figure.bbox, figure.canvas.get_renderer()
@@ -35,7 +34,7 @@ def test_no_text_lies_on_another_and_none_beyond_the_page(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_text_lies_on_a_box(name):
-    figure = network_drawing(parts(build(name)))
+    figure = network_drawing(build(name).parts)
     renderer = figure.canvas.get_renderer()
     faces = [patch.get_window_extent() for patch in figure.axes[0].patches if isinstance(patch, Polygon)]
     for text in figure.axes[0].texts:
@@ -44,7 +43,7 @@ def test_no_text_lies_on_a_box(name):
 
 
 def test_what_the_drawing_of_a_gan_says():
-    figure = network_drawing(parts(build("dcgan")))
+    figure = network_drawing(build("dcgan").parts)
     words = [text.get_text() for text in texts(figure)]
     assert "generator: 3,576,704 parameters" in words
     assert "discriminator: 2,765,568 parameters" in words
@@ -66,7 +65,7 @@ def fronts(figure, family):
 
 
 def test_boxes_are_to_scale():
-    up = fronts(network_drawing(parts(build("dcgan"))), "transposed convolution")
+    up = fronts(network_drawing(build("dcgan").parts), "transposed convolution")
     breadths, heights = zip(*up, strict=True)
     assert [height / heights[0] for height in heights] == pytest.approx([(n / 4) ** 0.5 for n in (4, 8, 16, 32, 64)])
     assert [b / breadths[0] for b in breadths[:4]] == pytest.approx([(n / 512) ** 0.5 for n in (512, 256, 128, 64)])
