@@ -5,7 +5,7 @@
 
 The result of a call is found by the function's name, its arguments, and the source of its module and of all modules
 that it imports (`hw2lib.sources`). A run folder counts by its settings and weights, a network by its weights, a file by
-its content. Removing the folder is always safe.
+its content, a function by its source as well. Removing the folder is always safe.
 """
 
 import dataclasses
@@ -83,7 +83,8 @@ def _plain(value: Any) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return [type(value).__qualname__, _plain(fields)]
     if callable(value) and hasattr(value, "__qualname__"):
-        return ["function", value.__module__, value.__qualname__]
+        code = sources.closure_digest(value.__module__) if value.__module__.startswith("hw2lib.") else None
+        return ["function", value.__module__, value.__qualname__, code]
     raise TypeError(f"results cannot be kept by a {type(value).__qualname__}; give it a method kept_key")
 
 

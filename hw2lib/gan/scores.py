@@ -18,6 +18,7 @@ from hw2lib.gan.networks import GAN
 from hw2lib.gan.sample import draw, sample
 from hw2lib.grader.reference import DigitReference
 from hw2lib.grader.scores import Grader, digit_scores, grader
+from hw2lib.kept import kept
 from hw2lib.metrics import fidelity
 from hw2lib.metrics.reference import Reference, face_scores, reference, shipped
 from hw2lib.training.cards import value_name
@@ -47,6 +48,7 @@ def real_faces(preset: str, data_dir: str = "") -> Reference:
     return reference(data.source(preset, data_dir), FACES) if data_dir or preset != "quick" else shipped(FACES)
 
 
+@kept
 def face_set_scores(
     folder: RunFolder, seed: int, count: int, real: Reference, draw: Callable[..., Tensor] = draw, **options: Any
 ) -> Scores:
@@ -78,6 +80,7 @@ def scores_by_network(
     return scores
 
 
+@kept
 def noise_scores(count: int, real: Reference) -> Scores:
     """The scores of images whose pixels are uniform noise: how bad it can get."""
     rng = np.random.default_rng(0)
@@ -96,6 +99,7 @@ def headline(scores: dict[str, list[Scores]], real: Reference, noise: Scores) ->
     return values | {f"{name}_sliced_wasserstein": distance for name, distance in distances.items()}
 
 
+@kept
 def digit_set_scores(
     folder: RunFolder, seed: int, count: int, grader: Grader, real: DigitReference | None, device: torch.device | str
 ) -> Scores:
