@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from hw2lib.adaptation.networks import with_weights
 from hw2lib.data import DIGIT_SIZE
 from hw2lib.data.image_folder import png_names
 from hw2lib.data.png import read_png
@@ -15,20 +16,18 @@ from hw2lib.data.prepare import Form
 from hw2lib.errors import UserError
 from hw2lib.files import read_json, write
 from hw2lib.metrics.accuracy import outputs
-from hw2lib.networks import build, names
 from hw2lib.training.devices import check_device
-from hw2lib.weights import load as load_weights
 
 
 def classify(
-    folder: Path, out: Path, weights: Path, device: str = "auto", overwrite: bool = False
+    folder: Path, out: Path, trained: Path, device: str = "auto", overwrite: bool = False
 ) -> tuple[int, list[str]]:
     """Classify every PNG image of a folder and write a csv, in the order of their names.
 
     Args:
         folder: 28x28 pixels each, grey or RGB.
         out: the csv; written whole or not at all.
-        weights: the ``weights.safetensors`` of a run between domains; the ``card.json`` beside it says which network it
+        trained: the ``weights.safetensors`` of a run between domains; the ``card.json`` beside it says which network it
             is of, and how its images were normalised.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         overwrite: replace a csv that is there.
@@ -41,7 +40,7 @@ def classify(
     """
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; choose another name, or add --overwrite")
-    where, (network, form) = check_device(device), _load(weights)
+    where, (network, form) = check_device(device), _load(trained)
     names, images, unreadable = [], [], []
     for name in tqdm(png_names(folder), desc=str(folder), unit=" images"):
         try:
@@ -66,14 +65,12 @@ def classify(
     return len(names), unreadable
 
 
-def _load(weights: Path) -> tuple[torch.nn.Module, Form]:
+def _load(trained: Path) -> tuple[torch.nn.Module, Form]:
     """The network in evaluation mode, and the form of its input."""
-    card = weights.parent / "card.json"
+    card = trained.parent / "card.json"
     if not card.exists():
-        raise UserError(f"{weights}: no card.json beside it says which network it is of; give the weights of a run")
+        raise UserError(f"{trained}: no card.json beside it says which network it is of; give the weights of a run")
     settings = read_json(card).get("settings")
-    if not isinstance(settings, dict) or settings.get("network") not in names("dann", "uda"):
+    if not isinstance(settings, dict) or "target" not in settings:
         raise UserError(f"{card}: not the card of a run between domains; give the weights of one, such as dann-compact")
-    network = build(settings["network"])
-    load_weights(network, weights)
-    return network.eval(), Form(network.inputs.channels, network.inputs.size, settings["normalisation"])
+    return with_weights(settings, trained)

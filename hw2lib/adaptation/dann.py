@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from hw2lib.adaptation.losses import domain_loss
-from hw2lib.adaptation.pairs import accuracy_of, batch_of, judged, labelled, unlabelled
+from hw2lib.adaptation.networks import reversal_strength
+from hw2lib.adaptation.pairs import accuracy_of, batch_of, evaluation, evaluation_split, train_split
 from hw2lib.adaptation.recipe import DANNRecipe
-from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data.prepare import Form
 from hw2lib.networks import build
 from hw2lib.training.batches import load_split
@@ -23,7 +23,7 @@ from hw2lib.training.steps import Steps, circumstances, training
 def train(
     recipe: DANNRecipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
 ) -> dict[str, Any]:
-    """Train between two domains; how the card judges the run says `hw2lib.adaptation.pairs.judged`."""
+    """Train between two domains; how the card judges the run says `hw2lib.adaptation.pairs.evaluation`."""
     # Device, network, optimiser.
     fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
@@ -38,15 +38,12 @@ def train(
     adapts = recipe.method == "dann"
     source = target = others = None
     if recipe.method != "target-only":
-        source = labelled(images, recipe.source, fabric.device, recipe.batch)
-    if adapts:
-        others = unlabelled(images, recipe.target, fabric.device, recipe.batch)
-        target = (others, None)
-    elif source and recipe.augment_source.backgrounds:
-        others, _ = load_split(images, recipe.target, "train", fabric.device, labels_needed=False)
-    elif recipe.method == "target-only":
-        target = labelled(images, recipe.target, fabric.device, recipe.batch)
-    test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
+        source = train_split(images, recipe.source, fabric.device, recipe.batch)
+    if recipe.method != "source-only":
+        target = train_split(images, recipe.target, fabric.device, recipe.batch, learn_labels=not adapts)
+    if source and recipe.augment_source.backgrounds:
+        others, _ = target or load_split(images, recipe.target, "train", fabric.device, labels_needed=False)
+    test = evaluation_split(recipe, images, recipe.target, "test", fabric.device)
 
     parts = {"network": network, "optimiser": optimiser} | ({"average": average} if average else {})
     steps = Steps(recipe, folder, parts, on_step)
@@ -80,17 +77,15 @@ def train(
 
         # Log and evaluate.
         steps.require_finite(loss, step, network)
-        entry: dict[str, float] = {}
         if steps.at_log(step):
-            entry |= {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item(), "reversal": strength}
-        if steps.at_mark(step) and (found := accuracy_of(result, test, form, fabric)) is not None:
-            entry["target test"] = found
-        if entry:
+            entry = {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item(), "reversal": strength}
+            if steps.at_mark(step) and (percent := accuracy_of(result, test, form, fabric)) is not None:
+                entry["target test"] = percent
             steps.log(step, **entry)
 
     # The result is that of the last step, whatever its accuracy.
     card = {
-        **judged(result, recipe, images, folder.history(), form, fabric),
+        **evaluation(result, recipe, images, folder.history(), form, fabric),
         **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
     }
     return folder.finish(result.state_dict(), card)

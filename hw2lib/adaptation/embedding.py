@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from hw2lib.adaptation.networks import load
-from hw2lib.adaptation.tables import METHOD_TITLES, pair_title
+from hw2lib.adaptation.tables import method_title, pair_title
 from hw2lib.data import TITLES
 from hw2lib.metrics.accuracy import outputs
-from hw2lib.metrics.domains import proxy_a_distance
 from hw2lib.training.cards import MISSING, value_name
 from hw2lib.training.run_folder import RunFolder
 
@@ -23,17 +27,17 @@ class FeatureSpace:
 
     Attributes:
         domains: titles of source and target.
-        points: title of the method to t-SNE coordinates (N, 2).
         labels: (N,) digits 0 to 9, or -1 where they are not known.
         is_target: (N,) bool.
-        distance: title of the method to the proxy A-distance.
-        accuracy: title of the method to the run's accuracy on the whole target test split, percent.
+        points: title of a run, which is its method, to t-SNE coordinates (N, 2).
+        distance: title of a run to the proxy A-distance.
+        accuracy: title of a run to its accuracy on the whole target test split, percent.
     """
 
     domains: tuple[str, str]
-    points: dict[str, np.ndarray]
     labels: np.ndarray
     is_target: np.ndarray
+    points: dict[str, np.ndarray]
     distance: dict[str, float]
     accuracy: dict[str, float | None]
 
@@ -44,34 +48,50 @@ class FeatureSpace:
 
 
 def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) -> dict[str, FeatureSpace]:
-    """For each pair among the runs, up to `count` images of each domain's test split in the features of its runs."""
+    """For each pair among the runs, up to `count` images of each domain's test split in the features of its runs.
+
+    The title of a run is its method, with network, recipe or seed if the runs differ in these.
+    """
     spaces: dict[str, FeatureSpace] = {}
-    pictures: dict[str, list[np.ndarray]] = {}
+    differ = [key for key in ("network", "recipe", "seed") if len({folder.settings[key] for folder in folders}) > 1]
     for folder in folders:
-        settings = folder.settings
+        settings, embedded = folder.settings, embed_run(folder, images, count, seed)
         domains = (settings["source"], settings["target"])
-        pair = "-".join(domains)
-        if pair not in spaces:
-            sets = [_sample(images.load(domain, "test"), count, seed) for domain in domains]
-            pictures[pair] = [pixels for pixels, _ in sets]
-            spaces[pair] = FeatureSpace(
-                domains=tuple(TITLES.get(domain, domain) for domain in domains),
-                points={},
-                labels=np.concatenate([labels for _, labels in sets]),
-                is_target=np.repeat([False, True], [len(labels) for _, labels in sets]),
-                distance={},
-                accuracy={},
-            )
-        space = spaces[pair]
-        network, form = load(folder)
-        features = np.concatenate(
-            [outputs(network.features, torch.from_numpy(x), *form).numpy() for x in pictures[pair]]
-        )
-        title = METHOD_TITLES[settings["method"]]
-        space.points[title] = embed(features, seed)
-        space.distance[title] = proxy_a_distance(features[~space.is_target], features[space.is_target])
+        titles = tuple(TITLES.get(domain, domain) for domain in domains)
+        empty = FeatureSpace(titles, embedded["labels"], embedded["is_target"], {}, {}, {})
+        space = spaces.setdefault("-".join(domains), empty)
+        title = ", ".join([method_title(settings["method"]), *(f"{settings[key]}" for key in differ)])
+        space.points[title] = embedded["points"]
+        space.distance[title] = embedded["distance"]
         space.accuracy[title] = folder.card["accuracy"]["target test"]
     return spaces
+
+
+def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Any]:
+    """Images of both domains' test splits in the features of a finished run.
+
+    Args:
+        folder: a run between two domains, finished, with weights.
+        images: where they come from (`hw2lib.data.source`).
+        count: images of each domain, or all if there are fewer.
+        seed: of their choice, and of t-SNE.
+
+    Returns:
+        ``points`` (N, 2) by t-SNE, ``labels`` (N,), ``is_target`` (N,), and ``distance``, as in `FeatureSpace`.
+    """
+    network, form = load(folder)
+    features, labels = [], []
+    for role in ("source", "target"):
+        data = images.load(folder.settings[role], "test")
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(data))[:count])
+        features.append(outputs(network.features, torch.from_numpy(data.images[chosen]), *form).numpy())
+        labels.append(np.full(len(chosen), -1) if data.labels is None else data.labels[chosen])
+    return {
+        "points": embed(np.concatenate(features), seed),
+        "labels": np.concatenate(labels),
+        "is_target": np.repeat([False, True], list(map(len, labels))),
+        "distance": proxy_a_distance(*features),
+    }
 
 
 def embed(features: np.ndarray, seed: int) -> np.ndarray:
@@ -80,31 +100,43 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=-1).fit_transform(features)
 
 
+def proxy_a_distance(source: np.ndarray, target: np.ndarray) -> float:
+    """2 (1 - 2 e), where e is the balanced error of a linear classifier that tells the domains apart (Ben-David 2010).
+
+    Args:
+        source: features (N, D).
+        target: features (M, D).
+
+    Returns:
+        0 where the domains cannot be told apart, 2 where they always can. The error is cross-validated in five folds,
+        so chance may give a number a little below 0, which is returned as 0.
+    """
+    features = np.concatenate([source, target])
+    is_target = np.repeat([0, 1], [len(source), len(target)])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
+    wrong = cross_val_predict(classifier, features, is_target, cv=5) != is_target
+    error = (wrong[is_target == 0].mean() + wrong[is_target == 1].mean()) / 2
+    return float(max(0.0, 2 * (1 - 2 * error)))
+
+
 def distance_table(spaces: dict[str, FeatureSpace]) -> pd.DataFrame:
-    """One row a pair and method: proxy A-distance (0 to 2) and target test accuracy (percent)."""
-    rows = [
+    """One row a pair and run: proxy A-distance (0 to 2) and target test accuracy (percent)."""
+    return pd.DataFrame(
         {
             "pair": pair_title(pair),
-            "method": method,
-            "proxy A-distance": round(space.distance[method], 2),
-            "target test": MISSING if space.accuracy[method] is None else f"{space.accuracy[method]:.1f}",
+            "method": title,
+            "proxy A-distance": round(distance, 2),
+            "target test": MISSING if space.accuracy[title] is None else f"{space.accuracy[title]:.1f}",
         }
         for pair, space in spaces.items()
-        for method in space.points
-    ]
-    return pd.DataFrame(rows)
+        for title, distance in space.distance.items()
+    )
 
 
 def headline(spaces: dict[str, FeatureSpace]) -> dict[str, float]:
     """Proxy A-distances for the text of the report, such as ``mnistm_svhn_dann_distance``."""
     return {
-        value_name(pair, method, "distance"): round(distance, 2)
+        value_name(pair, title, "distance"): round(distance, 2)
         for pair, space in spaces.items()
-        for method, distance in space.distance.items()
+        for title, distance in space.distance.items()
     }
-
-
-def _sample(images, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
-    labels = np.full(len(images), -1) if images.labels is None else images.labels
-    return np.ascontiguousarray(images.images[chosen]), labels[chosen]

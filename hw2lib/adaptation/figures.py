@@ -1,23 +1,24 @@
 """Figures of the adaptation part: the idea, accuracies, curves, feature spaces."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from hw2lib.adaptation.choice import CRITERIA, chosen, rank_correlation
-from hw2lib.adaptation.reversal import reversal_strength
-from hw2lib.adaptation.shape import as_it_is, surest
-from hw2lib.adaptation.shape import rank_correlation as shape_rank
-from hw2lib.adaptation.tables import METHOD_TITLES, compared, pair_title, select
+from hw2lib.adaptation.choice import CRITERIA, as_it_is, chosen, formatted, rank_correlation
+from hw2lib.adaptation.networks import reversal_strength
+from hw2lib.adaptation.tables import METHOD_TITLES, compared, method_title, pair_title, select
 from hw2lib.plots.style import PALETTE, WIDTH
 
-METHOD_COLOURS = {"source-only": PALETTE[1], "dann": PALETTE[0], "target-only": PALETTE[2]}
-METHOD_MARKERS = {"source-only": "s", "dann": "o", "target-only": "^"}
+COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:])  # of methods, in their order
+MARKERS = ("s", "o", "^", "D", "v", "P", "X")
+RING = {"marker": "o", "ms": 10, "mfc": "none", "mec": PALETTE[1], "mew": 1.5}  # around what is chosen
 # Ten colours for ten digits (Paul Tol, muted), and the digit itself written at its cluster.
 DIGIT_COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
@@ -56,72 +57,74 @@ def idea() -> Figure:
 
 def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
     """Test accuracy of the last step: a mark a seed, a row for each network and recipe, a panel a pair."""
-    kinds = list(dict.fromkeys(zip(frame["network"], frame["recipe"], strict=True)))
+    kinds = frame[["network", "recipe"]].drop_duplicates().to_dict("records")
+    rows = {"{network}\n{recipe}".format(**kind): kind for kind in kinds}
+    series = {method_title(method): ({"method": method}, style) for method, style in _styles(frame).items()}
     figure, panels = plt.subplots(
-        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(kinds)), sharey=True, squeeze=False, layout="constrained"
+        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(rows)), sharey=True, squeeze=False, layout="constrained"
     )
     for axes, pair in zip(panels[0], pairs, strict=True):
-        for row, (network, recipe) in enumerate(kinds):
-            for shift, (method, title) in enumerate(METHOD_TITLES.items()):
-                runs = select(frame, network=network, recipe=recipe, pair=pair, method=method).dropna(subset=["test"])
-                style = {"color": METHOD_COLOURS[method], "marker": METHOD_MARKERS[method]}
-                axes.plot(
-                    runs["test"], [row + 0.2 * (shift - 1)] * len(runs), ls="", ms=5, alpha=0.75,
-                    label=title if row == 0 else None, **style,
-                )  # fmt: skip
+        _dots(axes, select(frame, pair=pair), rows, series, 0.2)
         axes.set(title=pair_title(pair), xlabel="target test, %")
-        axes.set_yticks(range(len(kinds)), [f"{network}\n{recipe}" for network, recipe in kinds])
-        axes.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
-    return figure
-
-
-def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
-    """Target test accuracy over training: mean of the seeds and the range between them."""
-    figure, panels = plt.subplots(
-        len(recipes), len(pairs), figsize=(WIDTH, 0.5 + 1.9 * len(recipes)), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for row, recipe in enumerate(recipes):
-        for axes, pair in zip(panels[row], pairs, strict=True):
-            for method, title in METHOD_TITLES.items():
-                runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
-                curves = [curve for curve in runs.get("curve", []) if curve]
-                if not curves:
-                    continue
-                steps = [step for step, _ in curves[0]]
-                values = np.array([[value for _, value in curve] for curve in curves])
-                colour = METHOD_COLOURS[method]
-                axes.plot(steps, values.mean(0), color=colour, marker=METHOD_MARKERS[method], ms=3, label=title)
-                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
-            axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
-            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            axes.title.set_fontsize(8)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    _legend(figure, panels[0][0])
     return figure
 
 
 def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
     """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
-    kinds = compared(original, improved)
-    styles = (("s", PALETTE[1]), ("o", PALETTE[0]), ("D", PALETTE[2]))
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
-    for shift, ((title, values), (marker, colour)) in enumerate(zip(kinds.items(), styles, strict=True)):
-        points = [
-            (test, row + 0.18 * (shift - 1))
-            for row, pair in enumerate(pairs)
-            for test in select(frame, pair=pair, **values)["test"].dropna()
-        ]
-        axes.plot(
-            [x for x, _ in points], [y for _, y in points], ls="", marker=marker, color=colour, ms=5, alpha=0.75,
-            label=title,
-        )  # fmt: skip
-    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100), ylim=(len(pairs) - 0.5, -0.5))
-    axes.set_yticks(range(len(pairs)), [pair_title(pair) for pair in pairs])
-    figure.legend(loc="outside upper center", ncols=3)
+    styles = ({"marker": marker, "color": colour} for marker, colour in zip("soD", COLOURS[:3], strict=True))
+    series = zip(compared(original, improved).items(), styles, strict=True)
+    rows = {pair_title(pair): {"pair": pair} for pair in pairs}
+    _dots(axes, frame, rows, {title: (values, style) for (title, values), style in series}, 0.18)
+    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100))
+    _legend(figure, axes)
     return figure
+
+
+def _dots(
+    axes: Axes, frame: pd.DataFrame, rows: dict[str, dict], series: dict[str, tuple[dict, dict]], apart: float
+) -> None:
+    """Target test accuracy, a mark a run: rows and series of runs, by title, of which each has some values."""
+    for i, (title, (values, style)) in enumerate(series.items()):
+        tests = [select(frame, **row, **values)["test"].dropna() for row in rows.values()]
+        heights = np.arange(len(rows)).repeat([len(part) for part in tests]) + apart * (i - (len(series) - 1) / 2)
+        axes.plot(np.concatenate([[], *tests]), heights, ls="", ms=5, alpha=0.75, label=title, **style)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+
+
+def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
+    """Target test accuracy over training: mean of the seeds and the range between them."""
+    figure, panels = plt.subplots(
+        len(recipes), len(pairs), figsize=(WIDTH, 0.5 + 1.9 * len(recipes)), squeeze=False, layout="constrained"
+    )
+    for axes, (recipe, pair) in zip(panels.flat, product(recipes, pairs), strict=True):
+        for method, style in _styles(frame).items():
+            runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
+            curves = [curve for curve in runs["curve"] if curve]
+            if not curves:
+                continue
+            steps = [step for step, _ in curves[0]]
+            values = np.array([[value for _, value in curve] for curve in curves])
+            axes.plot(steps, values.mean(0), ms=3, label=method_title(method), **style)
+            axes.fill_between(steps, values.min(0), values.max(0), color=style["color"], alpha=0.2, lw=0)
+        axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.title.set_fontsize(8)
+    _legend(figure, panels[0][0])
+    return figure
+
+
+def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Colour and marker of each method, those that have no run yet included."""
+    styles = ({"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=True))
+    return dict(zip(dict.fromkeys([*METHOD_TITLES, *frame["method"]]), styles, strict=False))
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """The legend of one panel, above all."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
 def criteria(runs: pd.DataFrame) -> Figure:
@@ -134,24 +137,12 @@ def criteria(runs: pd.DataFrame) -> Figure:
         axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
         if len(runs):
             best = chosen(runs, criterion)
-            axes.plot(
-                best[criterion],
-                best["test"],
-                ls="",
-                marker="o",
-                ms=10,
-                mfc="none",
-                mec=PALETTE[1],
-                mew=1.5,
-                clip_on=False,
-            )
-            number = f"{runs.index.get_loc(best.name) + 1}"
+            axes.plot(best[criterion], best["test"], ls="", clip_on=False, **RING)
             place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
-            axes.annotate(number, (best[criterion], best["test"]), **place)
-        rank = rank_correlation(runs, criterion)
-        axes.set(xlabel=title.replace(", ", ",\n", 1), title="" if rank != rank else f"rank correlation {rank:.2f}")
-        axes.title.set_fontsize(8)
-        axes.xaxis.label.set_fontsize(8)
+            axes.annotate(f"{runs.index.get_loc(best.name) + 1}", (best[criterion], best["test"]), **place)
+        rank = formatted(rank_correlation(runs, criterion), "rank correlation {:.2f}", "")
+        axes.set_title(rank, fontsize=8)
+        axes.set_xlabel(title.replace(", ", ",\n", 1), fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         if not more:
             axes.invert_xaxis()  # right is better in all panels
@@ -159,26 +150,24 @@ def criteria(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def shapes(found: dict[str, pd.DataFrame]) -> Figure:
-    """Information against accuracy, a panel a pair, a mark for each shape that was tried (`hw2lib.adaptation.shape`).
+def shapes(by_pair: dict[str, pd.DataFrame]) -> Figure:
+    """Information against accuracy, a panel a pair, a mark a shape (`hw2lib.adaptation.choice.scores_by_pair`).
 
     The ring is the shape with most information, the cross the images as they are; the title has the rank correlation.
     """
-    figure, panels = plt.subplots(1, len(found), figsize=(WIDTH, 2.5), squeeze=False, layout="constrained")
-    for axes, (pair, tries) in zip(panels[0], found.items(), strict=True):
-        axes.plot(tries["information"], tries["accuracy"], ls="", marker="o", ms=3, alpha=0.5, label="a shape")
-        best, plain = surest(tries), as_it_is(tries)
-        ring = {"marker": "o", "ms": 10, "mfc": "none", "mec": PALETTE[1], "mew": 1.5}
-        cross = {"marker": "X", "ms": 8, "mec": "white", "color": PALETTE[2]}
-        for row, style, title in ((best, ring, "chosen: most information"), (plain, cross, "as it is")):
+    figure, panels = plt.subplots(1, len(by_pair), figsize=(WIDTH, 2.5), squeeze=False, layout="constrained")
+    cross = {"marker": "X", "ms": 8, "mec": "white", "color": PALETTE[2]}
+    for axes, (pair, scores) in zip(panels[0], by_pair.items(), strict=True):
+        axes.plot(scores["information"], scores["accuracy"], ls="", marker="o", ms=3, alpha=0.5, label="a shape")
+        best = chosen(scores, "information")
+        for row, style, title in ((best, RING, "chosen: most information"), (as_it_is(scores), cross, "as it is")):
             axes.plot(row["information"], row["accuracy"], ls="", clip_on=False, label=title, **style)
-        rank = shape_rank(tries)
-        axes.set_title(pair_title(pair) + ("" if rank != rank else f"\nrank correlation {rank:.2f}"), fontsize=8)
+        rank = rank_correlation(scores, "information", "accuracy")
+        axes.set_title(pair_title(pair) + formatted(rank, "\nrank correlation {:.2f}", ""), fontsize=8)
         axes.set_xlabel("information, nats")
         axes.xaxis.set_major_locator(MaxNLocator(2))
     panels[0][0].set_ylabel("accuracy on target train, %")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    _legend(figure, panels[0][0])
     return figure
 
 

@@ -4,15 +4,43 @@ The five networks of the reports differ in width, depth and input: `wide`, `deep
 `grey_plus` 1x32x32, because five halvings need 32 pixels. Two more, of the improved model, are ours.
 """
 
+import math
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from hw2lib import networks, weights
-from hw2lib.adaptation.reversal import reverse_gradient
 from hw2lib.data.prepare import Form
 from hw2lib.errors import UserError
 from hw2lib.layers import Inputs, Parts, Sigmoid
 from hw2lib.training.run_folder import RunFolder
+
+
+class _GradientReversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(features: Tensor, strength: float) -> Tensor:
+    """The identity; the gradient that flows back is multiplied by ``-strength`` (Ganin et al. 2016, equation 16)."""
+    return _GradientReversal.apply(features, strength)
+
+
+def reversal_strength(progress: float, maximum: float = 1.0) -> float:
+    """Strength of the reversal after the fraction `progress` in [0, 1] of training (section 5.2.2).
+
+    ``maximum * (2 / (1 + exp(-10 progress)) - 1)``: nothing at the start, when the domain classifier knows nothing, and
+    0.99990920 of `maximum` at the end.
+    """
+    return maximum * (2 / (1 + math.exp(-10 * progress)) - 1)
 
 
 class DANN(nn.Module):
@@ -157,13 +185,14 @@ def improved_wide() -> DANN:
 
 
 def load(folder: RunFolder) -> tuple[DANN, Form]:
-    """The trained network of a finished run, and the form of its input.
-
-    Raises:
-        UserError: the run is not finished, or it ships without weights.
-    """
+    """The trained network of a run, and the form of its input; `UserError` if it is not finished or has no weights."""
     if not folder.card:
         raise UserError(f"{folder.path}: the run is not finished; train it with hw2 train")
-    network = networks.build(folder.settings["network"])
-    weights.load(network, folder.weights)
-    return network.eval(), Form(network.inputs.channels, network.inputs.size, folder.settings["normalisation"])
+    return with_weights(folder.settings, folder.weights)
+
+
+def with_weights(settings: dict[str, Any], file: Path) -> tuple[DANN, Form]:
+    """The network of a run's settings with the weights of a file, in evaluation mode, and the form of its input."""
+    network = networks.build(settings["network"])
+    weights.load(network, file)
+    return network.eval(), Form(network.inputs.channels, network.inputs.size, settings["normalisation"])

@@ -1,13 +1,11 @@
-"""What trainings between two digit domains have in common: the recipe's keys, the images, and how a run is judged."""
+"""What trainings between two digit domains share: their images, their batches, and how a run is evaluated."""
 
-from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from hw2lib.adaptation import criteria
 from hw2lib.adaptation.recipe import PairRecipe
 from hw2lib.data.augment import Augmentation
 from hw2lib.data.prepare import Form, prepare
@@ -20,34 +18,21 @@ if TYPE_CHECKING:
 
 CLASSES = 10
 UNLABELLED = 2000  # images of the target's train split, about, that label-free criteria look at
+TEMPERATURE = 0.05  # of soft neighbourhood density, as in the paper
 
 
-def labelled(images, domain: str, device: torch.device, batch: int) -> Labelled:
-    """The train split of a domain whose labels are to be learned.
-
-    Raises:
-        UserError: it has no labels, a digit is missing, or it cannot be read (`load_split`).
-    """
-    data = load_split(images, domain, "train", device, batch)
-    _require_all_classes(domain, data[1], "all ten digits are to be learned")
-    return data
-
-
-def unlabelled(images, domain: str, device: torch.device, batch: int) -> Tensor:
-    """The images (N, C, H, W) uint8 of the train split of a domain to adapt to. Its labels, if any, are not learned.
+def train_split(images, domain: str, device: torch.device, batch: int, learn_labels: bool = True) -> Labelled:
+    """The train split of a domain, with labels if they are to be learned.
 
     Raises:
-        UserError: a digit is missing, or it cannot be read (`load_split`).
+        UserError: it has none then, a digit is missing, or it cannot be read (`load_split`).
     """
-    stored, labels = load_split(images, domain, "train", device, batch, labels_needed=False)
-    if labels is not None:
-        _require_all_classes(domain, labels, "domains with different digits cannot be aligned as wholes")
-    return stored
-
-
-def _require_all_classes(domain: str, labels: Tensor, why: str) -> None:
-    if missing := sorted(set(range(CLASSES)) - set(labels.unique().tolist())):
+    stored, labels = load_split(images, domain, "train", device, batch, labels_needed=learn_labels)
+    if labels is not None and (missing := sorted(set(range(CLASSES)) - set(labels.unique().tolist()))):
+        aligned = "domains with different digits cannot be aligned as wholes"
+        why = "all ten digits are to be learned" if learn_labels else aligned
         raise UserError(f"{domain} train: no image of {', '.join(map(str, missing))}; {why}")
+    return stored, labels if learn_labels else None
 
 
 def batch_of(data: Labelled, size: int, form: Form, augmentation: Augmentation, others: Tensor | None) -> Labelled:
@@ -60,9 +45,16 @@ def batch_of(data: Labelled, size: int, form: Form, augmentation: Augmentation, 
     return prepare(images, *form, lambda x: augmentation(x, behind)), labels
 
 
-def accuracy_of(
-    network: Callable[[Tensor], Tensor], data: Labelled | None, form: Form, fabric: "Fabric"
-) -> float | None:
+def evaluation_split(recipe: PairRecipe, images, domain: str, split: str, device: torch.device) -> Labelled | None:
+    """A split, or as many of its images as the recipe asks for, evenly; None for a val or test split without images."""
+    data = load_split(images, domain, split, device, labels_needed=False)
+    if data is None or not 0 < recipe.evaluated < len(data[0]):
+        return data
+    chosen = torch.linspace(0, len(data[0]) - 1, recipe.evaluated, device=device).long()
+    return data[0][chosen], None if data[1] is None else data[1][chosen]
+
+
+def accuracy_of(network: nn.Module, data: Labelled | None, form: Form, fabric: "Fabric") -> float | None:
     """Percent of a split; None where there is no such split, or it has no labels."""
     if data is None or data[1] is None:
         return None
@@ -70,22 +62,21 @@ def accuracy_of(
         return accuracy(outputs(network.eval(), data[0], *form), data[1])
 
 
-def judged(
+def evaluation(
     network: nn.Module, recipe: PairRecipe, images, history: list[dict[str, Any]], form: Form, fabric: "Fabric"
 ) -> dict[str, Any]:
     """The part of a card that says how good the last step is, whatever it was before.
 
     ``accuracy`` has percentages (``{"target test": 72.4, ...}``), ``curve`` the target's test accuracy over the steps,
-    ``oracle`` its maximum, and ``criteria`` what can be known without a label of the target
-    (`hw2lib.adaptation.criteria`).
+    ``oracle`` its maximum, and ``criteria`` what can be known without a label of the target.
     """
     accuracies = {}
     for role, split in product(("source", "target"), ("val", "test")):
-        part = load_split(images, getattr(recipe, role), split, fabric.device, labels_needed=False)
-        found = accuracy_of(network, part, form, fabric)
-        accuracies[f"{role} {split}"] = None if found is None else round(found, 3)
+        data = evaluation_split(recipe, images, getattr(recipe, role), split, fabric.device)
+        percent = accuracy_of(network, data, form, fabric)
+        accuracies[f"{role} {split}"] = None if percent is None else round(percent, 3)
     curve = [(line["step"], line["target test"]) for line in history if "target test" in line]
-    stored, _ = load_split(images, recipe.target, "train", fabric.device, labels_needed=False)
+    stored, _ = evaluation_split(recipe, images, recipe.target, "train", fabric.device)
     seen = stored[:: max(1, len(stored) // UNLABELLED)]  # evenly, since a folder may be sorted by digit
     with fabric.autocast():
         probabilities = outputs(network.eval(), seen, *form).softmax(1)
@@ -93,5 +84,42 @@ def judged(
         "accuracy": accuracies,
         "oracle": max((accuracy for _, accuracy in curve), default=None),
         "curve": curve,
-        "criteria": {name: round(value, 4) for name, value in criteria.of(probabilities).items()},
+        "criteria": {name: round(value, 4) for name, value in criteria(probabilities).items()},
     }
+
+
+def criteria(probabilities: Tensor) -> dict[str, float]:
+    """How good a network is on a target, guessed from its outputs (N, classes) there; no label is seen.
+
+    They serve to choose between runs (`hw2lib.adaptation.choice`).
+    """
+    return {
+        "entropy": entropy(probabilities),
+        "information": information(probabilities),
+        "density": neighbourhood_density(probabilities),
+    }
+
+
+def entropy(probabilities: Tensor) -> float:
+    """Mean entropy in nats of rows (N, classes) of probabilities: low where a network is sure of each image."""
+    return torch.special.entr(probabilities.double()).sum(1).mean().item()
+
+
+def information(probabilities: Tensor) -> float:
+    """Mutual information in nats between image and class, of rows (N, classes) of probabilities (Bridle et al. 1991).
+
+    The entropy of the mean row less that of each: high where a network is sure of each image and gives all classes,
+    log(classes) at most.
+    """
+    return entropy(probabilities.double().mean(0, keepdim=True)) - entropy(probabilities)
+
+
+def neighbourhood_density(probabilities: Tensor, temperature: float = TEMPERATURE) -> float:
+    """Soft neighbourhood density of rows (N, classes): high where images lie in large clusters (Saito et al. 2021).
+
+    Each image has similarities to all others, cosines of the outputs; their softmax with a temperature (equation 2) is
+    a distribution over neighbours, and the density is its entropy in nats, averaged (equation 3), log(N - 1) at most.
+    """
+    rows = torch.nn.functional.normalize(probabilities.double(), dim=1)
+    similarity = (rows @ rows.T / temperature).fill_diagonal_(-torch.inf)
+    return torch.special.entr(similarity.softmax(1)).sum(1).mean().item()

@@ -36,6 +36,9 @@ class PairRecipe(BaseRecipe):
     augment_target: Augmentation = Augmentation()
     domain_weight: float = Field(ge=0)
     reversal_max: float = Field(ge=0)
+    evaluated: int = Field(
+        0, ge=0, exclude_if=lambda count: not count, description="images of a split to evaluate on, at most; 0: all"
+    )
 
     @classmethod
     def of(
@@ -60,7 +63,12 @@ class PairRecipe(BaseRecipe):
     @property
     def title(self) -> str:
         """Such as ``dann-compact/ours/mnistm-svhn/dann/seed-0``; also the place of its run folder."""
-        return f"{self.network}/{self.recipe}/{self.source}-{self.target}/{self.method}/seed-{self.seed}"
+        return f"{self.network}/{self.recipe}/{self.pair}/{self.method}/seed-{self.seed}"
+
+    @property
+    def pair(self) -> str:
+        """Such as ``mnistm-svhn``."""
+        return f"{self.source}-{self.target}"
 
     @property
     def domains(self) -> tuple[str, ...]:

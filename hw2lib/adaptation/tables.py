@@ -1,30 +1,29 @@
-"""Tables of finished runs. A run counts when its card is there; a cell without runs says so."""
+"""Tables of finished runs between domains, and of their recipes. A cell without runs says so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
+from hw2lib.adaptation.recipe import DANNRecipe, ImprovedRecipe, PairRecipe
 from hw2lib.data import TITLES
+from hw2lib.data.augment import Augmentation
 from hw2lib.layers import count_parameters
-from hw2lib.networks import build
+from hw2lib.networks import build, recipe_class
+from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
 # What a preset trains if it is not told otherwise.
-DANN_NETWORKS = {
-    "smoke": ["dann-compact"],
-    "quick": ["dann-compact"],
-    "paper": ["dann-compact", "dann-deep", "dann-wide"],
-}
-
+SMALL, LARGE = ["dann-compact"], ["dann-compact", "dann-deep", "dann-wide"]
+DANN_NETWORKS = {"smoke": SMALL, "quick": SMALL, "paper": LARGE}
 # Of the edition of 2021. In quick one that takes a tenth of the time stands in for it.
 ORIGINAL = {"smoke": "dann-grey", "quick": "dann-compact", "paper": "dann-grey"}
-GREY_NETWORKS = {"smoke": ["dann-grey"], "quick": ["dann-compact"], "paper": ["dann-grey", "dann-grey-plus"]}
-OTHER_NETWORKS = {"smoke": [], "quick": [], "paper": DANN_NETWORKS["paper"]}
+GREY_NETWORKS = {"smoke": ["dann-grey"], "quick": SMALL, "paper": ["dann-grey", "dann-grey-plus"]}
+OTHER_NETWORKS = {"smoke": [], "quick": [], "paper": LARGE}
 
-METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}
+METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}  # another is its own title
 
 # What the improved model is without one of its parts: recipes of hw2lib/recipes/uda.toml.
 ABLATION = {
@@ -45,11 +44,16 @@ CANDIDATES = {
     "pseudo-3": "loss on the teacher's labels of weight 3",
     "rate-3": "learning rate 3e-3",
 }
+VARIANTS = {"smoke": ["parts", "without-pseudo", "rate-3"], "quick": [*ABLATION, *CANDIDATES]}
+VARIANTS["paper"] = VARIANTS["quick"]
+PARTS_SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1]}  # of the runs of these
 
 # Whose labels of the target the improved model learns.
 TARGET_LABELS = {"ours": "the teacher's", "with-labels": "its own"}
 
-PARTS_SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1]}  # of the runs that take the improved model apart
+# Recipes of hw2lib/recipes/dann.toml that follow from the shape of the target (`hw2lib.adaptation.choice`).
+CHANGED = ("shaped", "fitted")
+SHAPE_METHODS = ("source-only", "dann")  # a target-only run has no source
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
@@ -63,26 +67,42 @@ def results_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
 
 
 def _row(card: dict[str, Any]) -> dict[str, Any]:
-    settings = card["settings"]
+    settings, accuracy = card["settings"], card["accuracy"]
     return {
         **{key: settings[key] for key in ("network", "recipe", "method", "seed", "steps", "batch")},
+        **{key: card[key] for key in ("oracle", "curve", "seconds", "precision")},
         "pair": f"{settings['source']}-{settings['target']}",
-        "val": card["accuracy"]["target val"],
-        "test": card["accuracy"]["target test"],
-        "oracle": card["oracle"],
-        "curve": card["curve"],
-        "criteria": {"source val": card["accuracy"]["source val"], **card.get("criteria", {})},
-        "seconds": card["seconds"],
+        "val": accuracy["target val"],
+        "test": accuracy["target test"],
+        "criteria": {"source val": accuracy["source val"], **card.get("criteria", {})},
         "commit": commit(card),
         "hardware": hardware(card),
-        "precision": card["precision"],
     }
+
+
+def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The rows in which each named column has that value."""
+    for column, value in values.items():
+        frame = frame[frame[column] == value]
+    return frame
 
 
 def pair_title(pair: str) -> str:
     """``mnistm-svhn`` as ``MNIST-M to SVHN``."""
-    source, target = pair.split("-")
-    return f"{TITLES.get(source, source)} to {TITLES.get(target, target)}"
+    return " to ".join(TITLES.get(domain, domain) for domain in pair.split("-"))
+
+
+def method_title(method: str) -> str:
+    """``dann`` as ``DANN``."""
+    return METHOD_TITLES.get(method, method)
+
+
+def methods_of(networks: Sequence[str]) -> list[str]:
+    """The methods that train some networks."""
+    classes = map(recipe_class, networks)
+    return list(
+        dict.fromkeys(method for kind in classes for method in get_args(kind.model_fields["method"].annotation))
+    )
 
 
 def accuracy_table(
@@ -93,16 +113,20 @@ def accuracy_table(
     A row for each network and recipe, a column for each method. On ``test`` a last column holds the oracle of DANN: the
     best evaluated step, picked on the very labels that it is scored on.
     """
-    rows = []
-    for network, recipe in product(networks, recipes):
-        row = {"network": network, "recipe": recipe}
-        for method, title in METHOD_TITLES.items():
-            runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
-            row[title] = spread(runs.get(split, []), expected=seeds)
-            if method == "dann":
-                oracle = spread(runs.get("oracle", []), expected=seeds)
-        rows.append(row | ({"DANN, oracle": oracle} if split == "test" else {}))
-    return pd.DataFrame(rows)
+    kinds = [{"network": network, "recipe": recipe} for network, recipe in product(networks, recipes)]
+    rows, columns = [(kind, kind | {"pair": pair}) for kind in kinds], _by_method(methods_of(networks))
+    table = _spreads(frame, split, rows, columns, seeds)
+    if split == "test" and METHOD_TITLES["dann"] in table:
+        table["DANN, oracle"] = _spreads(frame, "oracle", rows, columns, seeds)[METHOD_TITLES["dann"]]
+    return table
+
+
+def improved_table(
+    frame: pd.DataFrame, split: str, pairs: Sequence[str], original: str, improved: str, seeds: int
+) -> pd.DataFrame:
+    """Accuracies on the target's `split` of a DANN by both recipes and of the improved model, a row a pair."""
+    rows = [({"pair": pair_title(pair)}, {"pair": pair}) for pair in pairs]
+    return _spreads(frame, split, rows, compared(original, improved), seeds)
 
 
 def compared(original: str, improved: str) -> dict[str, dict[str, str]]:
@@ -114,17 +138,26 @@ def compared(original: str, improved: str) -> dict[str, dict[str, str]]:
     }
 
 
-def improved_table(
-    frame: pd.DataFrame, split: str, pairs: Sequence[str], original: str, improved: str, seeds: int
+def gain_table(frame: pd.DataFrame, split: str, pairs: Sequence[str], seeds: int) -> pd.DataFrame:
+    """Accuracies on the target's `split` with and without its shape, a row for each pair and recipe."""
+    kinds = [{"pair": pair, "recipe": recipe} for pair, recipe in product(pairs, ("ours", *CHANGED))]
+    rows = [(kind | {"pair": pair_title(kind["pair"])}, kind) for kind in kinds]
+    return _spreads(frame, split, rows, _by_method(SHAPE_METHODS), seeds)
+
+
+def _by_method(methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {method_title(method): {"method": method} for method in methods}
+
+
+def _spreads(
+    frame: pd.DataFrame, column: str, rows: list[tuple[dict, dict]], columns: dict[str, dict], seeds: int
 ) -> pd.DataFrame:
-    """Accuracies on the target's `split` of a DANN by both recipes and of the improved model, a row a pair."""
-    rows = []
-    for pair in pairs:
-        row = {"pair": pair_title(pair)}
-        for title, values in compared(original, improved).items():
-            row[title] = spread(select(frame, pair=pair, **values).get(split, []), expected=seeds)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """Mean and spread of a column over the runs of each row and each titled column; a row has labels and values."""
+    return pd.DataFrame(
+        labels
+        | {title: spread(select(frame, **row, **values)[column], expected=seeds) for title, values in columns.items()}
+        for labels, row in rows
+    )
 
 
 def size_table(frame: pd.DataFrame, pair: str, kinds: Sequence[tuple[str, str]], seeds: int) -> pd.DataFrame:
@@ -149,15 +182,14 @@ def size_table(frame: pd.DataFrame, pair: str, kinds: Sequence[tuple[str, str]],
     return pd.DataFrame(rows)
 
 
-def ablation_table(frame: pd.DataFrame, pair: str, seeds: int) -> pd.DataFrame:
-    """Accuracy of the improved model without each of its parts (`ABLATION`), and what each adds."""
-    values = {recipe: select(frame, pair=pair, recipe=recipe)["test"].dropna() for recipe in ABLATION}
+def ablation_table(frame: pd.DataFrame, pair: str, variants: Sequence[str], seeds: int) -> pd.DataFrame:
+    """Accuracy of the improved model without each of its parts, and what each adds: `variants` of `ABLATION`."""
     rows = []
-    for recipe, title in ABLATION.items():
-        lost = values["parts"].mean() - values[recipe].mean()
-        there = len(values["parts"]) and len(values[recipe]) and recipe != "parts"
-        test = spread(values[recipe], expected=seeds)
-        rows.append({"model": title, "target test": test, "points it adds": f"{lost:+.1f}" if there else UNKNOWN})
+    whole = select(frame, pair=pair, recipe="parts")["test"].mean()
+    for recipe in (recipe for recipe in variants if recipe in ABLATION):
+        tests = select(frame, pair=pair, recipe=recipe)["test"].dropna()
+        lost = UNKNOWN if recipe == "parts" or pd.isna(whole - tests.mean()) else f"{whole - tests.mean():+.1f}"
+        rows.append({"model": ABLATION[recipe], "target test": spread(tests, expected=seeds), "points it adds": lost})
     return pd.DataFrame(rows)
 
 
@@ -168,47 +200,137 @@ def training_table(frame: pd.DataFrame) -> pd.DataFrame:
     with changes that were not committed.
     """
     kinds = frame.groupby(["network", "recipe", "pair", "method"], sort=False)
-    rows = [
+    return pd.DataFrame(
         {
             "network": network,
             "recipe": recipe,
             "pair": pair_title(pair),
-            "method": METHOD_TITLES.get(method, method),
+            "method": method_title(method),
             "steps": int(runs["steps"].iloc[0]),
             "batch": int(runs["batch"].iloc[0]),
-            "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"])),
+            "seeds": ", ".join(map(str, sorted(runs["seed"]))),
             "minutes a run": ", ".join(map(minutes, runs.groupby("hardware")["seconds"].mean())),
             "on": ", ".join(sorted(set(runs["hardware"]))),
             "commits": ", ".join(sorted(set(runs["commit"]))),
         }
         for (network, recipe, pair, method), runs in kinds
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def provenance(frame: pd.DataFrame) -> str:
     """Whose numbers these are, as one sentence for a caption."""
     if frame.empty:
         return "No run is finished"
-    seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
-    machines = " and ".join(
-        f"{name}, {kind}" for name, kind in frame[["hardware", "precision"]].drop_duplicates().values
-    )
+    seeds = ", ".join(map(str, sorted(frame["seed"].unique())))
+    machines = " and ".join(map(", ".join, frame[["hardware", "precision"]].drop_duplicates().values))
     return f"{len(frame)} runs of our own training, seeds {seeds}, on {machines}"
 
 
 def headline(frame: pd.DataFrame) -> dict[str, float]:
     """Means over seeds for the text of the report, such as ``dann_compact_ours_mnistm_svhn_dann_test``, in percent."""
-    values = {}
-    for keys, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False):
-        for column in ("test", "val", "oracle"):
-            if runs[column].notna().any():
-                values[value_name(*keys, column)] = float(runs[column].mean())
-    return values
+    return {
+        value_name(*kind, column): float(runs[column].mean())
+        for kind, runs in frame.groupby(["network", "recipe", "pair", "method"], sort=False)
+        for column in ("test", "val", "oracle")
+        if runs[column].notna().any()
+    }
 
 
-def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
-    """The rows in which each named column has that value."""
-    for column, value in values.items():
-        frame = frame[frame[column] == value] if column in frame else frame.iloc[:0]
-    return frame
+# Recipes
+
+# Key of an affine map to its title and how a value of it is written.
+MAPS = {
+    "rotate": ("turned, degrees", "± {:g}"),
+    "scale": ("magnified", "{0[0]:g} to {0[1]:g}"),
+    "aspect": ("stretched, ln(width / height)", "± {:g}"),
+    "aspect_middle": ("stretched, the middle", "{:+g}"),
+    "shear": ("slanted", "± {:g}"),
+    "shear_middle": ("slanted, the middle", "{:+g}"),
+    "shift": ("shifted, pixels", "± {:g}"),
+}
+# The same of an augmentation.
+CHANGES = {
+    "backgrounds": ("painted onto a patch of the target", "{:.0%}"),
+    "neighbours": ("parts of other digits at the sides", "{:.0%}"),
+    "grey": ("made grey", "{:.0%}"),
+    "invert": ("made its negative", "{:.0%}"),
+    "invert_channels": ("each channel made its negative", "{:.0%}"),
+    "shuffle_channels": ("channels change places", "{:.0%}"),
+    "jitter": ("contrast and brightness", "± {:.0%}"),
+    "blur": ("blurred", "{:.0%}"),
+    "noise": ("noise of deviation up to 0.1", "{:.0%}"),
+    "cutout": ("a hole of 6 to 12 pixels", "{:.0%}"),
+}
+
+
+def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "paper") -> pd.DataFrame:
+    """The trainings of DANNs from one domain to another (`hw2lib.training.cards.recipe_table`)."""
+    return cards.recipe_table(
+        networks, lambda network, name: _in_words(DANNRecipe.of(network, name, *pair, "dann", 0, preset))
+    )
+
+
+def _in_words(recipe: DANNRecipe) -> dict[str, str]:
+    rising = f", after {recipe.warmup_steps} steps of rising" if recipe.warmup_steps else ""
+    return {
+        "recipe": recipe.recipe,
+        "each image": {"range": "as it is", "instance": "to mean 0 and deviation 1, by channel"}[recipe.normalisation],
+        "augmentation": "none" if recipe.augment_source == Augmentation() else "by pair",
+        "optimiser": {"adam": "Adam", "adamw": "AdamW"}[recipe.optimiser],
+        "weight decay": f"{recipe.weight_decay:g}",
+        "learning rate": f"{recipe.learning_rate:g}",
+        "over training": {"constant": "constant", "cosine": "falls to 0 along a cosine"}[recipe.schedule] + rising,
+        "images of each domain a step": f"{recipe.batch}",
+        "steps": f"{recipe.steps:,}",
+        "average of the weights": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
+    }
+
+
+def settings_table(recipes: Sequence[ImprovedRecipe]) -> pd.DataFrame:
+    """How the improved model learns, by one recipe for each pair: a row a setting, a column a pair."""
+    columns = {pair_title(recipe.pair): _learning(recipe) for recipe in recipes}
+    return pd.DataFrame(columns).rename_axis("setting").reset_index()
+
+
+def _learning(recipe: ImprovedRecipe) -> dict[str, str]:
+    last = "" if recipe.confidence_last == recipe.confidence else f", falling to {recipe.confidence_last:g}"
+    return {
+        "steps": f"{recipe.steps:,}",
+        "images a step, of source and target": f"{recipe.batch} and {recipe.target_batch}",
+        "learning rate": f"{recipe.learning_rate:g}",
+        "weight of the domain loss": f"{recipe.domain_weight:g}",
+        "weight of the loss on the teacher's labels": f"{recipe.pseudo_weight:g}",
+        "that weight rises over steps": "{} to {}".format(*recipe.ramp),
+        "confidence that is asked for": f"{recipe.confidence:g}{last}",
+        "all digits are labelled as often": "yes" if recipe.equal_shares else "no",
+    }
+
+
+def change_table(recipes: Sequence[PairRecipe], views: Mapping[str, str]) -> pd.DataFrame:
+    """What happens to images in training: a row a change, a column a pair; a change that no pair has is left out.
+
+    Shares are of images, and ± is the largest change.
+
+    Args:
+        recipes: one for each pair.
+        views: key of an `Augmentation` in them, such as ``augment_source``, to its title.
+    """
+    parts = []
+    for view, title in views.items():
+        changes = {pair_title(recipe.pair): _changes(getattr(recipe, view)) for recipe in recipes}
+        rows = pd.DataFrame(changes, index=[name for name, _ in (*MAPS.values(), *CHANGES.values())])
+        rows = rows.dropna(how="all").fillna(UNKNOWN).rename_axis("change").reset_index()
+        rows.insert(0, "images", title)
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _changes(augmentation: Augmentation) -> dict[str, str]:
+    """Title to value of each change that there is."""
+    changes = {}
+    for part, table in ((augmentation.affine, MAPS), (augmentation, CHANGES)):
+        for key, (title, written) in table.items():
+            value = getattr(part, key, 0)
+            if value and value != (1.0, 1.0):
+                changes[title] = written.format(value)
+    return changes

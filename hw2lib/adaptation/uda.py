@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hw2lib.adaptation.losses import ClassThresholds, EqualShares, domain_loss, pseudo_label_loss
-from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, judged, labelled, unlabelled
+from hw2lib.adaptation.networks import reversal_strength
+from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, evaluation, evaluation_split, train_split
 from hw2lib.adaptation.recipe import ImprovedRecipe
-from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.networks import build
-from hw2lib.training.batches import draw, load_split
+from hw2lib.training.batches import draw
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
@@ -26,7 +26,7 @@ from hw2lib.training.steps import Steps, circumstances, training
 def train(
     recipe: ImprovedRecipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
 ) -> dict[str, Any]:
-    """Train with a teacher; how the card judges the run says `hw2lib.adaptation.pairs.judged`.
+    """Train with a teacher; how the card judges the run says `hw2lib.adaptation.pairs.evaluation`.
 
     Three losses: of the source's labels, of the domain behind a gradient reversal (Ganin et al. 2016, equation 9), and
     of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
@@ -46,12 +46,9 @@ def train(
     _, optimiser = fabric.setup(network, recipe.optimiser_of(network))
 
     # Whole splits as uint8 tensors on the device.
-    source = labelled(images, recipe.source, fabric.device, recipe.batch)
-    if recipe.target_labels:
-        target, target_labels = labelled(images, recipe.target, fabric.device, recipe.target_batch)
-    else:
-        target, target_labels = unlabelled(images, recipe.target, fabric.device, recipe.target_batch), None
-    test = load_split(images, recipe.target, "test", fabric.device, labels_needed=False)
+    source = train_split(images, recipe.source, fabric.device, recipe.batch)
+    target = train_split(images, recipe.target, fabric.device, recipe.target_batch, recipe.target_labels)
+    test = evaluation_split(recipe, images, recipe.target, "test", fabric.device)
     is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
 
     averages = {"average": average, "shares": shares, "thresholds": thresholds}
@@ -62,8 +59,8 @@ def train(
             group["lr"] = recipe.learning_rate_at(step)
 
         # A batch of the source, and two views of one of the target; the teacher labels the weak one.
-        x, labels = batch_of(source, recipe.batch, form, recipe.augment_source, target)
-        drawn, truth = draw((target, target_labels), recipe.target_batch)
+        x, labels = batch_of(source, recipe.batch, form, recipe.augment_source, target[0])
+        drawn, truth = draw(target, recipe.target_batch)
         strong = prepare(drawn, *form, recipe.augment_strong)
         weight = recipe.pseudo_weight_at(step)
         if weight:
@@ -99,18 +96,16 @@ def train(
 
         # Log and evaluate.
         steps.require_finite(loss, step, network)
-        entry: dict[str, float] = {}
         if steps.at_log(step):
-            entry |= {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item()}
+            entry = {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item()}
             entry |= {"pseudo_loss": loss_of_pseudo.item(), "kept": kept}
-        if steps.at_mark(step) and (found := accuracy_of(teacher, test, form, fabric)) is not None:
-            entry["target test"] = found
-        if entry:
+            if steps.at_mark(step) and (percent := accuracy_of(teacher, test, form, fabric)) is not None:
+                entry["target test"] = percent
             steps.log(step, **entry)
 
     # The result is the teacher of the last step, whatever its accuracy.
     card = {
-        **judged(teacher, recipe, images, folder.history(), form, fabric),
+        **evaluation(teacher, recipe, images, folder.history(), form, fabric),
         **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
     }
     return folder.finish(teacher.state_dict(), card)

@@ -1,12 +1,19 @@
 """Recipes: one TOML file a task, checked key by key.
 
-A file holds one table for each recipe (``as-reported``, ``ours``). Its plain keys hold for every run; the tables
-``pair``, ``network``, ``method`` and ``preset`` inside it override them, in that order. A recipe with ``extends``
-begins with all that another has, but for the presets, which go above both.
+A file holds one table for each recipe (``as-reported``, ``ours``). Its plain keys hold for every run. Tables inside it
+replace them for some runs: ``[ours.pair.mnistm-usps]`` for a pair of domains, ``[ours.network.uda-cnn-wide]`` for a
+network, ``[ours.method.target-only]`` for a method. A table inside such a table holds where both do:
+``[ours.network.uda-cnn-wide.pair.mnistm-usps]``.
+
+* The table that names most of a run's pair, network and method has the last word. Two that name as many must not give
+  a key different values; a table for both says which.
+* A recipe with ``extends = "ours"`` begins with all of ``ours``, and its own tables replace that.
+* The tables of presets, such as ``[ours.preset.smoke]``, replace all others, also those of a recipe that extends.
+* A key that takes an augmentation takes a table, or the name of one in ``augmentations.toml``.
 """
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -18,6 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 FOLDER = Path(__file__).parent
 LAYERS = ("pair", "network", "method", "preset")
+AUGMENTATIONS = "augmentations.toml"
 
 
 def resolve(
@@ -29,43 +37,75 @@ def resolve(
     folder: Path = FOLDER,
     **choice: Any,
 ) -> Model:
-    """Merge the layers of a recipe for one choice of network, pair, method and preset, and check the result.
+    """Merge the tables of a recipe for one choice of network, pair, method and preset, and check the result.
 
     Args:
         model: what the merged keys must fit; keys of `choice` that are its fields are passed on.
         task: the file's name without ``.toml``.
         recipe: a table of that file.
         override: keys that replace those of the file.
-        names: what a layer's tables may be called, such as ``{"preset": PRESETS}``; other layers may hold any.
+        names: what tables of a layer may be called, such as ``{"preset": PRESETS}``; other layers may hold any.
         folder: where the file is.
         choice: ``network``, ``pair``, ``method``, ``preset`` and further fields of `model`, such as ``seed``.
 
     Raises:
         UserError: naming the file, the key and what is allowed.
     """
-    file = folder / f"{task}.toml"
-    tables = _read(file)
+    file = f"{task}.toml"
+    tables = _read(folder / file)
     if recipe not in tables:
-        raise UserError(f"unknown recipe '{recipe}': {file.name} has {', '.join(tables)}")
-    lineage = _lineage(tables, recipe, file.name)
+        raise UserError(f"unknown recipe '{recipe}': {file} has {', '.join(tables)}")
+    lineage = _lineage(tables, recipe, file)
     for name in lineage:
-        _check_layers(tables[name], model, names or {}, f"{file.name}, [{name}]")
-    merged: dict[str, Any] = {}
+        _check(tables[name], LAYERS, model, names or {}, f"{file}, [{name}]")
+    keys: dict[str, Any] = {}
     for name in lineage:
-        merged |= {key: value for key, value in tables[name].items() if key not in (*LAYERS, "extends")}
-        for layer in LAYERS[:-1]:
-            merged |= tables[name].get(layer, {}).get(choice.get(layer), {})
-    # Last, since a preset such as smoke is short whatever the recipe.
-    for name in lineage:
-        merged |= tables[name].get("preset", {}).get(choice.get("preset"), {})
+        keys |= _merged(tables[name], name, choice, file)
+    for name in lineage:  # last, since a preset such as smoke is short whatever the recipe
+        keys |= tables[name].get("preset", {}).get(choice.get("preset"), {})
+    keys |= override or {}
+    for key, value in keys.items():
+        if key.startswith("augment") and isinstance(value, str):
+            keys[key] = _augmentation(value, f"{file}, [{recipe}]: {key}", folder)
     fields = {key: value for key, value in choice.items() if key in model.model_fields}
-    where = f"{file.name}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
-    return validate(model, merged | (override or {}) | {"recipe": recipe} | fields, where)
+    where = f"{file}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
+    return validate(model, keys | {"recipe": recipe} | fields, where)
 
 
-def _lineage(tables: dict[str, Any], recipe: str, file: str) -> list[str]:
-    """A recipe behind the one that it extends, and so on."""
-    lineage = [recipe]
+def _merged(table: dict[str, Any], recipe: str, choice: dict[str, Any], file: str) -> dict[str, Any]:
+    """The keys of a recipe for one choice, presets aside."""
+
+    def title(*layers: str) -> str:
+        names = [f".{layer}.{choice[layer]}" for layer in reversed(LAYERS) if layer in layers]
+        return f"[{recipe}{''.join(names)}]"
+
+    keys: dict[str, Any] = {}
+    places: dict[str, tuple[str, ...]] = {}  # the layers of the table that a key is from
+    for place, own in sorted(_tables(table, choice, LAYERS[:-1]), key=lambda entry: -len(entry[0])):
+        for key, value in own.items():
+            if key not in keys:
+                keys[key], places[key] = value, place
+            elif len(places[key]) == len(place) and keys[key] != value:
+                raise UserError(
+                    f"{file}: {key} is {keys[key]!r} in {title(*places[key])} and {value!r} in {title(*place)}; "
+                    f"say which in {title(*place, *places[key])}"
+                )
+    return keys
+
+
+def _tables(
+    table: dict[str, Any], choice: dict[str, Any], layers: tuple[str, ...], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """A table and those inside it that hold for a choice: the layers that each names, and its keys."""
+    yield place, {key: value for key, value in table.items() if key not in (*LAYERS, "extends")}
+    for i, layer in enumerate(layers):
+        if inner := table.get(layer, {}).get(choice.get(layer)):
+            yield from _tables(inner, choice, layers[:i], (*place, layer))
+
+
+def _lineage(tables: dict[str, Any], name: str, file: str) -> list[str]:
+    """A table behind the one that it extends, and so on."""
+    lineage = [name]
     while (base := _table(tables[lineage[0]], f"{file}, [{lineage[0]}]").get("extends")) is not None:
         if base not in tables or base in lineage:
             others = ", ".join(name for name in tables if name not in lineage)
@@ -74,17 +114,31 @@ def _lineage(tables: dict[str, Any], recipe: str, file: str) -> list[str]:
     return lineage
 
 
-def _check_layers(table: Any, model: type[BaseModel], names: dict[str, Collection[str]], where: str) -> None:
+def _check(
+    table: Any, layers: tuple[str, ...], model: type[BaseModel], names: dict[str, Collection[str]], where: str
+) -> None:
     """A misspelt table or key would otherwise do nothing in silence until it is chosen."""
-    _table(table, where)
-    for layer in LAYERS:
+    for i, layer in enumerate(layers):
+        inner = () if layer == "preset" else layers[:i]
         for name, keys in _table(table.get(layer, {}), f"{where}: {layer}").items():
             if layer in names and name not in names[layer]:
                 raise UserError(f"{where}: unknown {layer} '{name}'; choose one of {', '.join(names[layer])}")
             for key in _table(keys, f"{where}: {layer}.{name}"):
-                if key not in model.model_fields:
+                if key not in inner and (key in LAYERS or key not in model.model_fields):
                     allowed = ", ".join(model.model_fields)
                     raise UserError(f"{where}: unknown key '{layer}.{name}.{key}'; allowed are {allowed}")
+            _check(keys, inner, model, names, f"{where}: {layer}.{name}")
+
+
+def _augmentation(name: str, where: str, folder: Path) -> dict[str, Any]:
+    """A table of ``augmentations.toml``."""
+    tables = _read(folder / AUGMENTATIONS)
+    if name not in tables:
+        raise UserError(f"{where} = '{name}': {AUGMENTATIONS} has {', '.join(tables)}")
+    keys: dict[str, Any] = {}
+    for base in _lineage(tables, name, AUGMENTATIONS):
+        keys |= tables[base]
+    return {key: value for key, value in keys.items() if key != "extends"}
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

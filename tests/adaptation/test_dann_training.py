@@ -15,8 +15,8 @@ from synthetic import Synthetic, recipe, write_folder
 
 from hw2lib import runs
 from hw2lib.adaptation import dann
+from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.recipe import DANNRecipe
-from hw2lib.adaptation.reversal import reversal_strength
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.networks import build
@@ -104,7 +104,7 @@ def test_a_run_is_that_of_a_plain_loop(folder, monkeypatch, method, network, opt
     """In float64: in float32 the biases before a BatchNorm, whose gradient is rounding, would wander by chance."""
     fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
     monkeypatch.setattr(dann, "fabric_for", lambda device: fabric)
-    monkeypatch.setattr(dann, "judged", lambda *_: {})  # it reads float32
+    monkeypatch.setattr(dann, "evaluation", lambda *_: {})  # it reads float32
     settings = recipe(
         method, network=network, seed=3, steps=5, batch=8, evaluations=1, ema_decay=0.0, optimiser=optimiser,
         schedule="cosine", domain_weight=0.7, reversal_max=0.8, **PLAIN | {"warmup_steps": 2},
@@ -201,6 +201,11 @@ def test_without_a_test_split_there_is_no_accuracy_on_it(folder):
     assert card["accuracy"]["source test"] is None
     assert card["accuracy"]["target val"] is not None
     assert (card["oracle"], card["curve"]) == (None, [])
+
+
+def test_a_short_run_is_evaluated_on_some_of_the_images(folder):
+    accuracy = train(folder, recipe(steps=4, evaluations=2, evaluated=7))["accuracy"]
+    assert all(percent * 7 / 100 == pytest.approx(round(percent * 7 / 100), abs=1e-3) for percent in accuracy.values())
 
 
 def test_a_batch_larger_than_the_data_is_refused(folder):

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from hw2lib.adaptation import shape
+from hw2lib.adaptation import choice, tables
+from hw2lib.adaptation.choice import AS_IT_IS, SHAPES, Shape
 from hw2lib.adaptation.recipe import DANNRecipe
-from hw2lib.adaptation.shape import AS_IT_IS, Shape
 from hw2lib.data import ImageSet
 from hw2lib.data.prepare import Form
 
@@ -52,19 +52,18 @@ def tried(monkeypatch):
     """What a network makes of images in all shapes."""
 
     def tried(network, images, labels=None, count=60):
-        monkeypatch.setattr(shape, "load", lambda folder: (network, Form(3, 28, "range")))
+        monkeypatch.setattr(choice, "load", lambda folder: (network, Form(3, 28, "range")))
         data = ImageSet(images.numpy(), labels, "usps", "train", "stand-in")
         folder = SimpleNamespace(settings={"target": "usps"})
-        return shape.tried(folder, SimpleNamespace(load=lambda domain, split: data), count)
+        return pd.DataFrame(choice.shape_scores(folder, SimpleNamespace(load=lambda domain, split: data), count))
 
     return tried
 
 
 def test_shapes_are_all_within_the_ratio_and_one_is_the_image_as_it_is():
-    found = shape.shapes()
-    assert AS_IT_IS in found
-    assert len(set(found)) == len(found) == 3 * (49 - 6)
-    assert max(max(a.width / a.height, a.height / a.width) for a in found) == pytest.approx(2)
+    assert AS_IT_IS in SHAPES
+    assert len(set(SHAPES)) == len(SHAPES) == 3 * (49 - 6)
+    assert max(max(a.width / a.height, a.height / a.width) for a in SHAPES) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(("width", "height"), [(0.75, 1.2), (1.4, 1.0), (1.0, 0.75)])
@@ -111,22 +110,22 @@ def test_the_source_is_moved_two_thirds_of_the_way_against_what_is_found(pair):
 def test_the_choice_is_the_shape_that_the_network_knows(tried):
     labels = np.arange(60) % 2 == 0
     rows = tried(knows(2.0, 2.0), bars(2 / 0.707, 2 / 1.189), labels.astype(int))
-    best = shape.surest(rows)
-    assert best["shape"] == pytest.approx((0.707, 1.189, 0), abs=0.01)
+    best = choice.chosen(rows, "information")
+    assert (best["width"], best["height"], best["slant"]) == pytest.approx((0.707, 1.189, 0), abs=0.01)
     assert best["information"] == pytest.approx(math.log(2), abs=0.01), "two digits, both as often"
     assert best["accuracy"] == 100
-    assert shape.as_it_is(rows)["information"] < best["information"] - 0.1
-    assert shape.rank_correlation(rows) > 0.5
+    assert choice.as_it_is(rows)["information"] < best["information"] - 0.1
+    assert choice.rank_correlation(rows, "information", "accuracy") > 0.5
 
 
 def test_no_label_is_needed_and_accuracy_is_then_missing(tried):
     rows = tried(knows(2.0, 2.0), bars(2 / 0.707, 2.0))
-    assert shape.surest(rows)["shape"].width == pytest.approx(0.707, abs=0.01)
-    table = shape.choice_table({"mnistm-usps": rows}).iloc[0]
+    assert choice.chosen(rows, "information")["width"] == pytest.approx(0.707, abs=0.01)
+    table = choice.shape_table({"mnistm-usps": rows}).iloc[0]
     assert table[["pair", "width", "height", "slant"]].tolist() == ["MNIST-M to USPS", "× 0.71", "× 1.00", "0"]
     assert set(table[["as it is", "in that shape", "best, oracle"]]) == {"missing"}
     assert table["rank correlation"] == "–"
-    assert set(shape.headline({"mnistm-usps": rows})) == {"mnistm_usps_shape_width", "mnistm_usps_shape_height"}
+    assert set(choice.shape_headline({"mnistm-usps": rows})) == {"mnistm_usps_shape_width", "mnistm_usps_shape_height"}
 
 
 def test_as_many_images_as_asked_for_and_from_the_whole_split(tried):
@@ -149,6 +148,6 @@ def test_gains_have_a_row_for_each_pair_and_recipe():
             for recipe, method, seed, test in runs
         ]
     )
-    table = shape.gain_table(frame, "test", ["svhn-mnistm"], 2).set_index("recipe")
+    table = tables.gain_table(frame, "test", ["svhn-mnistm"], 2).set_index("recipe")
     assert table["DANN"].to_dict() == {"ours": "60.0 (1 of 2 seeds)", "shaped": "69.0 ± 1.4", "fitted": "missing"}
     assert set(table["source-only"]) == {"missing"}

@@ -8,7 +8,7 @@ from interrupted import stopped
 from synthetic import Synthetic
 from torch import nn
 
-from hw2lib import runs
+from hw2lib import runs, weights
 from hw2lib.adaptation import dann, uda
 from hw2lib.adaptation.losses import EqualShares
 from hw2lib.adaptation.recipe import DANNRecipe, ImprovedRecipe
@@ -16,7 +16,6 @@ from hw2lib.errors import UserError
 from hw2lib.networks import build
 from hw2lib.training.cards import result_of
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.weights import load as load_weights
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +76,7 @@ def test_the_statistics_that_are_kept_are_of_the_target(folder):
     settings = recipe(normalisation="range", augment_source={}, augment_strong={}, ema_decay=0.5, steps=60, batch=32)
     train(folder, settings)
     network = build(settings.network)
-    load_weights(network, folder.weights)
+    weights.load(network, folder.weights)
     first, norm = network.features[0], network.features[1]
     means = {}
     for domain in ("mnistm", "usps"):
@@ -130,13 +129,13 @@ def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, st
 def test_equal_shares_change_what_is_learned_once_the_teacher_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(uda, "EqualShares", functools.partial(EqualShares, decay=0.0))  # twelve steps are few
     settings = {"confidence": 0.1, "confidence_last": 0.1, "class_thresholds": False}
-    weights = {}
+    files = {}
     for equal_shares, weight in ((False, 1.0), (True, 1.0), (False, 0.0), (True, 0.0)):
         folder = RunFolder(tmp_path / f"{equal_shares} {weight}", {})
         train(folder, recipe(equal_shares=equal_shares, pseudo_weight=weight, **settings))
-        weights[equal_shares, weight] = folder.weights.read_bytes()
-    assert weights[False, 1.0] != weights[True, 1.0]
-    assert weights[False, 0.0] == weights[True, 0.0]
+        files[equal_shares, weight] = folder.weights.read_bytes()
+    assert files[False, 1.0] != files[True, 1.0]
+    assert files[False, 0.0] == files[True, 0.0]
 
 
 def test_with_labels_the_targets_own_are_learned_and_not_the_teachers(tmp_path):
@@ -149,7 +148,7 @@ def test_with_labels_the_targets_own_are_learned_and_not_the_teachers(tmp_path):
         run = RunFolder(tmp_path / name, {})
         train(run, recipe(name, "svhn", **plain, **lengths, confidence=0.5, confidence_last=0.5), moved)
         network = build("uda-cnn")
-        load_weights(network, run.weights)
+        weights.load(network, run.weights)
         data = Synthetic().load("svhn", "test")
         x = torch.tensor(data.images).float().expand(-1, 3, -1, -1) / 127.5 - 1
         read = network.eval()(x).argmax(1)

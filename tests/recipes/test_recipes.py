@@ -83,16 +83,46 @@ def resolve(tmp_path):
     return resolve
 
 
-def test_layers_override_in_the_order_pair_network_method_preset(resolve):
-    layers = {"pair": "mnistm-usps", "network": "dann-compact", "method": "dann", "preset": "quick"}
-    text, expected = GOOD, 10
-    assert resolve(text).steps == expected
-    for steps, (layer, name) in enumerate(layers.items(), start=11):
-        text += f"[mine.{layer}.{name}]\nsteps = {steps}\n"
-        assert resolve(text).steps == steps
+CHOSEN = {"pair": "mnistm-usps", "network": "dann-compact", "method": "dann", "preset": "quick"}
+
+
+@pytest.mark.parametrize("layer", CHOSEN)
+def test_a_table_of_what_is_chosen_replaces_plain_keys(resolve, layer):
+    text = GOOD + f"[mine.{layer}.{CHOSEN[layer]}]\nsteps = 11\n"
+    assert resolve(text).steps == 11
     assert resolve(text, steps=99).steps == 99
-    others = "".join(f"[mine.{layer}.another]\nsteps = 1\n" for layer in list(layers)[:-1])
-    assert resolve(GOOD + others).steps == 10
+    assert resolve(GOOD + f"[mine.{layer}.{'smoke' if layer == 'preset' else 'another'}]\nsteps = 11\n").steps == 10
+
+
+def test_tables_of_two_layers_must_not_disagree_unless_one_for_both_says_which(resolve):
+    pair, network = "[mine.pair.mnistm-usps]\nsteps = 11\n", "[mine.network.dann-compact]\nsteps = 12\n"
+    for text in (pair + network, network + pair):
+        refused(
+            resolve,
+            r"dann.toml: steps is 11 in \[mine.pair.mnistm-usps\] and 12 in \[mine.network.dann-compact\]; "
+            r"say which in \[mine.network.dann-compact.pair.mnistm-usps\]",
+            GOOD + text,
+        )
+    both = "[mine.network.dann-compact.pair.mnistm-usps]\nsteps = 13\n"
+    assert resolve(GOOD + pair + network + both).steps == 13
+    assert resolve(GOOD + pair + network.replace("12", "11")).steps == 11, "they agree"
+    of_method = "[mine.method.dann.pair.mnistm-usps]\nsteps = 14\n"
+    refused(
+        resolve, r"say which in \[mine.method.dann.network.dann-compact.pair.mnistm-usps\]", GOOD + both + of_method
+    )
+    others = "[mine.network.dann-compact.pair.mnistm-svhn]\nsteps = 15\n[mine.network.dann-wide]\nsteps = 16\n"
+    assert resolve(GOOD + pair + others).steps == 11
+
+
+def test_an_augmentation_by_name(resolve, tmp_path):
+    (tmp_path / "augmentations.toml").write_text(
+        '[loud]\nnoise = 0.5\njitter = 0.4\n[mild]\nextends = "loud"\nnoise = 0.1'
+    )
+    found = resolve(GOOD + 'augment_source = "mild"').augment_source
+    assert (found.noise, found.jitter) == (0.1, 0.4)
+    assert resolve(GOOD, augment_source="loud").augment_source.noise == 0.5
+    message = r"dann.toml, \[mine\]: augment_source = 'lowd': augmentations.toml has loud, mild"
+    refused(resolve, message, GOOD + 'augment_source = "lowd"')
 
 
 def test_a_recipe_extends_another(resolve):
@@ -116,6 +146,8 @@ def test_what_cannot_be_extended(resolve, base):
     [
         ("[mine.preset.qick]\nsteps = 1", "unknown preset 'qick'; choose one of smoke, quick, paper"),
         ("[mine.network.another]\nstep = 1", "unknown key 'network.another.step'; allowed are .*steps"),
+        ("[mine.network.another.pair.this-that]\nstep = 1", "unknown key 'pair.this-that.step'; allowed are .*steps"),
+        ("[mine.pair.this-that.network.another]\nsteps = 1", "unknown key 'pair.this-that.network'"),
         ("[mine.method]\ndann = 3", r"method\.dann must be a table, not 3"),
         ("pair = 3", "pair must be a table, not 3"),
     ],
