@@ -79,7 +79,7 @@ def reference(root: Path, workers: int) -> float:
 
 def ours(images, steps: int, **settings) -> float:
     """Images a second of `hw2lib.adaptation.dann.train`, without its evaluation after the last step."""
-    recipe = DANNRecipe.of(
+    recipe = DANNRecipe.choose(
         NETWORK, "ours", *DOMAINS, "dann", 0, "paper", {"batch": BATCH, "steps": steps, "evaluations": 1} | settings
     )
     times = []

@@ -62,7 +62,7 @@ def fetch(domains: tuple[str, ...], data_dir: str) -> None:
 @_data_dir
 def add(name: str, folder: Path, data_dir: str) -> None:
     """Add a domain NAME: copy FOLDER, which holds digits in the homework's layout."""
-    from hw2lib.data.add import add
+    from hw2lib.data.fetch import add
 
     target, counts = add(name, folder, data_dir)
     click.echo(f"{name}: {', '.join(f'{count:,} {split}' for split, count in counts.items())} in {target}")

@@ -4,7 +4,7 @@
     def draw(folder, seed, count): ...
 
 The result of a call is found by the function's name, its arguments, and the source of its module and of all modules
-that it imports (`hw2lib.sources`). A run folder counts by its settings and weights, a network by its weights, a file by
+that it imports (`hw2lib.used`). A run folder counts by its settings and weights, a network by its weights, a file by
 its content, a function by its source as well. Removing the folder is always safe.
 """
 
@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from hw2lib import paths, sources, used, weights
+from hw2lib import paths, used, weights
 from hw2lib.files import whole
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ def kept(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def kept_function(*args: P.args, **kwargs: P.kwargs) -> R:
-        code = sources.closure_digest(function.__module__)
+        code = used.closure_digest(function.__module__)
         call = [function.__module__, function.__qualname__, code, torch.__version__, args, sorted(kwargs.items())]
         key = hashlib.sha256(json.dumps(_plain(call)).encode()).hexdigest()
         file = paths.cache_dir() / "results" / f"{function.__name__}-{key[:32]}.pt"
@@ -74,7 +74,8 @@ def _plain(value: Any) -> Any:
         content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         return ["array", str(array.dtype), list(array.shape), content]
     if isinstance(value, nn.Module):
-        return ["network", type(value).__qualname__, _plain(value.state_dict())]
+        devices = sorted({tensor.device.type for tensor in value.state_dict().values()})
+        return ["network", type(value).__qualname__, devices, _plain(value.state_dict())]
     if isinstance(value, Path):
         return ["file", used.digest_of_file(value) if value.is_file() else str(value)]
     if hasattr(value, "kept_key"):  # it knows best, such as a run folder or a source of images
@@ -83,7 +84,7 @@ def _plain(value: Any) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return [type(value).__qualname__, _plain(fields)]
     if callable(value) and hasattr(value, "__qualname__"):
-        code = sources.closure_digest(value.__module__) if value.__module__.startswith("hw2lib.") else None
+        code = used.closure_digest(value.__module__) if value.__module__.startswith("hw2lib.") else None
         return ["function", value.__module__, value.__qualname__, code]
     raise TypeError(f"results cannot be kept by a {type(value).__qualname__}; give it a method kept_key")
 

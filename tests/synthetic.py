@@ -74,4 +74,4 @@ def write_folder(source: Synthetic, root: Path) -> Path:
 def recipe(method: str = "dann", seed: int = 0, network: str = "dann-compact", **settings) -> DANNRecipe:
     """A short recipe from MNIST-M to USPS."""
     short = {"batch": 16, "steps": 40, "evaluations": 4} | settings
-    return DANNRecipe.of(network, "ours", "mnistm", "usps", method, seed, "smoke", short)
+    return DANNRecipe.choose(network, "ours", "mnistm", "usps", method, seed, "smoke", short)

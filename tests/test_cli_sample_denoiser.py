@@ -77,7 +77,7 @@ def sample(hw2, weights, tmp_path):
 
 def card(weights: Path, network: str = NAME, **settings) -> None:
     """The card of a run beside its weights, as training writes it."""
-    recipe = Recipe.of(network, "ours", 0, "paper", settings).model_dump(
+    recipe = Recipe.choose(network, "ours", 0, "paper", settings).model_dump(
         mode="json",
     )
     text = json.dumps({"settings": recipe | {"data": {"mnistm": "0" * 64}, "code": "0" * 64}, "curve": []})

@@ -19,6 +19,7 @@ from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.pairs import information
 from hw2lib.adaptation.tables import ABLATION, CANDIDATES, pair_title
 from hw2lib.data.augment import Affine, affine
+from hw2lib.kept import kept
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.training.cards import MISSING, UNKNOWN, value_name
 from hw2lib.training.run_folder import RunFolder
@@ -138,6 +139,7 @@ SHAPES = tuple(
 )
 
 
+@kept
 def shape_scores(folder: RunFolder, images, count: int) -> list[dict[str, Any]]:
     """What the network of a run makes of images of the target's train split in each of the `SHAPES`.
 

@@ -12,11 +12,9 @@ from hw2lib.adaptation.pairs import accuracy_of, batch_of, evaluation, evaluatio
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.data.prepare import Form
 from hw2lib.networks import build
-from hw2lib.training.batches import load_split
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.steps import Steps, circumstances, training
+from hw2lib.training.steps import MovingAverage, Steps, circumstances, load_split, training
 
 
 @training

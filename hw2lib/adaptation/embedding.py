@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.tables import method_title, pair_title
 from hw2lib.data import TITLES
+from hw2lib.kept import kept
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.training.cards import MISSING, value_name
 from hw2lib.training.run_folder import RunFolder
@@ -67,6 +68,7 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
     return spaces
 
 
+@kept
 def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Any]:
     """Images of both domains' test splits in the features of a finished run.
 

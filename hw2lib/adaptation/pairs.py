@@ -11,7 +11,7 @@ from hw2lib.data.augment import Augmentation
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.errors import UserError
 from hw2lib.metrics.accuracy import accuracy, outputs
-from hw2lib.training.batches import Labelled, draw, load_split
+from hw2lib.training.steps import Labelled, draw, load_split
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

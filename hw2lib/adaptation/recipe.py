@@ -41,7 +41,7 @@ class PairRecipe(BaseRecipe):
     )
 
     @classmethod
-    def of(
+    def choose(
         cls,
         network: str,
         recipe: str,

@@ -15,6 +15,11 @@ from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
 from hw2lib.training.run_folder import RunFolder
 
+TRAINING = (
+    "Length of the runs, images of a domain a step (of the improved model: of the source), wall-clock time beside other "
+    "work on the same machine, and the commit that trained them (+: with changes not committed)."
+)  # the caption of a `training_table`
+
 # What a preset trains if it is not told otherwise.
 SMALL, LARGE = ["dann-compact"], ["dann-compact", "dann-deep", "dann-wide"]
 DANN_NETWORKS = {"smoke": SMALL, "quick": SMALL, "paper": LARGE}
@@ -266,7 +271,7 @@ CHANGES = {
 def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "paper") -> pd.DataFrame:
     """The trainings of DANNs from one domain to another (`hw2lib.training.cards.recipe_table`)."""
     return cards.recipe_table(
-        networks, lambda network, name: _in_words(DANNRecipe.of(network, name, *pair, "dann", 0, preset))
+        networks, lambda network, name: _in_words(DANNRecipe.choose(network, name, *pair, "dann", 0, preset))
     )
 
 

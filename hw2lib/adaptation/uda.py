@@ -15,11 +15,9 @@ from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, evaluation, 
 from hw2lib.adaptation.recipe import ImprovedRecipe
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.networks import build
-from hw2lib.training.batches import draw
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.steps import Steps, circumstances, training
+from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, training
 
 
 @training

@@ -7,7 +7,7 @@ Example::
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -62,6 +62,9 @@ class ImageSource(Protocol):
 
     def fingerprint(self, domain: str) -> str:
         """SHA-256 (hex) that changes exactly when the images or labels of a domain do."""
+
+    def kept_key(self) -> dict[str, Any]:
+        """What results that are kept (`hw2lib.kept`) depend on; it changes whenever an image may have changed."""
 
     def describe(self, domains: Sequence[str] = ()) -> str:
         """One line for a caption: where the images of these domains come from; of all domains by default."""

@@ -16,7 +16,7 @@ import io
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -130,6 +130,11 @@ class RealImages(ImageSource):
         for split, digest in digests.items():
             used.note("images", f"{domain} {split}", digest)
         return hashlib.sha256("\n".join(f"{split} {digest}" for split, digest in digests.items()).encode()).hexdigest()
+
+    def kept_key(self) -> dict[str, Any]:
+        """The cache folder of each split, which no image is opened for."""
+        splits = ((domain, split) for domain in self.domains() for split in self.splits(domain))
+        return {f"{domain} {split}": self._cache_folder(domain, split).name for domain, split in splits}
 
     def describe(self, domains: Sequence[str] = ()) -> str:
         """One line for a caption: the domains that it shows, by default all that are there."""

@@ -16,6 +16,7 @@ from hw2lib.diffusion.sample import Denoiser, draw_images, load, load_course, sa
 from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.files import whole
+from hw2lib.kept import kept
 from hw2lib.noise import ImageNoise
 from hw2lib.training import cards
 from hw2lib.training.run_folder import RunFolder
@@ -92,6 +93,7 @@ def provenance(unet: str, folders: Sequence[RunFolder]) -> str:
     return f"weights of {Path(unet).name}, the homework's network" if unet else cards.provenance(folders)
 
 
+@kept
 def draw(
     denoiser: Denoiser, settings: SamplerSettings, noise: Tensor, seed: int = 0, mixed: bool = False, progress: str = ""
 ) -> Tensor:
@@ -107,6 +109,7 @@ def draw(
     return torch.cat(parts)
 
 
+@kept
 def draw_set(folder: RunFolder, seed: int, count: int, settings: SamplerSettings, device: torch.device | str) -> Tensor:
     """The first faces of a seed from a finished run, uint8 (count, 3, H, W) on the CPU, in mixed precision."""
     return sample(load(folder, device), settings, seed, count, mixed=True)[0]

@@ -19,6 +19,7 @@ from hw2lib.diffusion.recipe import GUIDED, OF_FACES, Recipe, recipe_of
 from hw2lib.diffusion.samplers import SAMPLERS, Model, SamplerSettings, guided
 from hw2lib.diffusion.schedule import Schedule, grid, linear, noise_of
 from hw2lib.errors import UserError
+from hw2lib.kept import kept
 from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
 from hw2lib.training.devices import bf16_is_fast
@@ -197,6 +198,10 @@ def sample(
     return to_uint8(torch.cat(parts)), labels
 
 
+kept_sample = kept(sample)  # what notebooks draw with; the scores of a training's marks are not worth keeping
+
+
+@kept
 def reverse_states(
     denoiser: Denoiser, settings: SamplerSettings, seed: int, digit: int, frames: int = 6
 ) -> dict[int, Tensor]:
@@ -266,7 +271,7 @@ class DenoiserDrawer:
             size = self._denoiser.size
             learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise", "size": size}
         else:
-            recipe = recipe_of(training, file) if training else Recipe.of(network, "ours", seed=0, preset="paper")
+            recipe = recipe_of(training, file) if training else Recipe.choose(network, "ours", seed=0, preset="paper")
             self._denoiser = load_file(file, recipe, device)
             learned = recipe.model_dump(include={"schedule", "diffusion_steps", "size", "prediction"})
         self._denoiser.grid(settings)  # fails before any drawing

@@ -13,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from hw2lib import environment
 from hw2lib.data import FACES
 from hw2lib.diffusion.networks.unet import DIGITS
 from hw2lib.diffusion.recipe import GUIDED, UNGUIDED
@@ -21,6 +22,7 @@ from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.grader.reference import DigitReference
 from hw2lib.grader.scores import Grader, digit_scores, grader
+from hw2lib.kept import kept
 from hw2lib.metrics.images import diversity_within
 from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
@@ -64,6 +66,21 @@ def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings) -> float:
     return timed_set(denoiser, settings, 0, BATCH)[2]
 
 
+@kept
+def set_row(
+    denoiser: Denoiser,
+    settings: SamplerSettings,
+    seed: int,
+    count: int,
+    grader: Grader,
+    real: DigitReference | None,
+    machine: str,
+) -> dict[str, float]:
+    """The `set_scores` of a set of digits, and the ``seconds`` that an image took on a machine."""
+    images, labels, seconds = timed_set(denoiser, settings, seed, count)
+    return set_scores(images, labels, grader, real) | {"seconds": seconds}
+
+
 def sweep(
     denoiser: Denoiser,
     ways: Iterable[SamplerSettings],
@@ -85,10 +102,9 @@ def sweep(
     for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
         timed_set(denoiser, replace(way, steps=1), 0, min(count, BATCH))
     for way, seed in tqdm(combinations, desc="sets of digits", unit="set"):
-        images, labels, seconds = timed_set(denoiser, way, seed, count)
         settings = vars(way) | {"way": way.name, "steps": way.steps or denoiser.schedule.steps}
-        scores = set_scores(images, labels, grader, real)
-        rows.append(settings | {"seed": seed, "images": count} | scores | {"seconds": seconds})
+        row = set_row(denoiser, way, seed, count, grader, real, environment.machine())
+        rows.append(settings | {"seed": seed, "images": count} | row)
     return pd.DataFrame(rows)
 
 

@@ -47,7 +47,7 @@ STUDIES = {
 
 def recipe_table(networks: Sequence[str], own: Sequence[str] = (), preset: str = "paper") -> pd.DataFrame:
     """The trainings of networks of the reports and of our own, long as in a preset (`cards.recipe_table`)."""
-    return cards.recipe_table(networks, lambda network, name: _in_words(Recipe.of(network, name, 0, preset)), own)
+    return cards.recipe_table(networks, lambda network, name: _in_words(Recipe.choose(network, name, 0, preset)), own)
 
 
 def _in_words(recipe: Recipe) -> dict[str, str]:

@@ -12,11 +12,9 @@ from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sample import Denoiser
 from hw2lib.diffusion.schedule import dropped, min_snr_weights, noised, velocity
 from hw2lib.networks import build
-from hw2lib.training.batches import draw, load_split, mirrored, require_val
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.steps import Steps, circumstances, training
+from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, mirrored, require_val, training
 
 LOSSES = {"mse": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
 

@@ -16,11 +16,9 @@ from hw2lib.gan.recipe import Recipe
 from hw2lib.gan.sample import STRIP, random_inputs, sample, with_standing_statistics, write_strip
 from hw2lib.gan.scores import mark_scores
 from hw2lib.networks import build
-from hw2lib.training.batches import draw, load_split, mirrored, require_val
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import MovingAverage
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.steps import Steps, circumstances, training
+from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, mirrored, require_val, training
 
 LOGGED = ("discriminator", "generator", "real", "fake")  # both losses, and what the discriminator says on average
 

@@ -13,12 +13,10 @@ from hw2lib.data.augment import Augmentation
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.networks import build, names
-from hw2lib.training.batches import draw, load_split
 from hw2lib.training.devices import fabric_for
-from hw2lib.training.ema import MovingAverage
 from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder
-from hw2lib.training.steps import Steps, circumstances, training
+from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, training
 
 
 class Recipe(NetworkRecipe):

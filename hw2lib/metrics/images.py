@@ -1,5 +1,6 @@
 """Images as every score takes them, uint8 tensors (N, 3, H, W), and how bright, contrasted and diverse they are."""
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -68,3 +69,29 @@ def diversity(images: Tensor, seed: int = 0) -> float:
 def diversity_within(images: Tensor, labels: Tensor) -> float:
     """`diversity` of the images of one digit, mean over the digits; at least two images of each, labels (N,)."""
     return torch.tensor([diversity(images[labels == digit]) for digit in labels.unique()]).mean().item()
+
+
+BORDER = 4  # pixels repeated around a close crop, since the detector wants something around a face
+ENLARGE = 2
+SMALLEST = 40  # pixels of the image: faces of the homework are 42 to 62 wide
+SCALE_STEP = 1.05
+NEIGHBOURS = 3  # agreeing detections that make a face
+
+
+def count_faces(images: Tensor) -> Tensor:
+    """How many faces are found in each of the uint8 images (N, 3, 64, 64): (N,) int64."""
+    check_images(images)
+    detector = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt.xml")
+    smallest = (SMALLEST * ENLARGE, SMALLEST * ENLARGE)
+    counts = []
+    for image in images.permute(0, 2, 3, 1).cpu().numpy():
+        grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+        grey = cv2.copyMakeBorder(grey, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
+        grey = cv2.resize(grey, None, fx=ENLARGE, fy=ENLARGE, interpolation=cv2.INTER_LINEAR)
+        counts.append(len(detector.detectMultiScale(grey, SCALE_STEP, NEIGHBOURS, minSize=smallest)))
+    return torch.tensor(counts)
+
+
+def face_rate(images: Tensor) -> float:
+    """Percentage of the uint8 images (N, 3, 64, 64) with exactly one face."""
+    return 100 * (count_faces(images) == 1).double().mean().item()

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hw2lib import networks, paths, sources, used
+from hw2lib import networks, paths, used
 from hw2lib.errors import UserError
 from hw2lib.report import parameters
 
@@ -52,7 +52,7 @@ def loaded_modules() -> dict[str, str]:
     files = (getattr(sys.modules[name], "__file__", None) for name in list(sys.modules) if name.startswith("hw2lib"))
     places = {used.name_of(Path(file)): Path(file) for file in files if file}
     counted = (place for place in sorted(places) if place == PAGE or not place.startswith(MACHINERY))
-    return {f"module: {place}": sources.file_digest(places[place]) for place in counted}
+    return {f"module: {place}": used.file_digest(places[place]) for place in counted}
 
 
 def domains(inputs: dict[str, str]) -> list[str]:
@@ -86,7 +86,7 @@ def _current(kind: str, what: str, images) -> str | None:
     """The hash of one input as it is now; None if it cannot be known here."""
     if kind == "module":
         file = paths.ROOT / what
-        return sources.file_digest(file) if file.is_file() else "gone"
+        return used.file_digest(file) if file.is_file() else "gone"
     if kind == "file":
         file = paths.ROOT / what  # an absolute path stays one
         if file.is_file():
@@ -125,7 +125,7 @@ def _images(record: dict, values: dict):
 
 def _code_digest(source: str) -> str:
     try:
-        return sources.digest(source)
+        return used.digest(source)
     except SyntaxError:  # IPython's own commands
         return hashlib.sha256(source.encode()).hexdigest()
 

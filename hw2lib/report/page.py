@@ -23,12 +23,13 @@ import numpy as np
 
 from hw2lib import environment, paths, used
 from hw2lib.errors import UserError
+from hw2lib.plots.style import use_style
 from hw2lib.report import age, markdown, parameters, record
-from hw2lib.report.staging import Staging
+from hw2lib.report.record import Staging
 
 
 class Page:
-    """Collects what a notebook shows.
+    """Collects what a notebook shows, all figures in one style.
 
     Made in a cell below the parameters, it takes them from there.
 
@@ -48,6 +49,7 @@ class Page:
         self._inputs = age.notebook_inputs(notebook, self._parameters) | age.loaded_modules()
         self._code = environment.code_version()
         paths.check_preset(self._parameters["preset"])
+        use_style()
         self._figures: dict[str, tuple[bytes, dict]] = {}
         self._tables: dict[str, dict] = {}
         self._values: dict[str, str | bool | int | float] = {}
@@ -122,6 +124,11 @@ class Page:
         """
         self._check_name(name)
         self._values[name] = self._scalar(value, f"value {name!r}")
+
+    def values(self, values: dict) -> None:
+        """Keep several numbers or words, see `value`."""
+        for name, value in values.items():
+            self.value(name, value)
 
     def finish(self) -> None:
         """Write figures and record, and put them into their place; again, if it is called again."""

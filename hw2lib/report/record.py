@@ -1,9 +1,12 @@
 """``record.json``: what a notebook found, from what, and on which machine. The report quotes nothing else."""
 
 import json
+import shutil
+import uuid
 from pathlib import Path
 
 from hw2lib import paths
+from hw2lib.files import locked, try_lock
 
 FILE = "record.json"
 
@@ -25,3 +28,58 @@ def read(preset: str, notebook: str) -> dict | None:
 def write(file: Path, record: dict) -> None:
     """Write strict JSON: a NaN is an error, because no other reader would take it."""
     file.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+LOCK = ".lock"
+
+
+class Staging:
+    """A hidden folder beside ``final``, of this object alone, and the swap that puts it there.
+
+    What dead processes left, half-made folders or a swap cut short, is tidied when the next one is opened.
+
+    Args:
+        final: the folder, or the file, that is to appear.
+
+    Attributes:
+        folder: where to write.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self._final = final
+        self._old = final.with_name(f".{final.name}.old")
+        self.folder = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with locked(final.with_name(LOCK)):
+            self._heal()
+            for other in final.parent.glob(f".{final.name}.*.partial"):
+                if abandoned := try_lock(other / LOCK):
+                    shutil.rmtree(other, ignore_errors=True)
+                    abandoned.release()
+            self.folder.mkdir()
+            self._alive = try_lock(self.folder / LOCK)
+
+    def swap_in(self) -> None:
+        """Put the folder into its place, instead of what is there."""
+        with locked(self._final.with_name(LOCK)):
+            self._heal()
+            (self.folder / LOCK).unlink()
+            if self._final.exists():
+                self._final.rename(self._old)
+            self.folder.rename(self._final)
+            shutil.rmtree(self._old, ignore_errors=True)
+        self._alive.release()
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        with locked(self._final.with_name(LOCK)):  # nobody is just looking whether it has been abandoned
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._alive.release()
+
+    def _heal(self) -> None:
+        """Undo a swap that was killed half-way: the earlier result goes back to its place."""
+        if self._old.exists():
+            if self._final.exists():
+                shutil.rmtree(self._old)
+            else:
+                self._old.rename(self._final)

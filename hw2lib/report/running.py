@@ -12,7 +12,7 @@ from pathlib import Path
 from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.report import markdown, parameters, record
-from hw2lib.report.staging import Staging
+from hw2lib.report.record import Staging
 
 
 def names() -> list[str]:

@@ -9,6 +9,10 @@ import pandas as pd
 
 from hw2lib.training.run_folder import RunFolder
 
+TRAINING = (
+    "Length of each training, wall-clock time beside other work on the same machine, and the commit that trained it "
+    "(+: with changes not committed)."
+)  # the caption of a `training_table`
 MISSING = "missing"
 UNKNOWN = "–"
 

@@ -52,7 +52,7 @@ class NetworkRecipe(BaseRecipe):
     shown_as_shipped = True
 
     @classmethod
-    def of(cls, network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Self:
+    def choose(cls, network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Self:
         """The checked recipe of one run; `override` replaces single keys of the file."""
         return resolve(cls, recipe, preset, override, network=network, seed=seed)
 

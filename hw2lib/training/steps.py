@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from hw2lib import environment
+from hw2lib.data import FACES
 from hw2lib.errors import UserError
 from hw2lib.noise import PLACES
 from hw2lib.training.devices import bf16_is_fast
@@ -147,3 +149,76 @@ def circumstances(images, domains: tuple[str, ...], device: torch.device, second
         **environment.code_version(),
         **environment.versions(),
     }
+
+
+class MovingAverage(AveragedModel):
+    """An average in evaluation mode, `module`, that follows a network at every ``update_parameters(network)``.
+
+    Early on the decay is ``(1 + n) / (10 + n)`` after n updates, so that the random start is soon forgotten. The number
+    of updates stays on the CPU, where no step has to wait for the GPU to read it.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
+        self.eval()
+
+    def _apply(self, function, recurse=True):
+        updates = self.n_averaged
+        super()._apply(function, recurse)
+        self.n_averaged = updates
+        return self
+
+    @torch.no_grad()
+    def update_parameters(self, network: nn.Module) -> None:
+        """Move the average towards the weights and statistics of `network`; counters of batches are copied."""
+        n = int(self.n_averaged)
+        averages, values = ([*one.parameters(), *one.buffers()] for one in (self.module, network))
+        averaged = [i for i, average in enumerate(averages) if n and average.is_floating_point()]
+        copied = [i for i in range(len(averages)) if i not in averaged]
+        weight = 1 - min(self.decay, (1 + n) / (10 + n))
+        if averaged:
+            torch._foreach_lerp_([averages[i] for i in averaged], [values[i] for i in averaged], weight)
+        if copied:
+            torch._foreach_copy_([averages[i] for i in copied], [values[i] for i in copied])
+        self.n_averaged += 1
+
+
+Labelled = tuple[Tensor, Tensor | None]
+
+
+def load_split(
+    images, domain: str, split: str, device: torch.device, batch: int = 0, labels_needed: bool = True
+) -> Labelled | None:
+    """Images (N, C, H, W) uint8 and labels (N,) or None; no result for a val or test split that is not there.
+
+    Raises:
+        UserError: images that cannot be read, or fewer than `batch`; digits without labels, unless those need not be.
+    """
+    if split != "train" and split not in images.splits(domain):
+        return None
+    data = images.load(domain, split)
+    if len(data) < batch:
+        raise UserError(f"{domain} {split}: a batch of {batch} is larger than its {len(data)} images")
+    if data.labels is None and labels_needed and domain != FACES:
+        raise UserError(f"{domain} {split}: has no labels, and they are needed; give a csv with image_name,label")
+    labels = None if data.labels is None else torch.tensor(data.labels, device=device)
+    return torch.tensor(data.images, device=device), labels
+
+
+def require_val(images, domain: str) -> None:
+    """Refuse, before anything is trained, faces without the split that their quality is measured against."""
+    if domain == FACES and "val" not in images.splits(domain):
+        raise UserError(f"{domain}: has no val split, which generated faces are compared with; give one")
+
+
+def mirrored(images: Tensor) -> Tensor:
+    """Images (N, C, H, W), of which half at random are mirrored."""
+    return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images)
+
+
+def draw(data: Labelled, batch: int) -> Labelled:
+    """A batch drawn with replacement."""
+    images, labels = data
+    chosen = torch.randint(len(images), (batch,), device=images.device)
+    return images[chosen], None if labels is None else labels[chosen]

@@ -217,7 +217,7 @@ def test_as_reported_and_ours():
 
 
 def test_changes_are_those_of_the_recipe():
-    recipes = [DANNRecipe.of("dann-compact", "ours", *pair, "dann", 0, "paper") for pair in PAIRS]
+    recipes = [DANNRecipe.choose("dann-compact", "ours", *pair, "dann", 0, "paper") for pair in PAIRS]
     table = change_table(recipes, {"augment_source": "source", "augment_target": "target"})
     table = table.set_index(["images", "change"])
     assert list(table.columns) == ["MNIST-M to USPS", "USPS to SVHN"]
@@ -229,15 +229,15 @@ def test_changes_are_those_of_the_recipe():
 
 
 def test_the_strong_view_of_the_improved_model():
-    recipe = ImprovedRecipe.of("uda-cnn", "ours", *PAIRS[0], "improved", 0, "paper")
+    recipe = ImprovedRecipe.choose("uda-cnn", "ours", *PAIRS[0], "improved", 0, "paper")
     table = change_table([recipe], {"augment_strong": "target, strong"}).set_index("change")
     assert table.loc["a hole of 6 to 12 pixels", "MNIST-M to USPS"] == "50%"
 
 
 def test_settings_of_the_improved_model():
     override = {"confidence_last": 0.7, "equal_shares": True, "domain_weight": 0.0, "ramp": [5, 1200]}
-    changed = ImprovedRecipe.of("uda-cnn", "ours", "svhn", "mnistm", "improved", 0, "paper", override)
-    plain = ImprovedRecipe.of("uda-cnn", "ours", "usps", "svhn", "improved", 0, "paper")
+    changed = ImprovedRecipe.choose("uda-cnn", "ours", "svhn", "mnistm", "improved", 0, "paper", override)
+    plain = ImprovedRecipe.choose("uda-cnn", "ours", "usps", "svhn", "improved", 0, "paper")
     table = settings_table([changed, plain]).set_index("setting")
     assert table["SVHN to MNIST-M"].iloc[3:].tolist() == ["0", "1", "5 to 1200", "0.9, falling to 0.7", "yes"]
     assert table["USPS to SVHN"].tolist() == [

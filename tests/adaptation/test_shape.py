@@ -96,7 +96,7 @@ FOUND = {("svhn", "mnistm"): Shape(0.71, 1.19, -0.2), ("mnistm", "svhn"): Shape(
 @pytest.mark.parametrize("pair", FOUND)
 def test_the_source_is_moved_two_thirds_of_the_way_against_what_is_found(pair):
     before, after = (
-        DANNRecipe.of("dann-compact", name, *pair, "dann", 0, "paper").augment_source.affine
+        DANNRecipe.choose("dann-compact", name, *pair, "dann", 0, "paper").augment_source.affine
         for name in ("ours", "shaped")
     )
     width, height, slant = FOUND[pair]

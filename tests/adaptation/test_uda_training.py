@@ -30,7 +30,7 @@ def folder(tmp_path) -> RunFolder:
 
 def recipe(name: str = "ours", target: str = "usps", **settings) -> ImprovedRecipe:
     short = {"batch": 16, "target_batch": 16, "steps": 12, "evaluations": 3, "ramp": [2, 4]} | settings
-    return ImprovedRecipe.of("uda-cnn", name, "mnistm", target, "improved", 0, "smoke", short)
+    return ImprovedRecipe.choose("uda-cnn", name, "mnistm", target, "improved", 0, "smoke", short)
 
 
 def train(folder: RunFolder, settings: ImprovedRecipe, images=None) -> dict:
@@ -167,7 +167,7 @@ def test_a_target_without_labels_is_adapted_to_and_its_accuracy_is_missing(folde
 
 def dann_recipe(method: str) -> DANNRecipe:
     short = {"batch": 16, "steps": 4, "evaluations": 2}
-    return DANNRecipe.of("dann-compact", "ours", "mnistm", "usps", method, 0, "smoke", short)
+    return DANNRecipe.choose("dann-compact", "ours", "mnistm", "usps", method, 0, "smoke", short)
 
 
 def refusal(folder: RunFolder, settings, images) -> str:

@@ -26,7 +26,7 @@ def finished(tmp_path):
     """A run of untrained weights; its card says what is asked for."""
 
     def make(curve=(), **override) -> RunFolder:
-        recipe = Recipe.of("unet-two-level", "study", 0, "smoke", {"steps": 3} | override)
+        recipe = Recipe.choose("unet-two-level", "study", 0, "smoke", {"steps": 3} | override)
         settings = recipe.model_dump(mode="json") | {"data": {"mnistm": "x"}, "code": "y"}
         path = tmp_path / str(len(list(tmp_path.iterdir())))
         path.mkdir()
@@ -198,12 +198,12 @@ def test_networks_of_our_own_have_a_column():
 
 
 def test_what_differs_in_ours_stands_in_the_order_of_the_networks(monkeypatch):
-    of = Recipe.of
+    choose = Recipe.choose
 
     def changed(network, recipe, seed, preset):
-        return of(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
+        return choose(network, recipe, seed, preset, {"batch": 32} if network == "context-unet" else None)
 
-    monkeypatch.setattr(Recipe, "of", changed)
+    monkeypatch.setattr(Recipe, "choose", changed)
     table = recipe_table(["unet-three-level", "context-unet"]).set_index("setting")
     assert list(table.columns) == ["unet-three-level", "context-unet", "any network"]
     assert table.loc["batch"].tolist() == ["16", "32", "64; 32"]

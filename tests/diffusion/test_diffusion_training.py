@@ -49,7 +49,7 @@ def quiet(_: int) -> None:
 
 def recipe(seed: int = 0, name: str = "ours", **settings) -> Recipe:
     short = {"batch": 8, "steps": 6, "evaluations": 2, "diffusion_steps": 50} | settings
-    return Recipe.of("context-unet-128", name, seed, "smoke", short)
+    return Recipe.choose("context-unet-128", name, seed, "smoke", short)
 
 
 def train(path, settings: Recipe, images=IMAGES) -> RunFolder:
@@ -215,7 +215,7 @@ def test_faces_are_learned_without_labels(tmp_path, monkeypatch):
     network = Watched()
     monkeypatch.setattr(diffusion, "build", lambda name: network)
     short = {"batch": 8, "steps": 3, "evaluations": 1, "size": 16, "ema_decay": 0.0}
-    settings = Recipe.of("face-unet", "ours", 0, "smoke", short)
+    settings = Recipe.choose("face-unet", "ours", 0, "smoke", short)
     folder = train(tmp_path / "run", settings)
     assert (torch.cat(network.seen) == -1).all()
     assert len(network.seen) == 3
@@ -238,7 +238,7 @@ def test_guided_images_are_scored_at_the_end_alone(tmp_path):
 
 
 def test_faces_without_a_val_split_are_refused_before_they_are_trained_on(tmp_path):
-    settings = Recipe.of("face-unet", "ours", 0, "smoke", {"size": 16})
+    settings = Recipe.choose("face-unet", "ours", 0, "smoke", {"size": 16})
     with pytest.raises(UserError, match="face: has no val split"):
         train(tmp_path / "run", settings, Portraits({"train": 40}))
     assert not (tmp_path / "run" / "log.jsonl").exists()
@@ -249,7 +249,7 @@ def test_guided_digits_are_scored_two_of_each():
         recipe(guided=True, scored=19)
     assert recipe(guided=False, scored=19).scored == 19
     for network in recipe_module.OF_DIGITS:
-        assert Recipe.of(network, "study", 0, "smoke").scored >= 20
+        assert Recipe.choose(network, "study", 0, "smoke").scored >= 20
 
 
 def test_a_state_of_other_parts_is_refused(tmp_path):
@@ -283,22 +283,22 @@ def test_the_real_quality_of_faces(tmp_path, monkeypatch):
 )
 def test_faces_are_for_their_own_network(network, key, value, what):
     with pytest.raises(UserError, match=what):
-        Recipe.of(network, "ours", 0, "smoke", {key: value})
+        Recipe.choose(network, "ours", 0, "smoke", {key: value})
 
 
 def test_every_recipe_resolves():
     digits = itertools.product(recipe_module.OF_DIGITS, ("as-reported", "ours", "full"), paths.PRESETS)
     faces = itertools.product(recipe_module.OF_FACES, ("ours", "full"), paths.PRESETS)
     for network, name, preset in (*digits, *faces):
-        found = Recipe.of(network, name, 1, preset)
+        found = Recipe.choose(network, name, 1, preset)
         assert (found.network, found.recipe) == (network, name)
         assert (preset == "smoke") == (found.steps < 10)
-        in_full = Recipe.of(network, name, 1, "paper")
+        in_full = Recipe.choose(network, name, 1, "paper")
         assert (found.ema_decay > 0) == (in_full.ema_decay > 0), "a short run differs in length alone"
 
 
 def test_what_the_source_reports_state():
-    found = {network: Recipe.of(network, "as-reported", 0, "paper") for network in recipe_module.OF_DIGITS}
+    found = {network: Recipe.choose(network, "as-reported", 0, "paper") for network in recipe_module.OF_DIGITS}
     stated = {
         "unet-two-level": ("cosine", 1000, "mse", 32, 2e-5, 0.995),
         "unet-three-level": ("linear", 400, "smooth-l1", 16, 1e-4, 0.0),

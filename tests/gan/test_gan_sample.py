@@ -9,7 +9,7 @@ from hw2lib.gan import sample as sampling
 from hw2lib.gan.sample import generate, sample, with_standing_statistics
 from hw2lib.networks import build
 from hw2lib.noise import ImageNoise
-from hw2lib.training.ema import MovingAverage
+from hw2lib.training.steps import MovingAverage
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def quiet(_: int) -> None:
 
 
 def recipe(network: str = "acgan", seed: int = 0, **settings) -> Recipe:
-    return Recipe.of(network, "ours", seed, "smoke", {"steps": 6, "batch": 4, "evaluations": 2} | settings)
+    return Recipe.choose(network, "ours", seed, "smoke", {"steps": 6, "batch": 4, "evaluations": 2} | settings)
 
 
 def train(path, settings: Recipe, images=IMAGES) -> RunFolder:
@@ -214,7 +214,7 @@ def test_a_score_needs_a_network_without_sigmoid():
 
 @pytest.mark.parametrize("network", names("gan"))
 def test_every_network_has_a_recipe_for_every_preset(network):
-    found = [Recipe.of(network, "ours", 1, preset) for preset in ("smoke", "quick", "paper")]
+    found = [Recipe.choose(network, "ours", 1, preset) for preset in ("smoke", "quick", "paper")]
     assert found[0].steps < found[1].steps < found[2].steps
     assert found[2].title == f"{network}/ours/seed-1"
 

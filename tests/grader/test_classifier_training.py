@@ -33,7 +33,7 @@ def quiet(_: int) -> None:
 
 def recipe(seed: int = 0, **settings) -> Recipe:
     short = {"batch": 16, "steps": 40, "evaluations": 4} | settings
-    return Recipe.of("digit-classifier", "ours", seed, "smoke", short)
+    return Recipe.choose("digit-classifier", "ours", seed, "smoke", short)
 
 
 def train(path, settings: Recipe, images=None) -> RunFolder:
@@ -127,7 +127,7 @@ def test_killed_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
 
 
 def test_every_preset_has_a_recipe():
-    found = [Recipe.of("digit-classifier", "ours", 1, preset) for preset in paths.PRESETS]
+    found = [Recipe.choose("digit-classifier", "ours", 1, preset) for preset in paths.PRESETS]
     assert found[0].steps < found[1].steps < found[2].steps
     assert found[2].title == "digit-classifier/ours/seed-1"
     assert {one.domain for one in found} == {"mnistm"}

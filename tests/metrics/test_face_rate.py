@@ -10,7 +10,7 @@ import torch
 
 from hw2lib.data.standins import digits, faces
 from hw2lib.errors import UserError
-from hw2lib.metrics.face_rate import count_faces, face_rate
+from hw2lib.metrics.images import count_faces, face_rate
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -14,7 +14,7 @@ from hw2lib.data import ImageSet
 from hw2lib.data.standins import faces
 from hw2lib.errors import UserError
 from hw2lib.metrics import sliced_wasserstein
-from hw2lib.metrics.face_rate import face_rate
+from hw2lib.metrics.images import face_rate
 from hw2lib.metrics.reference import Reference, face_scores, read, reference, shipped, write
 
 

@@ -23,7 +23,7 @@ def test_every_combination_resolves(recipe):
     for network, pair, method, preset in itertools.product(
         networks.names("dann"), PAIRS[recipe], ("source-only", "dann", "target-only"), paths.PRESETS
     ):
-        found = Recipe.of(network, recipe, *pair, method, 1, preset)
+        found = Recipe.choose(network, recipe, *pair, method, 1, preset)
         assert (found.network, found.recipe, found.source, found.target) == (network, recipe, *pair)
         assert (found.method, found.seed) == (method, 1)
         assert (preset == "smoke") == (found.steps < 10)
@@ -45,7 +45,7 @@ def test_every_layer_of_the_file_names_something_that_there_is():
 def test_what_the_source_reports_state():
     stated = {"dann-wide": (64, 1e-4), "dann-deep": (1024, 3e-4), "dann-compact": (128, 1e-3), "dann-grey": (64, 1e-3)}
     for network, expected in stated.items():
-        found = Recipe.of(network, "as-reported", "mnistm", "svhn", "dann", 0, "paper")
+        found = Recipe.choose(network, "as-reported", "mnistm", "svhn", "dann", 0, "paper")
         assert (found.batch, found.learning_rate) == expected
         assert found.optimiser == "adam"
         assert found.augment_source == found.augment_target == type(found.augment_source)()
@@ -233,7 +233,7 @@ def test_a_missing_key_is_named(resolve):
 def test_an_unknown_recipe_is_refused_with_those_there_are(resolve):
     refused(resolve, "unknown recipe 'theirs': dann.toml has mine", GOOD, "theirs")
     with pytest.raises(UserError, match=r"unknown recipe 'x': dann\.toml has as-reported, ours"):
-        Recipe.of("dann-compact", "x", "mnistm", "usps", "dann", 0, "quick")
+        Recipe.choose("dann-compact", "x", "mnistm", "usps", "dann", 0, "quick")
 
 
 def test_a_file_that_is_no_toml_or_not_there(resolve, tmp_path):
@@ -258,9 +258,9 @@ def test_a_file_that_is_no_toml_or_not_there(resolve, tmp_path):
 )
 def test_a_choice_that_there_is_not(changed, what):
     choice = {key: value for key, value in CHOICE.items() if key != "pair"} | {"recipe": "as-reported"}
-    Recipe.of(**choice)
+    Recipe.choose(**choice)
     with pytest.raises(UserError, match=what) as error:
-        Recipe.of(**(choice | changed))
+        Recipe.choose(**(choice | changed))
     assert "\n" not in str(error.value)
 
 
@@ -287,11 +287,11 @@ def test_what_is_asked_for_twice_is_trained_once():
 
 
 def test_the_learning_rate_warms_up_and_falls():
-    found = Recipe.of("dann-compact", "ours", "mnistm", "svhn", "dann", 0, "paper")
+    found = Recipe.choose("dann-compact", "ours", "mnistm", "svhn", "dann", 0, "paper")
     peak, warm, steps = found.learning_rate, found.warmup_steps, found.steps
     assert found.learning_rate_at(0) == pytest.approx(peak / warm)
     assert found.learning_rate_at(warm - 1) == pytest.approx(peak, rel=0.01)
     assert found.learning_rate_at(steps // 2) == pytest.approx(peak / 2)
     assert 0 < found.learning_rate_at(steps - 1) < 1e-5 * peak
-    constant = Recipe.of("dann-compact", "as-reported", "mnistm", "svhn", "dann", 0, "paper")
+    constant = Recipe.choose("dann-compact", "as-reported", "mnistm", "svhn", "dann", 0, "paper")
     assert {constant.learning_rate_at(step) for step in range(constant.steps)} == {constant.learning_rate}

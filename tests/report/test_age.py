@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hw2lib import data, networks, paths, sources, used
+from hw2lib import data, networks, paths, used
 from hw2lib.errors import UserError
 from hw2lib.report import age, parameters
 from hw2lib.training.recipe import digest_of
@@ -52,7 +52,7 @@ def test_a_module_counts_without_comments_docstrings_and_layout(home, write_note
         return age.age(record, "10_some", VALUES).changed
 
     source = 'def f(x):\n    """Add."""\n    return x + 1\n'
-    record = record_of({"module: hw2lib/some.py": sources.digest(source)})
+    record = record_of({"module: hw2lib/some.py": used.digest(source)})
     assert changed(source) == []
     assert changed('"""A module."""\n\n\ndef f( x ):  # adds\n    return x + 1\n') == []
     assert changed(source.replace("1", "2")) == ["module: hw2lib/some.py"]
@@ -85,7 +85,7 @@ def test_files_that_ship_count_and_those_of_a_build_are_unknown_once_they_are_go
 
 def test_recipes_count_by_their_values(write_notebook):
     write_notebook("10_some")
-    recipe = networks.recipe_class("dcgan").of("dcgan", "ours", 0, "paper")
+    recipe = networks.recipe_class("dcgan").choose("dcgan", "ours", 0, "paper")
     (name,) = used.notes()
     record = record_of(used.notes())
     assert record["inputs"] == {name: digest_of(recipe)}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hw2lib import report, used
 from hw2lib.errors import UserError
-from hw2lib.report.staging import Staging
+from hw2lib.report.record import Staging
 
 
 class Images:

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 
-from hw2lib.report.staging import Staging
+from hw2lib.report.record import Staging
 
-STAGE = "import sys; from pathlib import Path; from hw2lib.report.staging import Staging; final = Path(sys.argv[1])\n"
+STAGE = "import sys; from pathlib import Path; from hw2lib.report.record import Staging; final = Path(sys.argv[1])\n"
 
 
 def start(code, final):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hw2lib.training.ema import MovingAverage
+from hw2lib.training.steps import MovingAverage
 
 
 def set_to(network: nn.Module, value: float) -> None:

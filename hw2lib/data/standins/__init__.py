@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,10 @@ class StandIns(ImageSource):
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
         used.note("stand-ins", domain, digest)
         return digest
+
+    def kept_key(self) -> dict[str, Any]:
+        """Their version and their numbers."""
+        return {"version": VERSION, "counts": COUNTS}
 
     def describe(self, domains: Sequence[str] = ()) -> str:
         """One line for a caption: the domains that it shows, by default all, and whose work is in them."""
