@@ -16,8 +16,8 @@ from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, va
 from hw2lib.training.run_folder import RunFolder
 
 TRAINING = (
-    "Length of the runs, images of a domain a step (of the improved model: of the source), wall-clock time beside other "
-    "work on the same machine, and the commit that trained them (+: with changes not committed)."
+    "Length of the runs, images of a domain a step (of the improved model: of the source), wall-clock time beside "
+    "other work on the same machine, and the commit that trained them (+: with changes not committed)."
 )  # the caption of a `training_table`
 
 # What a preset trains if it is not told otherwise.
