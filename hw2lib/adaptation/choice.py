@@ -1,8 +1,4 @@
-"""Choices without labels of the target: of a run, and of the shape in which a network reads the target's images best.
-
-House numbers are narrower than handwriting, and more upright. A network that knows one of them may read the other
-better where it is stretched, and the mutual information between images and what it reads tells how far.
-"""
+"""Choices without labels of the target: of a run, and of the shape in which its images are read best."""
 
 import math
 from collections.abc import Sequence
@@ -35,60 +31,48 @@ ORACLE = "test"  # accuracy on the target's test split, which sees labels
 
 
 def candidates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of runs between which is chosen, their name, target test accuracy and criteria, a column each.
-
-    The seed is named where there are several. Runs without a target test accuracy or from before there were criteria
-    are left out.
-    """
+    """Name (with the seed, if there are several), target test accuracy and criteria of the runs that have them all."""
     titles, several = ABLATION | CANDIDATES, frame["seed"].nunique() > 1
-    rows = [
-        {"run": titles.get(row.recipe, row.recipe) + (f", seed {row.seed}" if several else ""), "test": row.test}
-        | row.criteria
-        for row in frame.itertuples()
-    ]
+    names = [titles.get(run.recipe, run.recipe) + f", seed {run.seed}" * several for run in frame.itertuples()]
+    rows = [{"run": name, "test": run.test} | run.criteria for name, run in zip(names, frame.itertuples(), strict=True)]
     return pd.DataFrame(rows, columns=["run", "test", *CRITERIA]).dropna(ignore_index=True)
 
 
 def candidate_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs between which is chosen, numbered as in the figure, with their accuracy and criteria."""
-    columns = {"run": runs["run"], "target test": runs["test"].map("{:.1f}".format)}
-    columns |= {name: runs[name].map("{:.3g}".format) for name in CRITERIA}
-    return pd.DataFrame({"number": [str(i + 1) for i in range(len(runs))], **columns})
+    columns = {"number": [str(i + 1) for i in range(len(runs))], "run": runs["run"]}
+    columns["target test"] = runs["test"].map("{:.1f}".format)
+    return pd.DataFrame(columns | {name: runs[name].map("{:.3g}".format) for name in CRITERIA})
 
 
 def chosen(runs: pd.DataFrame, criterion: str) -> pd.Series:
     """The row that a criterion, or the oracle, likes best."""
-    column = runs[criterion]
-    return runs.loc[column.idxmax() if _more_is_better(criterion) else column.idxmin()]
+    return runs.loc[_score(runs, criterion).idxmax()]
 
 
 def rank_correlation(runs: pd.DataFrame, criterion: str, percent: str = "test") -> float:
     """Spearman's, of a criterion, turned so that more is better, and a column of accuracies; nan below three rows."""
     if len(runs) < 3 or runs[criterion].nunique() < 2 or runs[percent].nunique() < 2:
         return math.nan
-    sign = 1 if _more_is_better(criterion) else -1
-    return float(spearmanr(sign * runs[criterion], runs[percent]).statistic)
+    return float(spearmanr(_score(runs, criterion), runs[percent]).statistic)
 
 
-def _more_is_better(criterion: str) -> bool:
-    return criterion not in CRITERIA or CRITERIA[criterion][1]
+def _score(runs: pd.DataFrame, criterion: str) -> pd.Series:
+    more_is_better = criterion not in CRITERIA or CRITERIA[criterion][1]
+    return runs[criterion] if more_is_better else -runs[criterion]
 
 
 def choice_table(runs: pd.DataFrame) -> pd.DataFrame:
     """What each criterion chooses, how good that is, and how well it ranks; the last row, the oracle, sees labels."""
     rows = []
-    for criterion in (*CRITERIA, ORACLE):
-        best = chosen(runs, criterion) if len(runs) else None
-        rank = "1" if criterion == ORACLE else formatted(rank_correlation(runs, criterion), "{:.2f}", UNKNOWN)
-        rows.append(
-            {
-                "criterion": "oracle" if criterion == ORACLE else CRITERIA[criterion][0].partition(",")[0],
-                "its choice": UNKNOWN if best is None else best["run"],
-                "target test": UNKNOWN if best is None else f"{best['test']:.1f}",
-                "rank correlation": UNKNOWN if best is None else rank,
-            }
-        )
-    return pd.DataFrame(rows)
+    for criterion, (title, _) in (CRITERIA | {ORACLE: ("oracle", True)}).items():
+        cells = (UNKNOWN, UNKNOWN, UNKNOWN)
+        if len(runs):
+            best = chosen(runs, criterion)
+            rank = "1" if criterion == ORACLE else formatted(rank_correlation(runs, criterion), "{:.2f}", UNKNOWN)
+            cells = (best["run"], f"{best['test']:.1f}", rank)
+        rows.append((title.partition(",")[0], *cells))
+    return pd.DataFrame(rows, columns=["criterion", "its choice", "target test", "rank correlation"])
 
 
 def formatted(number: float, form: str, missing: str) -> str:
@@ -104,9 +88,8 @@ def headline(runs: pd.DataFrame) -> dict[str, float]:
     for criterion in CRITERIA:
         values[value_name(criterion, "choice")] = float(chosen(runs, criterion)["test"])
         values[value_name(criterion, "rank")] = round(rank_correlation(runs, criterion), 2)
-    return {name: value for name, value in values.items() if value == value} | {
-        "oracle_choice": float(runs["test"].max())
-    }
+    values["oracle_choice"] = float(runs["test"].max())
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 # Shapes
@@ -126,31 +109,21 @@ class Shape(NamedTuple):
 
     def __call__(self, images: Tensor) -> Tensor:
         """The changed images, (N, C, H, W) in [0, 1]; what is uncovered is filled by reflection."""
-        size = math.sqrt(self.width * self.height)
-        ratio = math.log(self.width / self.height)
+        size, ratio = math.sqrt(self.width * self.height), math.log(self.width / self.height)
         return affine(images, Affine(scale=(size, size), aspect_middle=ratio, shear_middle=self.slant))
 
 
 AS_IT_IS = Shape(1.0, 1.0, 0.0)
-SHAPES = tuple(
-    Shape(width, height, slant)
-    for width, height, slant in product(FACTORS, FACTORS, SLANTS)
-    if 1 / LARGEST_RATIO <= width / height <= LARGEST_RATIO
-)
+SHAPES = [Shape(*factors) for factors in product(FACTORS, FACTORS, SLANTS)]
+SHAPES = tuple(shape for shape in SHAPES if 1 / LARGEST_RATIO <= shape.width / shape.height <= LARGEST_RATIO)
 
 
 @kept
 def shape_scores(folder: RunFolder, images, count: int) -> list[dict[str, Any]]:
-    """What the network of a run makes of images of the target's train split in each of the `SHAPES`.
+    """What the network of a finished run makes of `count` images of the target's train split in each of the `SHAPES`.
 
-    Args:
-        folder: a finished run with weights, of a network between two domains.
-        images: where they come from (`hw2lib.data.source`).
-        count: how many images, evenly from the split, or all if there are fewer.
-
-    Returns:
-        For each shape ``width``, ``height``, ``slant``; ``information`` in nats, which sees no label; and ``accuracy``
-        in percent, for comparison, or nan where there are no labels.
+    For each shape ``width``, ``height``, ``slant``; ``information`` in nats, which sees no label; and ``accuracy`` in
+    percent, or nan where there are no labels. The images are evenly from the split, or all if there are fewer.
     """
     network, form = load(folder)
     data = images.load(folder.settings["target"], "train")
@@ -179,22 +152,34 @@ def as_it_is(scores: pd.DataFrame) -> pd.Series:
     return scores[(scores[list(Shape._fields)] == AS_IT_IS).all(axis=1)].iloc[0]
 
 
+def _shape_numbers(scores: pd.DataFrame) -> dict[str, float]:
+    """Of the shape that is chosen; `scores` has a row a shape."""
+    best = chosen(scores, "information")
+    return {
+        "width": best["width"],
+        "height": best["height"],
+        "slant": best["slant"],
+        "as_it_is": as_it_is(scores)["accuracy"],
+        "in_it": best["accuracy"],
+        "rank": rank_correlation(scores, "information", "accuracy"),
+    }
+
+
 def shape_table(by_pair: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """A row a pair: the shape that is chosen; accuracy as it is, in that shape, and in the best of all, percent."""
     rows = []
     for pair, scores in by_pair.items():
-        best = chosen(scores, "information")
-        rank = rank_correlation(scores, "information", "accuracy")
+        best = _shape_numbers(scores)
         rows.append(
             {
                 "pair": pair_title(pair),
                 "width": f"× {best['width']:.2f}",
                 "height": f"× {best['height']:.2f}",
                 "slant": f"{best['slant']:+g}" if best["slant"] else "0",
-                "as it is": formatted(as_it_is(scores)["accuracy"], "{:.1f}", MISSING),
-                "in that shape": formatted(best["accuracy"], "{:.1f}", MISSING),
+                "as it is": formatted(best["as_it_is"], "{:.1f}", MISSING),
+                "in that shape": formatted(best["in_it"], "{:.1f}", MISSING),
                 "best, oracle": formatted(scores["accuracy"].max(), "{:.1f}", MISSING),
-                "rank correlation": formatted(rank, "{:.2f}", UNKNOWN),
+                "rank correlation": formatted(best["rank"], "{:.2f}", UNKNOWN),
             }
         )
     return pd.DataFrame(rows)
@@ -202,15 +187,9 @@ def shape_table(by_pair: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def shape_headline(by_pair: dict[str, pd.DataFrame]) -> dict[str, float]:
     """For the text of the report, such as ``mnistm_svhn_shape_rank``: what is in `shape_table`."""
-    values = {}
-    for pair, scores in by_pair.items():
-        best = chosen(scores, "information")
-        numbers = {
-            "width": best["width"],
-            "height": best["height"],
-            "as_it_is": as_it_is(scores)["accuracy"],
-            "in_it": best["accuracy"],
-            "rank": rank_correlation(scores, "information", "accuracy"),
-        }
-        values |= {value_name(pair, "shape", key): float(value) for key, value in numbers.items() if value == value}
-    return values
+    return {
+        value_name(pair, "shape", key): float(value)
+        for pair, scores in by_pair.items()
+        for key, value in _shape_numbers(scores).items()
+        if key != "slant" and not math.isnan(value)
+    }

@@ -77,13 +77,10 @@ def train(
         steps.require_finite(loss, step, network)
         if steps.at_log(step):
             entry = {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item(), "reversal": strength}
-            if steps.at_mark(step) and (percent := accuracy_of(result, test, form, fabric)) is not None:
-                entry["target test"] = percent
-            steps.log(step, **entry)
+            percent = accuracy_of(result, test, form, fabric) if steps.at_mark(step) else None
+            steps.log(step, **entry, **{"target test": percent})
 
     # The result is that of the last step, whatever its accuracy.
-    card = {
-        **evaluation(result, recipe, images, folder.history(), form, fabric),
-        **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
-    }
+    card = evaluation(result, recipe, images, folder.history(), form, fabric)
+    card |= circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds)
     return folder.finish(result.state_dict(), card)

@@ -24,23 +24,14 @@ from hw2lib.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The same N images of both domains of a pair, in the features of several runs.
+    """The same N images of both domains of a pair, in the features of several runs, by title, which is their method."""
 
-    Attributes:
-        domains: titles of source and target.
-        labels: (N,) digits 0 to 9, or -1 where they are not known.
-        is_target: (N,) bool.
-        points: title of a run, which is its method, to t-SNE coordinates (N, 2).
-        distance: title of a run to the proxy A-distance.
-        accuracy: title of a run to its accuracy on the whole target test split, percent.
-    """
-
-    domains: tuple[str, str]
-    labels: np.ndarray
-    is_target: np.ndarray
-    points: dict[str, np.ndarray]
-    distance: dict[str, float]
-    accuracy: dict[str, float | None]
+    domains: tuple[str, str]  # titles of source and target
+    labels: np.ndarray  # (N,) digits 0 to 9, or -1 where they are not known
+    is_target: np.ndarray  # (N,) bool
+    points: dict[str, np.ndarray]  # t-SNE coordinates (N, 2)
+    distance: dict[str, float]  # proxy A-distance
+    accuracy: dict[str, float | None]  # on the whole target test split, percent
 
     @property
     def panels(self) -> dict[str, np.ndarray]:
@@ -57,10 +48,9 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
     differ = [key for key in ("network", "recipe", "seed") if len({folder.settings[key] for folder in folders}) > 1]
     for folder in folders:
         settings, embedded = folder.settings, embed_run(folder, images, count, seed)
-        domains = (settings["source"], settings["target"])
-        titles = tuple(TITLES.get(domain, domain) for domain in domains)
+        titles = tuple(TITLES.get(settings[role], settings[role]) for role in ("source", "target"))
         empty = FeatureSpace(titles, embedded["labels"], embedded["is_target"], {}, {}, {})
-        space = spaces.setdefault("-".join(domains), empty)
+        space = spaces.setdefault("{source}-{target}".format(**settings), empty)
         title = ", ".join([method_title(settings["method"]), *(f"{settings[key]}" for key in differ)])
         space.points[title] = embedded["points"]
         space.distance[title] = embedded["distance"]
@@ -70,16 +60,9 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
 
 @kept
 def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Any]:
-    """Images of both domains' test splits in the features of a finished run.
+    """Up to `count` images of each domain's test split, chosen by `seed`, in the features of a finished run.
 
-    Args:
-        folder: a run between two domains, finished, with weights.
-        images: where they come from (`hw2lib.data.source`).
-        count: images of each domain, or all if there are fewer.
-        seed: of their choice, and of t-SNE.
-
-    Returns:
-        ``points`` (N, 2) by t-SNE, ``labels`` (N,), ``is_target`` (N,), and ``distance``, as in `FeatureSpace`.
+    The result has ``points`` (N, 2) by t-SNE, ``labels`` (N,), ``is_target`` (N,), ``distance``: see `FeatureSpace`.
     """
     network, form = load(folder)
     features, labels = [], []
@@ -105,20 +88,14 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
 def proxy_a_distance(source: np.ndarray, target: np.ndarray) -> float:
     """2 (1 - 2 e), where e is the balanced error of a linear classifier that tells the domains apart (Ben-David 2010).
 
-    Args:
-        source: features (N, D).
-        target: features (M, D).
-
-    Returns:
-        0 where the domains cannot be told apart, 2 where they always can. The error is cross-validated in five folds,
-        so chance may give a number a little below 0, which is returned as 0.
+    The features are (N, D) and (M, D). 0: the domains cannot be told apart; 2: they always can. The error is
+    cross-validated in five folds; where chance brings it above a half, 0 is returned.
     """
     features = np.concatenate([source, target])
     is_target = np.repeat([0, 1], [len(source), len(target)])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
     wrong = cross_val_predict(classifier, features, is_target, cv=5) != is_target
-    error = (wrong[is_target == 0].mean() + wrong[is_target == 1].mean()) / 2
-    return float(max(0.0, 2 * (1 - 2 * error)))
+    return float(max(0.0, 2 * (1 - (wrong[is_target == 0].mean() + wrong[is_target == 1].mean()))))
 
 
 def distance_table(spaces: dict[str, FeatureSpace]) -> pd.DataFrame:

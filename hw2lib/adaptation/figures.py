@@ -1,6 +1,6 @@
 """Figures of the adaptation part: the idea, accuracies, curves, feature spaces."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -30,14 +30,11 @@ def idea() -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.4), width_ratios=(1.9, 1))
     left.set(xlim=(0, 10), ylim=(0, 5))
     left.axis("off")
-    boxes = {
-        "images\nof both": (0.1, 2.0, 1.5, "#eeeeee"),
-        "feature\nextractor": (2.3, 2.0, 1.7, "#cfe2f3"),
-        "label\npredictor": (6.3, 3.4, 1.7, "#d9ead3"),
-        "domain\nclassifier": (6.3, 0.6, 1.7, "#fbe0c4"),
-        "reverse\ngradient": (4.2, 0.6, 1.4, "#f4cccc"),
-    }
-    for text, (x, y, width, colour) in boxes.items():
+    for text, x, y, width, colour in (
+        ("images\nof both", 0.1, 2.0, 1.5, "#eeeeee"), ("feature\nextractor", 2.3, 2.0, 1.7, "#cfe2f3"),
+        ("label\npredictor", 6.3, 3.4, 1.7, "#d9ead3"), ("domain\nclassifier", 6.3, 0.6, 1.7, "#fbe0c4"),
+        ("reverse\ngradient", 4.2, 0.6, 1.4, "#f4cccc"),
+    ):  # fmt: skip
         left.add_patch(FancyBboxPatch((x, y), width, 1.1, boxstyle="round,pad=0.08", fc=colour, ec="#444444", lw=0.8))
         left.text(x + width / 2, y + 0.55, text, ha="center", va="center", fontsize=8)
     for start, end in (
@@ -60,13 +57,11 @@ def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
     kinds = frame[["network", "recipe"]].drop_duplicates().to_dict("records")
     rows = {"{network}\n{recipe}".format(**kind): kind for kind in kinds}
     series = {method_title(method): ({"method": method}, style) for method, style in _styles(frame).items()}
-    figure, panels = plt.subplots(
-        1, len(pairs), figsize=(WIDTH, 0.9 + 0.36 * len(rows)), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axes, pair in zip(panels[0], pairs, strict=True):
+    figure, panels = _row(pairs, 0.9 + 0.36 * len(rows), sharey=True)
+    for axes, pair in zip(panels, pairs, strict=True):
         _dots(axes, select(frame, pair=pair), rows, series, 0.2)
         axes.set(title=pair_title(pair), xlabel="target test, %")
-    _legend(figure, panels[0][0])
+    _legend(figure, panels[0])
     return figure
 
 
@@ -102,13 +97,10 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
     for axes, (recipe, pair) in zip(panels.flat, product(recipes, pairs), strict=True):
         for method, style in _styles(frame).items():
             runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
-            curves = [curve for curve in runs["curve"] if curve]
-            if not curves:
-                continue
-            steps = [step for step, _ in curves[0]]
-            values = np.array([[value for _, value in curve] for curve in curves])
-            axes.plot(steps, values.mean(0), ms=3, label=method_title(method), **style)
-            axes.fill_between(steps, values.min(0), values.max(0), color=style["color"], alpha=0.2, lw=0)
+            if curves := [curve for curve in runs["curve"] if curve]:
+                steps, values = np.moveaxis(np.array(curves), 2, 0)  # (seeds, marks) each
+                axes.plot(steps[0], values.mean(0), ms=3, label=method_title(method), **style)
+                axes.fill_between(steps[0], values.min(0), values.max(0), color=style["color"], alpha=0.2, lw=0)
         axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.title.set_fontsize(8)
@@ -128,11 +120,8 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def criteria(runs: pd.DataFrame) -> Figure:
-    """Each criterion against target test accuracy, a mark a run of `hw2lib.adaptation.choice.candidates`.
-
-    The ring is the criterion's choice, with its row there, counted from 1; the title its rank correlation.
-    """
-    figure, panels = plt.subplots(1, len(CRITERIA), figsize=(WIDTH, 2.8), sharey=True, layout="constrained")
+    """Criteria against target test accuracy, a mark a run of `candidates`; the ring is the choice, with its number."""
+    figure, panels = _row(CRITERIA, 2.8, sharey=True)
     for axes, (criterion, (title, more)) in zip(panels, CRITERIA.items(), strict=True):
         axes.plot(runs[criterion], runs["test"], ls="", marker="o", ms=4, alpha=0.75)
         if len(runs):
@@ -140,8 +129,7 @@ def criteria(runs: pd.DataFrame) -> Figure:
             axes.plot(best[criterion], best["test"], ls="", clip_on=False, **RING)
             place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
             axes.annotate(f"{runs.index.get_loc(best.name) + 1}", (best[criterion], best["test"]), **place)
-        rank = formatted(rank_correlation(runs, criterion), "rank correlation {:.2f}", "")
-        axes.set_title(rank, fontsize=8)
+        axes.set_title(formatted(rank_correlation(runs, criterion), "rank correlation {:.2f}", ""), fontsize=8)
         axes.set_xlabel(title.replace(", ", ",\n", 1), fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         if not more:
@@ -151,13 +139,10 @@ def criteria(runs: pd.DataFrame) -> Figure:
 
 
 def shapes(by_pair: dict[str, pd.DataFrame]) -> Figure:
-    """Information against accuracy, a panel a pair, a mark a shape (`hw2lib.adaptation.choice.scores_by_pair`).
-
-    The ring is the shape with most information, the cross the images as they are; the title has the rank correlation.
-    """
-    figure, panels = plt.subplots(1, len(by_pair), figsize=(WIDTH, 2.5), squeeze=False, layout="constrained")
+    """Information against accuracy of `scores_by_pair`, a mark a shape; ring: the choice, cross: images as they are."""
+    figure, panels = _row(by_pair, 2.5)
     cross = {"marker": "X", "ms": 8, "mec": "white", "color": PALETTE[2]}
-    for axes, (pair, scores) in zip(panels[0], by_pair.items(), strict=True):
+    for axes, (pair, scores) in zip(panels, by_pair.items(), strict=True):
         axes.plot(scores["information"], scores["accuracy"], ls="", marker="o", ms=3, alpha=0.5, label="a shape")
         best = chosen(scores, "information")
         for row, style, title in ((best, RING, "chosen: most information"), (as_it_is(scores), cross, "as it is")):
@@ -166,16 +151,13 @@ def shapes(by_pair: dict[str, pd.DataFrame]) -> Figure:
         axes.set_title(pair_title(pair) + formatted(rank, "\nrank correlation {:.2f}", ""), fontsize=8)
         axes.set_xlabel("information, nats")
         axes.xaxis.set_major_locator(MaxNLocator(2))
-    panels[0][0].set_ylabel("accuracy on target train, %")
-    _legend(figure, panels[0][0])
+    panels[0].set_ylabel("accuracy on target train, %")
+    _legend(figure, panels[0])
     return figure
 
 
 def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
-    """Embedded points (N, 2), a panel each, coloured by digit (N,), pale where it is -1, not known.
-
-    Crosses are the source's and dots the target's. The digit stands at the median of the source's.
-    """
+    """Points (N, 2), a panel each, in colours of digits (N,), pale for -1; crosses: source, dots: target."""
     figure, panels = _panels(points)
     colours = np.array([*DIGIT_COLOURS, "#dddddd"])[labels]
     for axes, xy in zip(panels, points.values(), strict=True):
@@ -201,10 +183,15 @@ def by_domain(points: dict[str, np.ndarray], is_target: np.ndarray, source: str,
 
 
 def _panels(points: dict[str, np.ndarray]) -> tuple[Figure, np.ndarray]:
-    figure, panels = plt.subplots(1, len(points), figsize=(WIDTH, 3.2), squeeze=False, layout="constrained")
-    for axes, title in zip(panels[0], points, strict=True):
+    figure, panels = _row(points, 3.2)
+    for axes, title in zip(panels, points, strict=True):
         axes.set(title=title, xticks=[], yticks=[])
         axes.grid(False)
-        axes.spines[:].set_visible(True)
-        axes.spines[:].set_color("#bbbbbb")
+        axes.spines[:].set(visible=True, color="#bbbbbb")
+    return figure, panels
+
+
+def _row(parts: Sized, height: float, **kwargs) -> tuple[Figure, np.ndarray]:
+    """A panel for each part, side by side."""
+    figure, panels = plt.subplots(1, len(parts), figsize=(WIDTH, height), squeeze=False, layout="constrained", **kwargs)
     return figure, panels[0]

@@ -6,34 +6,24 @@ from torch import Tensor, nn
 
 
 def domain_loss(output: Tensor, is_target: Tensor, is_probability: bool = False) -> Tensor:
-    """Cross-entropy of the domain classifier (Ganin et al. 2016, equation 9), a scalar in nats.
+    """Cross-entropy of the domain classifier (Ganin et al. 2016, equation 9), in nats; `is_target` is (N,) bool.
 
-    Args:
-        output: (N, 2) logits of source and target, or (N, 1) logit of target, or, with `is_probability`, (N, 1)
-            probability of target.
-        is_target: (N,) bool.
-        is_probability: whether the network ends in a sigmoid.
+    `output` is (N, 2) logits of source and target, (N, 1) logit of target, or, if `is_probability`, its probability.
     """
     # Three digits of a bf16 logit are enough to predict, but not to sum a loss.
     with torch.autocast(output.device.type, enabled=False):
         output = output.float()
         if output.shape[1] == 2:
             return F.cross_entropy(output, is_target.long())
-        if is_probability:
-            return F.binary_cross_entropy(output.squeeze(1), is_target.float())
-        return F.binary_cross_entropy_with_logits(output.squeeze(1), is_target.float())
+        loss = F.binary_cross_entropy if is_probability else F.binary_cross_entropy_with_logits
+        return loss(output.squeeze(1), is_target.float())
 
 
 def pseudo_label_loss(logits: Tensor, given: Tensor, minimum: float | Tensor) -> tuple[Tensor, float]:
     """Cross-entropy with a teacher's labels where it is confident (Sohn et al. 2020, equation 4), and how often it is.
 
-    Args:
-        logits: (N, C) of the strongly changed images.
-        given: (N, C) probabilities of the teacher for the weakly changed ones.
-        minimum: the largest of a row has to be at least that; of each class by itself if (C,).
-
-    Returns:
-        The sum over the rows that count, divided by N, a scalar in nats; and the share of rows that count.
+    Logits (N, C) are of strongly changed images, probabilities `given` (N, C) of the teacher for weakly changed ones.
+    Rows count whose largest is `minimum`, of each class by itself if (C,). The loss is their sum divided by N, in nats.
     """
     probability, label = given.max(1)
     counts = probability >= (minimum[label] if isinstance(minimum, Tensor) else minimum)
@@ -44,10 +34,9 @@ def pseudo_label_loss(logits: Tensor, given: Tensor, minimum: float | Tensor) ->
 class ClassThresholds(nn.Module):
     """A minimum of confidence for each class, lower where few images pass it (Zhang et al. 2021, sections 3.1 and 3.3).
 
-    The paper counts the confident images of each class, as if all classes had as many. Here it is their share among
-    the images that are given the class, so that a rare class is not taken for a hard one; and counts are moving
-    averages over batches, not of the whole set. The paper's warm-up (section 3.2) is left out: the weight of the loss
-    rises late enough. With b the share by that of the class with the highest, the minimum is confidence * b / (2 - b).
+    With b the share of confident images among those that are given a class, by the largest such share, the minimum is
+    confidence * b / (2 - b). The paper counts the confident images themselves, over the whole set, and has a warm-up
+    (section 3.2); here a rare class is not taken for a hard one, and counts are moving averages over batches.
     """
 
     def __init__(self, classes: int = 10, decay: float = 0.99) -> None:
@@ -71,8 +60,7 @@ class EqualShares(nn.Module):
     """A teacher's probabilities, changed so that it gives each class as often (Berthelot et al. 2020, section 3.1).
 
     Those of each class are divided by their moving average over batches, and every row is scaled back to a sum of 1.
-    The paper aims at the frequencies of the labelled images; here the aim is that all classes are as frequent, which
-    has to be known of the unlabelled ones.
+    The paper aims at the frequencies of the labelled images, this at equal ones.
     """
 
     def __init__(self, classes: int = 10, decay: float = 0.99) -> None:

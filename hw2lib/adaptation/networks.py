@@ -1,7 +1,7 @@
 """Domain-adversarial networks (Ganin et al. 2016): one feature extractor, a label predictor and a domain classifier.
 
-The five networks of the reports differ in width, depth and input: `wide`, `deep` and `compact` read 3x28x28, `grey` and
-`grey_plus` 1x32x32, because five halvings need 32 pixels. Two more, of the improved model, are ours.
+Five networks are of the reports, and two, of the improved model, are ours. The grey ones read 1x32x32, because five
+halvings need 32 pixels, all others 3x28x28.
 """
 
 import math
@@ -35,30 +35,20 @@ def reverse_gradient(features: Tensor, strength: float) -> Tensor:
 
 
 def reversal_strength(progress: float, maximum: float = 1.0) -> float:
-    """Strength of the reversal after the fraction `progress` in [0, 1] of training (section 5.2.2).
-
-    ``maximum * (2 / (1 + exp(-10 progress)) - 1)``: nothing at the start, when the domain classifier knows nothing, and
-    0.99990920 of `maximum` at the end.
-    """
+    """Strength of the reversal after a fraction `progress` in [0, 1] of training: 0 to `maximum` (section 5.2.2)."""
     return maximum * (2 / (1 + math.exp(-10 * progress)) - 1)
 
 
 class DANN(nn.Module):
-    """Features shared by a label predictor and, behind a gradient reversal, a domain classifier.
-
-    The domain output is two logits, one logit, or, where the network ends in a sigmoid, one probability that the
-    image is of the target; `domain_is_probability` tells the last two apart.
-    """
+    """Features shared by a label predictor and, behind a gradient reversal, a domain classifier of 1 or 2 outputs."""
 
     def __init__(self, features: nn.Module, label: nn.Module, domain: nn.Module, inputs: Inputs) -> None:
         super().__init__()
-        self.features = features
-        self.label = label
-        self.domain = domain
-        self.inputs = inputs
+        self.features, self.label, self.domain, self.inputs = features, label, domain, inputs
 
     @property
     def domain_is_probability(self) -> bool:
+        """Whether the domain output is a probability of the target, not a logit or two."""
         return isinstance(self.domain[-1], Sigmoid)
 
     @property
@@ -75,21 +65,13 @@ class DANN(nn.Module):
     def forward(
         self, images: Tensor, labelled: int | None = None, reversal: float | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Class logits, and, on request, the domain output of the same pass.
+        """Class logits (10 each) of images (N, C, H, W), of all or the first `labelled`.
 
-        Args:
-            images: (N, C, H, W) from `hw2lib.data.prepare.prepare`.
-            labelled: only the first so many get class logits; all if None.
-            reversal: strength; the domain classifier's gradient reaches the features times -reversal. None: no domain.
-
-        Returns:
-            Logits (labelled, 10), and with `reversal` also the domain output (N, 1 or 2).
+        With `reversal` also the domain output (N, 1 or 2), whose gradient reaches the features times -reversal.
         """
         features = self.features(images)
         logits = self.label(features[:labelled])
-        if reversal is None:
-            return logits
-        return logits, self.domain_of(features, reversal)
+        return logits if reversal is None else (logits, self.domain_of(features, reversal))
 
     def domain_of(self, features: Tensor, reversal: float) -> Tensor:
         """The domain output of features (N, ...), whose gradient reaches them times -reversal."""
@@ -104,8 +86,7 @@ def wide() -> DANN:
     """631,888 parameters; pooling comes before the activation, and dropout of whole maps after the second stage."""
     features = nn.Sequential(
         nn.Conv2d(3, 64, 5), nn.BatchNorm2d(64), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Conv2d(64, 128, 5), nn.BatchNorm2d(128), nn.Dropout2d(0.5), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(),
+        nn.Conv2d(64, 128, 5), nn.BatchNorm2d(128), nn.Dropout2d(0.5), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
     )  # fmt: skip
     label = nn.Sequential(*_linear_bn_relu(2048, 100), *_linear_bn_relu(100, 100), nn.Linear(100, 10))
     domain = nn.Sequential(*_linear_bn_relu(2048, 100), nn.Linear(100, 2))
@@ -117,8 +98,7 @@ def deep() -> DANN:
     features = nn.Sequential(
         nn.Conv2d(3, 64, 4), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2),
         nn.Conv2d(64, 64, 5), nn.BatchNorm2d(64), nn.Dropout2d(0.5), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(64, 128, 3),
-        nn.Flatten(),
+        nn.Conv2d(64, 128, 3), nn.Flatten(),
     )  # fmt: skip
     label = nn.Sequential(*_linear_bn_relu(128, 1024), *_linear_bn_relu(1024, 256), nn.Linear(256, 10))
     domain = nn.Sequential(*_linear_bn_relu(128, 1024), *_linear_bn_relu(1024, 256), nn.Linear(256, 1))
@@ -129,8 +109,7 @@ def compact() -> DANN:
     """710,172 parameters, of which 41,040 are in the feature extractor."""
     features = nn.Sequential(
         nn.Conv2d(3, 32, 5), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 48, 5), nn.BatchNorm2d(48), nn.Dropout2d(0.5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(),
+        nn.Conv2d(32, 48, 5), nn.BatchNorm2d(48), nn.Dropout2d(0.5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
     )  # fmt: skip
     label = nn.Sequential(*_linear_bn_relu(768, 384), *_linear_bn_relu(384, 192), nn.Linear(192, 10))
     domain = nn.Sequential(*_linear_bn_relu(768, 384), nn.Linear(384, 2))
@@ -147,14 +126,10 @@ def _grey(extra: list[nn.Module]) -> DANN:
         stages += [*_conv_bn_relu(channels_in, channels_out), nn.MaxPool2d(2)]
         if channels_in == 1:
             stages += extra
-    label = nn.Sequential(
-        nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
-    )  # fmt: skip
-    domain: list[nn.Module] = []
-    for _ in range(4):
-        domain += [nn.Linear(512, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2)]
-    domain += [nn.Linear(512, 1), Sigmoid()]
-    return DANN(nn.Sequential(*stages, nn.Flatten()), label, nn.Sequential(*domain), Inputs(1, 32))
+    label = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    layers = [layer for _ in range(4) for layer in (nn.Linear(512, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2))]
+    domain = nn.Sequential(*layers, nn.Linear(512, 1), Sigmoid())
+    return DANN(nn.Sequential(*stages, nn.Flatten()), label, domain, Inputs(1, 32))
 
 
 def grey() -> DANN:

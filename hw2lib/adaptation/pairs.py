@@ -22,11 +22,7 @@ TEMPERATURE = 0.05  # of soft neighbourhood density, as in the paper
 
 
 def train_split(images, domain: str, device: torch.device, batch: int, learn_labels: bool = True) -> Labelled:
-    """The train split of a domain, with labels if they are to be learned.
-
-    Raises:
-        UserError: it has none then, a digit is missing, or it cannot be read (`load_split`).
-    """
+    """The train split of a domain, with labels if they are learned; `UserError` if they or a digit are missing."""
     stored, labels = load_split(images, domain, "train", device, batch, labels_needed=learn_labels)
     if labels is not None and (missing := sorted(set(range(CLASSES)) - set(labels.unique().tolist()))):
         aligned = "domains with different digits cannot be aligned as wholes"
@@ -89,15 +85,9 @@ def evaluation(
 
 
 def criteria(probabilities: Tensor) -> dict[str, float]:
-    """How good a network is on a target, guessed from its outputs (N, classes) there; no label is seen.
-
-    They serve to choose between runs (`hw2lib.adaptation.choice`).
-    """
-    return {
-        "entropy": entropy(probabilities),
-        "information": information(probabilities),
-        "density": neighbourhood_density(probabilities),
-    }
+    """How good a network is on a target, guessed from its outputs (N, classes) there; no label is seen."""
+    measures = {"entropy": entropy, "information": information, "density": neighbourhood_density}
+    return {name: measure(probabilities) for name, measure in measures.items()}
 
 
 def entropy(probabilities: Tensor) -> float:
@@ -106,20 +96,15 @@ def entropy(probabilities: Tensor) -> float:
 
 
 def information(probabilities: Tensor) -> float:
-    """Mutual information in nats between image and class, of rows (N, classes) of probabilities (Bridle et al. 1991).
-
-    The entropy of the mean row less that of each: high where a network is sure of each image and gives all classes,
-    log(classes) at most.
-    """
+    """Mutual information in nats of image and class (Bridle et al. 1991), rows (N, classes); at most log(classes)."""
     return entropy(probabilities.double().mean(0, keepdim=True)) - entropy(probabilities)
 
 
 def neighbourhood_density(probabilities: Tensor, temperature: float = TEMPERATURE) -> float:
     """Soft neighbourhood density of rows (N, classes): high where images lie in large clusters (Saito et al. 2021).
 
-    Each image has similarities to all others, cosines of the outputs; their softmax with a temperature (equation 2) is
-    a distribution over neighbours, and the density is its entropy in nats, averaged (equation 3), log(N - 1) at most.
+    The entropy in nats of a softmax of an image's cosines with all others (equation 2), averaged (equation 3).
     """
     rows = torch.nn.functional.normalize(probabilities.double(), dim=1)
     similarity = (rows @ rows.T / temperature).fill_diagonal_(-torch.inf)
-    return torch.special.entr(similarity.softmax(1)).sum(1).mean().item()
+    return entropy(similarity.softmax(1))

@@ -36,9 +36,7 @@ class PairRecipe(BaseRecipe):
     augment_target: Augmentation = Augmentation()
     domain_weight: float = Field(ge=0)
     reversal_max: float = Field(ge=0)
-    evaluated: int = Field(
-        0, ge=0, exclude_if=lambda count: not count, description="images of a split to evaluate on, at most; 0: all"
-    )
+    evaluated: int = Field(0, ge=0, exclude_if=lambda count: not count, description="images a split, at most; 0: all")
 
     @classmethod
     def choose(
@@ -100,7 +98,7 @@ class DANNRecipe(PairRecipe):
 
 
 class ImprovedRecipe(PairRecipe):
-    """One run between two domains. `augment_target` is the weak view, which the teacher labels."""
+    """One run of the improved model. `augment_target` is the weak view, which the teacher labels."""
 
     task = "uda"
 

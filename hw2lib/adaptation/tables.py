@@ -68,21 +68,21 @@ COLUMNS = (
 
 def results_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """One row a finished run: what it was, its accuracies in percent, how long it took and on what."""
-    return pd.DataFrame([_row(folder.card) for folder in folders if folder.card], columns=COLUMNS)
-
-
-def _row(card: dict[str, Any]) -> dict[str, Any]:
-    settings, accuracy = card["settings"], card["accuracy"]
-    return {
-        **{key: settings[key] for key in ("network", "recipe", "method", "seed", "steps", "batch")},
-        **{key: card[key] for key in ("oracle", "curve", "seconds", "precision")},
-        "pair": f"{settings['source']}-{settings['target']}",
-        "val": accuracy["target val"],
-        "test": accuracy["target test"],
-        "criteria": {"source val": accuracy["source val"], **card.get("criteria", {})},
-        "commit": commit(card),
-        "hardware": hardware(card),
-    }
+    rows = [
+        {
+            **card["settings"],
+            **card,
+            "pair": "{source}-{target}".format(**card["settings"]),
+            "val": card["accuracy"]["target val"],
+            "test": card["accuracy"]["target test"],
+            "criteria": {"source val": card["accuracy"]["source val"], **card.get("criteria", {})},
+            "commit": commit(card),
+            "hardware": hardware(card),
+        }
+        for card in (folder.card for folder in folders)
+        if card
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -104,22 +104,20 @@ def method_title(method: str) -> str:
 
 def methods_of(networks: Sequence[str]) -> list[str]:
     """The methods that train some networks."""
-    classes = map(recipe_class, networks)
-    return list(
-        dict.fromkeys(method for kind in classes for method in get_args(kind.model_fields["method"].annotation))
-    )
+    kinds = [recipe_class(network).model_fields["method"].annotation for network in networks]
+    return list(dict.fromkeys(method for kind in kinds for method in get_args(kind)))
 
 
 def accuracy_table(
     frame: pd.DataFrame, split: str, pair: str, networks: Sequence[str], recipes: Sequence[str], seeds: int
 ) -> pd.DataFrame:
-    """Accuracies of one pair on the target's `split`, as mean and spread over seeds.
+    """Accuracies of one pair on the target's `split`, as mean and spread over seeds: a row for each network and recipe.
 
-    A row for each network and recipe, a column for each method. On ``test`` a last column holds the oracle of DANN: the
-    best evaluated step, picked on the very labels that it is scored on.
+    Each method has a column. On ``test`` the last one is the oracle of DANN, its best evaluated step by these labels.
     """
     kinds = [{"network": network, "recipe": recipe} for network, recipe in product(networks, recipes)]
-    rows, columns = [(kind, kind | {"pair": pair}) for kind in kinds], _by_method(methods_of(networks))
+    rows = [(kind, kind | {"pair": pair}) for kind in kinds]
+    columns = {method_title(method): {"method": method} for method in methods_of(networks)}
     table = _spreads(frame, split, rows, columns, seeds)
     if split == "test" and METHOD_TITLES["dann"] in table:
         table["DANN, oracle"] = _spreads(frame, "oracle", rows, columns, seeds)[METHOD_TITLES["dann"]]
@@ -136,9 +134,10 @@ def improved_table(
 
 def compared(original: str, improved: str) -> dict[str, dict[str, str]]:
     """Titles of the runs that are set side by side, and their network, recipe and method."""
+    dann = {"network": original, "method": "dann"}
     return {
-        f"{original}, as reported": {"network": original, "recipe": "as-reported", "method": "dann"},
-        f"{original}, ours": {"network": original, "recipe": "ours", "method": "dann"},
+        f"{original}, as reported": dann | {"recipe": "as-reported"},
+        f"{original}, ours": dann | {"recipe": "ours"},
         f"{improved}, improved": {"network": improved, "recipe": "ours", "method": "improved"},
     }
 
@@ -147,11 +146,8 @@ def gain_table(frame: pd.DataFrame, split: str, pairs: Sequence[str], seeds: int
     """Accuracies on the target's `split` with and without its shape, a row for each pair and recipe."""
     kinds = [{"pair": pair, "recipe": recipe} for pair, recipe in product(pairs, ("ours", *CHANGED))]
     rows = [(kind | {"pair": pair_title(kind["pair"])}, kind) for kind in kinds]
-    return _spreads(frame, split, rows, _by_method(SHAPE_METHODS), seeds)
-
-
-def _by_method(methods: Sequence[str]) -> dict[str, dict[str, str]]:
-    return {method_title(method): {"method": method} for method in methods}
+    columns = {method_title(method): {"method": method} for method in SHAPE_METHODS}
+    return _spreads(frame, split, rows, columns, seeds)
 
 
 def _spreads(
@@ -166,31 +162,21 @@ def _spreads(
 
 
 def size_table(frame: pd.DataFrame, pair: str, kinds: Sequence[tuple[str, str]], seeds: int) -> pd.DataFrame:
-    """Networks of the improved model on one pair: parameters, minutes a run, accuracies on the target in percent.
-
-    Args:
-        kinds: network, and recipe, one of `TARGET_LABELS`, of each row.
-    """
+    """Parameters, minutes a run, accuracies in percent of `kinds`, networks and keys of `TARGET_LABELS`, on a pair."""
     rows = []
     for network, recipe in kinds:
         runs = select(frame, network=network, recipe=recipe, pair=pair)
-        rows.append(
-            {
-                "network": network,
-                "labels of the target": TARGET_LABELS[recipe],
-                "parameters": f"{count_parameters(build(network)):,}",
-                "minutes a run": minutes(runs["seconds"].mean()) if len(runs) else UNKNOWN,
-                "target val": spread(runs["val"], digits=2, expected=seeds),
-                "target test": spread(runs["test"], digits=2, expected=seeds),
-            }
-        )
+        row = {"network": network, "labels of the target": TARGET_LABELS[recipe]}
+        row["parameters"] = f"{count_parameters(build(network)):,}"
+        row["minutes a run"] = minutes(runs["seconds"].mean()) if len(runs) else UNKNOWN
+        row |= {f"target {split}": spread(runs[split], digits=2, expected=seeds) for split in ("val", "test")}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def ablation_table(frame: pd.DataFrame, pair: str, variants: Sequence[str], seeds: int) -> pd.DataFrame:
     """Accuracy of the improved model without each of its parts, and what each adds: `variants` of `ABLATION`."""
-    rows = []
-    whole = select(frame, pair=pair, recipe="parts")["test"].mean()
+    rows, whole = [], select(frame, pair=pair, recipe="parts")["test"].mean()
     for recipe in (recipe for recipe in variants if recipe in ABLATION):
         tests = select(frame, pair=pair, recipe=recipe)["test"].dropna()
         lost = UNKNOWN if recipe == "parts" or pd.isna(whole - tests.mean()) else f"{whole - tests.mean():+.1f}"
@@ -199,11 +185,7 @@ def ablation_table(frame: pd.DataFrame, pair: str, variants: Sequence[str], seed
 
 
 def training_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How long each kind of run was trained, on what, and by which code.
-
-    Where runs of a kind were trained on several machines, their means stand in the order of these. A + marks a tree
-    with changes that were not committed.
-    """
+    """How long (means by machine) each kind of run was trained, on what, by which code (+: changes not committed)."""
     kinds = frame.groupby(["network", "recipe", "pair", "method"], sort=False)
     return pd.DataFrame(
         {
@@ -270,55 +252,50 @@ CHANGES = {
 
 def recipe_table(networks: Sequence[str], pair: tuple[str, str], preset: str = "paper") -> pd.DataFrame:
     """The trainings of DANNs from one domain to another (`hw2lib.training.cards.recipe_table`)."""
-    return cards.recipe_table(
-        networks, lambda network, name: _in_words(DANNRecipe.choose(network, name, *pair, "dann", 0, preset))
-    )
 
+    def in_words(network: str, name: str) -> dict[str, str]:
+        recipe = DANNRecipe.choose(network, name, *pair, "dann", 0, preset)
+        rising = f", after {recipe.warmup_steps} steps of rising" if recipe.warmup_steps else ""
+        over_training = {"constant": "constant", "cosine": "falls to 0 along a cosine"}[recipe.schedule]
+        read = {"range": "as it is", "instance": "to mean 0 and deviation 1, by channel"}[recipe.normalisation]
+        return {
+            "recipe": recipe.recipe,
+            "each image": read,
+            "augmentation": "none" if recipe.augment_source == Augmentation() else "by pair",
+            "optimiser": {"adam": "Adam", "adamw": "AdamW"}[recipe.optimiser],
+            "weight decay": f"{recipe.weight_decay:g}",
+            "learning rate": f"{recipe.learning_rate:g}",
+            "over training": over_training + rising,
+            "images of each domain a step": f"{recipe.batch}",
+            "steps": f"{recipe.steps:,}",
+            "average of the weights": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
+        }
 
-def _in_words(recipe: DANNRecipe) -> dict[str, str]:
-    rising = f", after {recipe.warmup_steps} steps of rising" if recipe.warmup_steps else ""
-    return {
-        "recipe": recipe.recipe,
-        "each image": {"range": "as it is", "instance": "to mean 0 and deviation 1, by channel"}[recipe.normalisation],
-        "augmentation": "none" if recipe.augment_source == Augmentation() else "by pair",
-        "optimiser": {"adam": "Adam", "adamw": "AdamW"}[recipe.optimiser],
-        "weight decay": f"{recipe.weight_decay:g}",
-        "learning rate": f"{recipe.learning_rate:g}",
-        "over training": {"constant": "constant", "cosine": "falls to 0 along a cosine"}[recipe.schedule] + rising,
-        "images of each domain a step": f"{recipe.batch}",
-        "steps": f"{recipe.steps:,}",
-        "average of the weights": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
-    }
+    return cards.recipe_table(networks, in_words)
 
 
 def settings_table(recipes: Sequence[ImprovedRecipe]) -> pd.DataFrame:
     """How the improved model learns, by one recipe for each pair: a row a setting, a column a pair."""
-    columns = {pair_title(recipe.pair): _learning(recipe) for recipe in recipes}
+    columns = {}
+    for recipe in recipes:
+        last = "" if recipe.confidence_last == recipe.confidence else f", falling to {recipe.confidence_last:g}"
+        columns[pair_title(recipe.pair)] = {
+            "steps": f"{recipe.steps:,}",
+            "images a step, of source and target": f"{recipe.batch} and {recipe.target_batch}",
+            "learning rate": f"{recipe.learning_rate:g}",
+            "weight of the domain loss": f"{recipe.domain_weight:g}",
+            "weight of the loss on the teacher's labels": f"{recipe.pseudo_weight:g}",
+            "that weight rises over steps": "{} to {}".format(*recipe.ramp),
+            "confidence that is asked for": f"{recipe.confidence:g}{last}",
+            "all digits are labelled as often": "yes" if recipe.equal_shares else "no",
+        }
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
 
-def _learning(recipe: ImprovedRecipe) -> dict[str, str]:
-    last = "" if recipe.confidence_last == recipe.confidence else f", falling to {recipe.confidence_last:g}"
-    return {
-        "steps": f"{recipe.steps:,}",
-        "images a step, of source and target": f"{recipe.batch} and {recipe.target_batch}",
-        "learning rate": f"{recipe.learning_rate:g}",
-        "weight of the domain loss": f"{recipe.domain_weight:g}",
-        "weight of the loss on the teacher's labels": f"{recipe.pseudo_weight:g}",
-        "that weight rises over steps": "{} to {}".format(*recipe.ramp),
-        "confidence that is asked for": f"{recipe.confidence:g}{last}",
-        "all digits are labelled as often": "yes" if recipe.equal_shares else "no",
-    }
-
-
 def change_table(recipes: Sequence[PairRecipe], views: Mapping[str, str]) -> pd.DataFrame:
-    """What happens to images in training: a row a change, a column a pair; a change that no pair has is left out.
+    """What happens to images in training: a row a change that some pair has, a column a pair, ± the largest change.
 
-    Shares are of images, and ± is the largest change.
-
-    Args:
-        recipes: one for each pair.
-        views: key of an `Augmentation` in them, such as ``augment_source``, to its title.
+    `views` maps keys of an `Augmentation` in the recipes, such as ``augment_source``, to titles.
     """
     parts = []
     for view, title in views.items():
@@ -332,10 +309,6 @@ def change_table(recipes: Sequence[PairRecipe], views: Mapping[str, str]) -> pd.
 
 def _changes(augmentation: Augmentation) -> dict[str, str]:
     """Title to value of each change that there is."""
-    changes = {}
-    for part, table in ((augmentation.affine, MAPS), (augmentation, CHANGES)):
-        for key, (title, written) in table.items():
-            value = getattr(part, key, 0)
-            if value and value != (1.0, 1.0):
-                changes[title] = written.format(value)
-    return changes
+    tables = ((augmentation.affine, MAPS), (augmentation, CHANGES))
+    values = [(*entry, getattr(part, key, 0)) for part, table in tables for key, entry in table.items()]
+    return {title: written.format(value) for title, written, value in values if value and value != (1.0, 1.0)}

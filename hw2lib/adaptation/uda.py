@@ -24,14 +24,13 @@ from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, tra
 def train(
     recipe: ImprovedRecipe, images, folder: RunFolder, device: str, on_step: Callable[[int], None] | None
 ) -> dict[str, Any]:
-    """Train with a teacher; how the card judges the run says `hw2lib.adaptation.pairs.evaluation`.
+    """Train with a teacher, the moving average of the network (Tarvainen and Valpola 2017, section 2).
 
     Three losses: of the source's labels, of the domain behind a gradient reversal (Ganin et al. 2016, equation 9), and
-    of labels that a teacher gives to a weakly changed image of the target, learned from a strongly changed one where it
-    is confident (Sohn et al. 2020, equation 4); a recipe may ask that it gives all labels as often, or, for comparison,
-    put the true ones in their place. The teacher is the moving average of the network (Tarvainen and Valpola 2017,
-    section 2). Source and target pass the feature extractor by themselves, so that its batch normalisation takes each
-    by its own statistics, and only those of the target are kept (French et al. 2018, 3.1).
+    of labels that the teacher, where it is confident, gives to a weakly changed image of the target, learned from a
+    strongly changed one (Sohn et al. 2020, equation 4). A recipe may ask that it gives all labels as often, or put the
+    true ones in their place. Source and target pass the feature extractor by themselves: batch normalisation takes each
+    by its own statistics and keeps those of the target (French et al. 2018, 3.1).
     """
     # Device, network, optimiser.
     fabric = fabric_for(device)
@@ -50,8 +49,7 @@ def train(
     is_target = torch.arange(recipe.batch + recipe.target_batch, device=fabric.device) >= recipe.batch
 
     averages = {"average": average, "shares": shares, "thresholds": thresholds}
-    parts = {"network": network, "optimiser": optimiser} | averages
-    steps = Steps(recipe, folder, parts, on_step)
+    steps = Steps(recipe, folder, {"network": network, "optimiser": optimiser} | averages, on_step)
     for step in steps:
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate_at(step)
@@ -62,13 +60,12 @@ def train(
         strong = prepare(drawn, *form, recipe.augment_strong)
         weight = recipe.pseudo_weight_at(step)
         if weight:
-            if truth is None:
+            if truth is not None:
+                given = F.one_hot(truth, CLASSES).float()
+            else:
                 with torch.no_grad(), fabric.autocast():
                     given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
-                if recipe.equal_shares:
-                    given = shares.update(given)
-            else:
-                given = F.one_hot(truth, CLASSES).float()
+                given = shares.update(given) if recipe.equal_shares else given
 
         network.train()
         with fabric.autocast():
@@ -97,15 +94,12 @@ def train(
         if steps.at_log(step):
             entry = {"label_loss": loss_of_label.item(), "domain_loss": loss_of_domain.item()}
             entry |= {"pseudo_loss": loss_of_pseudo.item(), "kept": kept}
-            if steps.at_mark(step) and (percent := accuracy_of(teacher, test, form, fabric)) is not None:
-                entry["target test"] = percent
-            steps.log(step, **entry)
+            percent = accuracy_of(teacher, test, form, fabric) if steps.at_mark(step) else None
+            steps.log(step, **entry, **{"target test": percent})
 
     # The result is the teacher of the last step, whatever its accuracy.
-    card = {
-        **evaluation(teacher, recipe, images, folder.history(), form, fabric),
-        **circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds),
-    }
+    card = evaluation(teacher, recipe, images, folder.history(), form, fabric)
+    card |= circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds)
     return folder.finish(teacher.state_dict(), card)
 
 

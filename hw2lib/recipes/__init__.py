@@ -1,9 +1,8 @@
 """Recipes: one TOML file a task, checked key by key.
 
-A file holds one table for each recipe (``as-reported``, ``ours``). Its plain keys hold for every run. Tables inside it
-replace them for some runs: ``[ours.pair.mnistm-usps]`` for a pair of domains, ``[ours.network.uda-cnn-wide]`` for a
-network, ``[ours.method.target-only]`` for a method. A table inside such a table holds where both do:
-``[ours.network.uda-cnn-wide.pair.mnistm-usps]``.
+A file holds one table for each recipe (``as-reported``, ``ours``), whose plain keys hold for every run. Tables inside
+it replace them for a pair of domains, a network or a method, such as ``[ours.pair.mnistm-usps]``; one inside another,
+``[ours.network.uda-cnn-wide.pair.mnistm-usps]``, holds where both do.
 
 * The table that names most of a run's pair, network and method has the last word. Two that name as many must not give
   a key different values; a table for both says which.
@@ -37,28 +36,20 @@ def resolve(
     folder: Path = FOLDER,
     **choice: Any,
 ) -> Model:
-    """Merge the tables of a recipe for one choice of network, pair, method and preset, and check the result.
+    """Merge the tables of ``<task>.toml`` for one choice, and check the result; a `UserError` says what is allowed.
 
     Args:
-        model: what the merged keys must fit; keys of `choice` that are its fields are passed on.
-        task: the file's name without ``.toml``.
-        recipe: a table of that file.
         override: keys that replace those of the file.
         names: what tables of a layer may be called, such as ``{"preset": PRESETS}``; other layers may hold any.
-        folder: where the file is.
         choice: ``network``, ``pair``, ``method``, ``preset`` and further fields of `model`, such as ``seed``.
-
-    Raises:
-        UserError: naming the file, the key and what is allowed.
     """
     file = f"{task}.toml"
     tables = _read(folder / file)
     if recipe not in tables:
         raise UserError(f"unknown recipe '{recipe}': {file} has {', '.join(tables)}")
-    lineage = _lineage(tables, recipe, file)
+    lineage, keys = _lineage(tables, recipe, file), {}
     for name in lineage:
         _check(tables[name], LAYERS, model, names or {}, f"{file}, [{name}]")
-    keys: dict[str, Any] = {}
     for name in lineage:
         keys |= _merged(tables[name], name, choice, file)
     for name in lineage:  # last, since a preset such as smoke is short whatever the recipe
@@ -66,7 +57,12 @@ def resolve(
     keys |= override or {}
     for key, value in keys.items():
         if key.startswith("augment") and isinstance(value, str):
-            keys[key] = _augmentation(value, f"{file}, [{recipe}]: {key}", folder)
+            augmentations = _read(folder / AUGMENTATIONS)
+            if value not in augmentations:
+                has = f"{AUGMENTATIONS} has {', '.join(augmentations)}"
+                raise UserError(f"{file}, [{recipe}]: {key} = '{value}': {has}")
+            bases = [augmentations[base] for base in _lineage(augmentations, value, AUGMENTATIONS)]
+            keys[key] = {part: change for base in bases for part, change in base.items() if part != "extends"}
     fields = {key: value for key, value in choice.items() if key in model.model_fields}
     where = f"{file}, [{recipe}] of {', '.join(str(choice[layer]) for layer in LAYERS if layer in choice)}"
     return validate(model, keys | {"recipe": recipe} | fields, where)
@@ -86,10 +82,8 @@ def _merged(table: dict[str, Any], recipe: str, choice: dict[str, Any], file: st
             if key not in keys:
                 keys[key], places[key] = value, place
             elif len(places[key]) == len(place) and keys[key] != value:
-                raise UserError(
-                    f"{file}: {key} is {keys[key]!r} in {title(*places[key])} and {value!r} in {title(*place)}; "
-                    f"say which in {title(*place, *places[key])}"
-                )
+                values = f"{keys[key]!r} in {title(*places[key])} and {value!r} in {title(*place)}"
+                raise UserError(f"{file}: {key} is {values}; say which in {title(*place, *places[key])}")
     return keys
 
 
@@ -130,17 +124,6 @@ def _check(
             _check(keys, inner, model, names, f"{where}: {layer}.{name}")
 
 
-def _augmentation(name: str, where: str, folder: Path) -> dict[str, Any]:
-    """A table of ``augmentations.toml``."""
-    tables = _read(folder / AUGMENTATIONS)
-    if name not in tables:
-        raise UserError(f"{where} = '{name}': {AUGMENTATIONS} has {', '.join(tables)}")
-    keys: dict[str, Any] = {}
-    for base in _lineage(tables, name, AUGMENTATIONS):
-        keys |= tables[base]
-    return {key: value for key, value in keys.items() if key != "extends"}
-
-
 def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{where} must be a table, not {value!r}")
@@ -155,19 +138,15 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            allowed = ", ".join(_part(model, first["loc"][:-1]).model_fields)
+            part = model
+            for name in first["loc"][:-1]:
+                kinds = (part.model_fields[name].annotation, *get_args(part.model_fields[name].annotation))
+                part = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+            allowed = ", ".join(part.model_fields)
             raise UserError(f"{where}: unknown key '{key}'; allowed are {allowed}") from None
         if first["type"] == "missing":
             raise UserError(f"{where}: the key '{key}' is missing") from None
         raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from None
-
-
-def _part(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model inside `model` that a path of keys leads to."""
-    for key in path:
-        kind = model.model_fields[key].annotation
-        model = next(part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, BaseModel))
-    return model
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -22,9 +22,7 @@ def spread(values: Sequence[float | None], digits: int = 1, expected: int | None
     there = [value for value in values if value is not None and value == value]
     if not there:
         return MISSING
-    text = f"{mean(there):.{digits}f}"
-    if len(there) > 1:
-        text += f" ± {stdev(there):.{digits}f}"
+    text = f"{mean(there):.{digits}f}" + (f" ± {stdev(there):.{digits}f}" if len(there) > 1 else "")
     return text if expected in (None, len(there)) else f"{text} ({len(there)} of {expected} seeds)"
 
 
@@ -43,14 +41,13 @@ def recipe_table(
 ) -> pd.DataFrame:
     """Trainings beside each other: a row a setting, a column for each network as reported, and one for our recipe.
 
-    Where our recipe differs between them, the values stand in the order of the networks. `spelled` takes network and
-    recipe and returns the settings in words; each of our `own` networks has a column for our recipe.
+    Where our recipe differs between them, the values stand in the order of the networks, and each of `own` has a column
+    for it. `spelled` takes network and recipe and returns the settings in words.
     """
     columns = {name: spelled(name, "as-reported") for name in networks}
     ours = pd.DataFrame([spelled(name, "ours") for name in networks])
-    columns["any network"] = {
-        setting: "; ".join(values if values.nunique() > 1 else values[:1]) for setting, values in ours.items()
-    }
+    joined = ours.apply(lambda values: "; ".join(values if values.nunique() > 1 else values[:1]))
+    columns["any network"] = joined.to_dict()
     columns |= {name: spelled(name, "ours") for name in own}
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
@@ -87,21 +84,13 @@ def provenance(folders: Sequence[RunFolder]) -> str:
 
 def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
     """How each run was trained, for how long, on what and by which code; `own` makes more columns of its settings."""
-    return pd.DataFrame(
-        [
-            {name: folder.settings[name] for name in ("network", "recipe", "seed")}
-            | own(folder.settings)
-            | {
-                "steps": folder.settings["steps"],
-                "batch": folder.settings["batch"],
-                "images seen": images_seen(folder.settings),
-                "minutes": minutes(folder.card["seconds"]),
-                "on": hardware(folder.card),
-                "commit": commit(folder.card),
-            }
-            for folder in folders
-        ]
-    )
+    rows = []
+    for card, settings in ((folder.card, folder.settings) for folder in folders):
+        row = {name: settings[name] for name in ("network", "recipe", "seed")} | own(settings)
+        row |= {"steps": settings["steps"], "batch": settings["batch"], "images seen": images_seen(settings)}
+        row |= {"minutes": minutes(card["seconds"]), "on": hardware(card), "commit": commit(card)}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def minutes(seconds: float) -> str:

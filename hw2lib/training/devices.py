@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def check_device(name: str) -> torch.device:
     """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` stands for; `UserError` if it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
+    if name in ("auto", "cpu"):
+        return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
     if kind != "cuda" or (":" in name and not index.isdecimal()):
         raise UserError(f"unknown device '{name}': choose auto, cpu, cuda or cuda:N")

@@ -60,13 +60,10 @@ class NetworkRecipe(BaseRecipe):
 def resolve(
     model: type[BaseRecipe], recipe: str, preset: str, override: dict[str, Any] | None, **choice: Any
 ) -> BaseRecipe:
-    """The checked recipe of one run, and a note that it was used (`hw2lib.used`).
+    """The checked recipe of one run, from the file of `model.task`, and a note that it was used (`hw2lib.used`).
 
-    Args:
-        model: the class of recipes, whose `task` names the file that has the table `recipe`.
-        preset: one of ``paths.PRESETS``.
-        override: keys that replace those of the file; a `UserError` names the key and what is allowed.
-        choice: network, seed, and of a pair of domains ``pair``, ``source``, ``target`` and ``method``.
+    `override` replaces keys of the file; `choice` is network, seed, and of a pair ``pair``, ``source``, ``target`` and
+    ``method``. A `UserError` names a bad key and what is allowed.
     """
     override = override or {}
     check_preset(preset)
@@ -74,9 +71,8 @@ def resolve(
         raise UserError(f"'{key}' is not a key of the recipe's file: choose it by its own option")
     fields = model.model_fields
     names = {key: get_args(fields[key].annotation) for key in ("network", "method") if key in fields}
-    resolved = recipes.resolve(
-        model, model.task, recipe, override, names | {"preset": PRESETS}, preset=preset, **choice
-    )
+    names["preset"] = PRESETS
+    resolved = recipes.resolve(model, model.task, recipe, override, names, preset=preset, **choice)
     name = json.dumps({"recipe": recipe, "preset": preset, "override": override, **choice}, sort_keys=True)
     used.note("recipe", name, digest_of(resolved))
     return resolved

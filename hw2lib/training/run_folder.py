@@ -22,10 +22,7 @@ from hw2lib.files import read_json, try_lock, write
 
 
 class RunFolder:
-    """The files of one run.
-
-    `settings` is what defines the run, as plain JSON data. The folder is made when the run is opened.
-    """
+    """The files of one run; `settings` is what defines it, as plain JSON data. Opening makes the folder."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = Path(path)
@@ -33,41 +30,27 @@ class RunFolder:
 
     @contextmanager
     def open(self) -> Iterator["RunFolder"]:
-        """Hold the folder for one process.
-
-        Raises:
-            UserError: another process has it, it was made with other settings, or it cannot be written, at once or
-                later, on a disk that fills.
-        """
+        """Hold the folder for one process; `UserError` if another has it, settings differ, or it cannot be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             held = try_lock(self.path / ".lock")
             if held is None:
                 raise UserError(f"{self.path}: another process is training here; wait for it or stop it")
             try:
-                self._check_settings()
+                file = self.path / "settings.json"
+                if not file.exists():
+                    write(file, json.dumps(self.settings, indent=1))
+                there, here = read_json(file), self.settings
+                keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
+                if keys:
+                    others = "; ".join(f"{key} is {there.get(key)!r} there and {here.get(key)!r} here" for key in keys)
+                    raise UserError(f"{self.path}: the run has other settings ({others}); choose another folder")
                 yield self
             finally:
                 held.release()
         except OSError as error:
             where = error.filename or self.path
             raise UserError(f"{where}: {error.strerror}; mend that, and the same command goes on") from None
-
-    def _check_settings(self) -> None:
-        file = self.path / "settings.json"
-        if not file.exists():
-            write(file, json.dumps(self.settings, indent=1))
-            return
-        there, here = read_json(file), self.settings
-        differences = [
-            f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
-        ]
-        if differences:
-            raise UserError(
-                f"{self.path}: the run has other settings ({'; '.join(differences)}); choose another folder"
-            )
 
     @property
     def weights(self) -> Path:
@@ -139,18 +122,13 @@ def shipped_weights(network: str, recipe: str = "ours", seed: int = 0) -> RunFol
     run = shipped_run(title, None, with_weights=True)
     if not run:
         others = sorted({file.parents[2].name for file in paths.TRAINED.glob(f"*/{recipe}/*/weights.safetensors")})
-        raise UserError(
-            f"{title}: no run ships with weights (those that do: {', '.join(others) or 'none'}); train it, hw2 train "
-            f"{network} --preset paper, and give the weights.safetensors of its folder"
-        )
+        remedy = f"train it, hw2 train {network} --preset paper, and give the weights.safetensors of its folder"
+        raise UserError(f"{title}: no run ships with weights (those that do: {', '.join(others) or 'none'}); {remedy}")
     return run
 
 
 def shipped_run(title: str, settings: dict[str, Any] | None, with_weights: bool) -> RunFolder | None:
-    """The finished run of a title such as ``dcgan/ours/seed-0`` that ships, if there is one; `UserError` for two.
-
-    It has exactly these settings, or any for None. With `with_weights`, its weights ship too.
-    """
+    """The finished run of a title (``dcgan/ours/seed-0``) that ships, of these settings or any; `UserError` for two."""
     what = "weights.safetensors" if with_weights else "card.json"
     folders = [file.parent for file in sorted(paths.TRAINED.glob(f"{title}-*/{what}"))]
     runs = [RunFolder(folder, settings or read_json(folder / "card.json")["settings"]) for folder in folders]

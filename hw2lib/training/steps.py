@@ -1,7 +1,7 @@
 """The steps of a training run: seeded, counted, saved, and continued after a stop.
 
-Every step draws its batch, augmentation and dropout from a seed made of (run seed, step). So a run that was stopped
-continues bit for bit as if it had not been, with no random state to save.
+Each draws its batch, augmentation and dropout from a seed made of (run seed, step). So a run that was stopped continues
+bit for bit as if it had not been, with no random state to save.
 """
 
 import functools
@@ -31,8 +31,7 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card,
     at once if there is one. `images` are a `hw2lib.data.source`; `device` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``;
     `on_step` is called with the number of new steps, those of an earlier call included, and without it a bar is shown.
-
-    It raises a `UserError` for bad settings, images or folder, or a loss that is not finite.
+    A `UserError` is raised for bad settings, images or folder, or a loss that is not finite.
     """
 
     @functools.wraps(train)
@@ -48,21 +47,8 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
 class Steps:
     """Iterates over the steps that are left, and saves the state of `parts` behind each mark.
 
-    Example::
-
-        steps = Steps(recipe, folder, {"network": network, "optimiser": optimiser}, on_step)
-        for step in steps:
-            ...
-            steps.require_finite(loss, step, network)
-            if steps.at_log(step):
-                steps.log(step, loss=loss.item())
-
-    Args:
-        recipe: has `title`, `seed`, `steps`, and `evaluations`, the number of marks.
-        folder: the run's files, open.
-        parts: all that the next step depends on: networks, optimisers, averages, by name; each has a `state_dict`
-            and is restored from the last state of `folder`.
-        on_step: see `training`.
+    `recipe` has `title`, `seed`, `steps`, and `evaluations`, the number of marks; `folder` is open. `parts` are all
+    that the next step depends on, by name: networks, optimisers, averages; each is restored from the last state.
     """
 
     def __init__(self, recipe, folder: RunFolder, parts: dict[str, Any], on_step: Callable[[int], None] | None) -> None:
@@ -77,8 +63,7 @@ class Steps:
         self._done = self._saved = state["step"]
         self._losses: dict[int, Tensor] = {}  # of the steps since those that were looked at last
         self._began = time.monotonic() - state["seconds"]
-        marks = recipe.evaluations
-        self._marks = {round(recipe.steps * (i + 1) / marks) for i in range(marks)}
+        self._marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
 
     def __iter__(self) -> Iterator[int]:
         bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=self._on_step is not None)
@@ -103,9 +88,9 @@ class Steps:
         """Whether this step's losses are logged."""
         return (step + 1) % LOG_EVERY == 0 or self.at_mark(step)
 
-    def log(self, step: int, **values: float) -> None:
-        """Append a line to the log."""
-        self._folder.log(step=step + 1, **{key: round(value, 4) for key, value in values.items()})
+    def log(self, step: int, **values: float | None) -> None:
+        """Append a line to the log, of the values that are not None."""
+        self._folder.log(step=step + 1, **{key: round(value, 4) for key, value in values.items() if value is not None})
 
     @property
     def seconds(self) -> float:
@@ -115,13 +100,11 @@ class Steps:
     def require_finite(self, loss: Tensor, step: int, *networks: nn.Module) -> None:
         """Stop a run that has diverged, before its state is saved; the last state is kept.
 
-        To look at a loss is to wait for a GPU, so those on one are looked at where they are logged. The weights of
-        `networks` are looked at on marks.
+        Losses on a GPU are looked at where they are logged, since each look waits; weights of `networks` on marks.
         """
         self._losses[step] = loss.detach()
         if not loss.is_cuda or self.at_log(step):
-            losses = torch.stack(list(self._losses.values())).tolist()
-            for at, value in zip(self._losses, losses, strict=True):
+            for at, value in zip(self._losses, torch.stack(list(self._losses.values())).tolist(), strict=True):
                 if not math.isfinite(value):
                     raise self._diverged(f"the loss is {value} at step {at + 1}")
             self._losses.clear()
@@ -154,8 +137,8 @@ def circumstances(images, domains: tuple[str, ...], device: torch.device, second
 class MovingAverage(AveragedModel):
     """An average in evaluation mode, `module`, that follows a network at every ``update_parameters(network)``.
 
-    Early on the decay is ``(1 + n) / (10 + n)`` after n updates, so that the random start is soon forgotten. The number
-    of updates stays on the CPU, where no step has to wait for the GPU to read it.
+    Early on the decay is ``(1 + n) / (10 + n)`` after n updates, so that the random start is soon forgotten; n stays on
+    the CPU, where no step has to wait for the GPU to read it.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -192,8 +175,7 @@ def load_split(
 ) -> Labelled | None:
     """Images (N, C, H, W) uint8 and labels (N,) or None; no result for a val or test split that is not there.
 
-    Raises:
-        UserError: images that cannot be read, or fewer than `batch`; digits without labels, unless those need not be.
+    `UserError` for images that cannot be read, fewer than `batch`, or digits without `labels_needed`.
     """
     if split != "train" and split not in images.splits(domain):
         return None
