@@ -81,10 +81,8 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
         if lacking := train.lacking + test.lacking:
             tqdm.write(f"{home}: labels without an image are dropped: {', '.join(lacking)}")
     except OSError as error:
-        raise UserError(
-            f"{error.filename or data_dir}: {error.strerror or error}; make room or get the rights there, "
-            "then the same command continues"
-        ) from error
+        where = f"{error.filename or data_dir}: {error.strerror or error}"
+        raise UserError(f"{where}; make room or get the rights there, then the same command continues") from error
     return home
 
 
@@ -157,9 +155,8 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
                 elif member.isfile() and name.name.endswith("_labels.txt"):
                     labels[name.name] = archive.extractfile(member).read().decode().splitlines()
                 bar.update()
-        train, test = (
-            _labelled(f"mnist_m_{split}", images, labels[f"mnist_m_{split}_labels.txt"]) for split in ("train", "test")
-        )
+        folders = ("mnist_m_train", "mnist_m_test")
+        train, test = (_labelled(folder, images, labels[f"{folder}_labels.txt"]) for folder in folders)
     except tarfile.FilterError as error:
         raise UserError(f"{path}: refused: a member leads out of the archive ({error}); get another") from error
     except KeyError as error:
@@ -167,10 +164,8 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{path}: the archive cannot be read ({error}); get it from elsewhere") from error
     if len(lacking := train.lacking + test.lacking) > MAY_LACK:
-        raise UserError(
-            f"{path}: {len(lacking)} labelled images are not in the archive, the first is {lacking[0]}; "
-            "get it from elsewhere"
-        )
+        missing = f"{len(lacking)} labelled images are not in the archive, the first is {lacking[0]}"
+        raise UserError(f"{path}: {missing}; get it from elsewhere")
     return train, test
 
 

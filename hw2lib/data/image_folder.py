@@ -111,9 +111,8 @@ def _claimed(folder: Path, names: list[str], settings: dict[str, Any], overwrite
         if before is not None and before != settings and not overwrite:
             keys = sorted(key for key in before | settings if before.get(key) != settings.get(key))
             differences = "; ".join(f"{key} is {before.get(key)} there and {settings.get(key)} here" for key in keys)
-            raise UserError(
-                f"{folder}: holds images of other settings ({differences}); choose another folder, or add --overwrite"
-            )
+            other = f"{folder}: holds images of other settings ({differences})"
+            raise UserError(f"{other}; choose another folder, or add --overwrite")
         if before != settings or overwrite:
             # Old images go before the file says that what is there is new.
             for name in {*earlier_names, *names}:

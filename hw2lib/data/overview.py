@@ -27,7 +27,7 @@ def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
             images = source.load(domain, split)
             channels, height, width = images.images.shape[1:]
             row = {"domain": title, "split": split, "images": len(images)}
-            row |= {"pixels": f"{width} × {height}", "colour": "RGB" if channels == 3 else "grey"}
+            row |= {"pixels": f"{width} × {height}", "colour": COLOURS[channels]}
             if images.labels is not None:
                 share = np.bincount(images.labels, minlength=10) / len(images) * 100
                 row |= {"rarest class, %": round(share.min(), 1), "commonest class, %": round(share.max(), 1)}
@@ -55,7 +55,9 @@ def status(data_dir: str | Path = "") -> tuple[str, bool]:
             readable = False
     for domain in (*DIGIT_DOMAINS, FACES):
         if domain not in images.domains():
-            rows.append((domain, *"-----", f"not there; {_how_to_get(domain, published.get(domain))}"))
+            how = f"hw2 data fetch {domain}" if domain in published else "CelebA, to be asked for: see data/README.md"
+            size = published.get(domain, {}).get("megabytes")
+            rows.append((domain, *"-----", f"not there; {how}" + (f" ({size} MB)" if size else "")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows), readable
 
@@ -74,17 +76,9 @@ def _row(images: RealImages, domain: str, published: dict[str, Any] | None) -> t
 
 
 def _compared(counts: dict[str, int], published: dict[str, Any] | None) -> str:
-    """The counts beside the published ones."""
     if published is None:
         return "no published counts to compare with"
     here = {"train": counts.get("train", 0) + counts.get("val", 0), "test": counts.get("test", 0)}
     names = {"train": "train + val", "test": "test"}
     short = [f"{names[part]} {n:,} of {published[part]:,}" for part, n in here.items() if n != published[part]]
     return "not the published counts: " + ", ".join(short) if short else "counts equal the published ones"
-
-
-def _how_to_get(domain: str, published: dict[str, Any] | None) -> str:
-    if published is None:
-        return "CelebA, to be asked for: see data/README.md"
-    size = published.get("megabytes")
-    return f"hw2 data fetch {domain}" + (f" ({size} MB)" if size else "")

@@ -5,6 +5,7 @@ repository. Beside each score of generated images belongs the reference's own, a
 distance of as many real images that are not in the set.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -54,24 +55,19 @@ def reference(source: ImageSource, domain: str = FACES, split: str = "val") -> R
     """
     fingerprint = source.fingerprint(domain)
     file = paths.cache_dir() / "reference" / f"{domain}-{split}-{fingerprint[:16]}-{VERSION}.safetensors"
-    try:
+    with contextlib.suppress(UserError):  # never measured, or a damaged copy
         return read(file)
-    except UserError:  # never measured, or a damaged copy
-        measured = _measure(source, domain, split, fingerprint)
-    write(measured, file)
-    return measured
-
-
-def _measure(source: ImageSource, domain: str, split: str, fingerprint: str) -> Reference:
-    images = stored_images(source, domain, split)
-    others = stored_images(source, domain, "train", FLOOR_COUNT)
+    images, others = stored_images(source, domain, split), stored_images(source, domain, "train", FLOOR_COUNT)
     statistics = sliced_wasserstein.statistics(images)
     rate = face_rate(images)
     if not rate:
         raise UserError(f"{domain} {split}: no face is found in any of {len(images)} images; give images of faces")
     about = {"domain": domain, "split": split, "count": len(images), "size": images.shape[-1]}
     about |= {"fingerprint": fingerprint, "origin": source.origin}
-    return Reference(statistics, _distances(others, statistics), len(others), rate, **_appearance(images), **about)
+    floor = _distances(others, statistics)
+    measured = Reference(statistics, floor, len(others), rate, **_appearance(images), **about)
+    write(measured, file)
+    return measured
 
 
 def shipped(domain: str) -> Reference:

@@ -50,9 +50,8 @@ def svhn(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tens
 
 def usps(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     """Scanned post codes, ``(N, 1, 28, 28)``: bright ink on black that fills the frame, 16x16 pixels enlarged."""
-    ink = write(
-        "usps", split, labels, rng, height=(0.9, 1.0), width=(1.0, 1.3), pen=(0.38, 0.6), size=2 * SIZE, shift=0.5
-    )
+    form = {"height": (0.9, 1.0), "width": (1.0, 1.3), "pen": (0.38, 0.6)}
+    ink = write("usps", split, labels, rng, **form, size=2 * SIZE, shift=0.5)
     scan = F.interpolate(ink, (16, 16), mode="area")
     return F.interpolate(scan, (SIZE, SIZE), mode="bicubic", align_corners=False)
 
@@ -175,8 +174,7 @@ def _blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     taps = torch.arange(-3, 4)
     weights = torch.exp(-(taps**2) / (2 * sigma**2))
     weights = (weights / weights.sum(-1, keepdim=True)).unbind(-1)
-    for dim in (2, 3):
-        pad = (0, 0, 3, 3) if dim == 2 else (3, 3, 0, 0)
+    for dim, pad in ((2, (0, 0, 3, 3)), (3, (3, 3, 0, 0))):
         padded = F.pad(images, pad, mode="replicate")
         images = sum(w[..., None] * padded.narrow(dim, k, SIZE) for k, w in enumerate(weights))
     return images
