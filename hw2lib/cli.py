@@ -16,9 +16,8 @@ from hw2lib.paths import build_dir, make_environment_absolute
 
 _PATH = click.Path(path_type=Path)
 
-_data_dir = click.option(
-    "--data-dir", default="", show_default="$HW2_DATA, else build/images", help="The folder of images."
-)
+_SHOWN = "$HW2_DATA, else build/images"
+_data_dir = click.option("--data-dir", default="", show_default=_SHOWN, help="The folder of images.")
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace files that are there; others stay.")
 

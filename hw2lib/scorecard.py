@@ -35,8 +35,7 @@ Row = tuple[str, float, float | None, int, str]  # title, value, that of real im
 def face_scorecard(folder: Path) -> Iterator[str]:
     """Scores of 64x64 faces: a table that needs nothing but the images, then one of Inception's, or why there is none.
 
-    Raises:
-        UserError: bad input, before anything is yielded; Inception's weights that are damaged, after the first table.
+    Raises `UserError` for bad input, before the first table, and for damaged weights of Inception, after it.
     """
     _, images = read_folder(folder, FACE_SIZE)
     reference = shipped(FACES)
@@ -73,11 +72,7 @@ def _inception_scores(images: Tensor) -> str:
 
 
 def digit_scorecard(folder: Path, classifier: Path | None = None) -> Iterator[str]:
-    """Scores of 28x28 digits under the classifier that ships, or that of a file.
-
-    Raises:
-        UserError: bad input, before anything is yielded.
-    """
+    """Scores of 28x28 digits under the classifier that ships, or that of a file; `UserError` for bad input."""
     names, images = read_folder(folder, DIGIT_SIZE)
     labels = labels_in_names(folder, names)
     grader = digits.grader(str(classifier or ""))
@@ -86,15 +81,10 @@ def digit_scorecard(folder: Path, classifier: Path | None = None) -> Iterator[st
     except UserError as error:
         reference, why_none = None, str(error)
     scores = digits.digit_scores(images, labels, grader, reference)
-    table: list[Row] = [
-        ("read as the digit of the name, %", scores["accuracy"], reference and reference.accuracy, 1, MORE),
-        *(
-            (f"  {digit}, {count:,} images", scores[f"accuracy_{digit}"], None, 1, "")
-            for digit, count in enumerate(labels.bincount().tolist())
-            if count
-        ),
-        ("diversity, 0 to 1", diversity(images), None, 3, "0: all images alike"),
-    ]
+    accuracy = ("read as the digit of the name, %", scores["accuracy"], reference and reference.accuracy, 1, MORE)
+    counts = {digit: count for digit, count in enumerate(labels.bincount().tolist()) if count}
+    each = [(f"  {digit}, {n:,} images", scores[f"accuracy_{digit}"], None, 1, "") for digit, n in counts.items()]
+    table: list[Row] = [accuracy, *each, ("diversity, 0 to 1", diversity(images), None, 3, "0: all images alike")]
     beside = "."
     if reference:
         table.append(("Fréchet distance of features", scores["frechet"], reference.floor, 2, LESS))

@@ -25,21 +25,12 @@ Origin = Literal["real", "stand-in"]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One split of one domain.
+    """One split of one domain. Digits are 28x28, faces 64x64; C is 1 (grey) or 3 (RGB)."""
 
-    Attributes:
-        images: ``(N, C, H, W)`` uint8, 0 to 255, maybe memory-mapped read-only. C is 1 (grey) or 3 (RGB); digits are
-            28x28, faces 64x64.
-        labels: ``(N,)`` int64, 0 to 9; None for faces, and for digits whose labels are not known.
-        domain: the name of the domain, such as ``"mnistm"``.
-        split: one of `SPLITS`.
-        origin: ``"real"`` or ``"stand-in"``.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    domain: str
-    split: str
+    images: np.ndarray  # (N, C, H, W) uint8, 0 to 255, maybe memory-mapped read-only
+    labels: np.ndarray | None  # (N,) int64, 0 to 9; None for faces, and for digits whose labels are not known
+    domain: str  # such as "mnistm"
+    split: str  # one of SPLITS
     origin: Origin
 
     def __len__(self) -> int:
@@ -71,16 +62,11 @@ class ImageSource(Protocol):
 
 
 def source(preset: str, data_dir: str = "") -> ImageSource:
-    """The images that a preset works on.
+    """The images that a preset works on: real ones for ``paper``, and the embedded stand-ins for the others.
 
-    Args:
-        preset: ``paper`` works on real images, the others on the embedded stand-ins.
-        data_dir: a folder of real images, used whatever the preset. Without it, ``paper`` takes the folder of
-            ``HW2_DATA``, else ``images`` in the build folder.
-
-    Raises:
-        UserError: an unknown preset, or a folder that is not there or cannot be read. Real images are never replaced
-            by stand-ins.
+    A `data_dir` of real images is used whatever the preset. Without it, ``paper`` takes the folder of ``HW2_DATA``,
+    else ``images`` in the build folder. Real images are never replaced by stand-ins: `UserError` for a folder that is
+    not there or cannot be read, and for an unknown preset.
     """
     check_preset(preset)
     if data_dir or preset == "paper":

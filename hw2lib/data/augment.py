@@ -60,14 +60,9 @@ class Augmentation(BaseModel):
     cutout: float = _share("probability of a square hole, 6 to 12 pixels wide")
 
     def __call__(self, images: Tensor, others: Tensor | None = None) -> Tensor:
-        """Return the changed images, same shape.
+        """The changed images, same shape; `backgrounds` takes its patches from `others`, of the same shape too.
 
-        Args:
-            images: (N, C, H, W) in [0, 1].
-            others: as many images of another domain, of the same shape, which `backgrounds` takes its patches from.
-
-        Raises:
-            UserError: there are none, and they are needed.
+        Raises `UserError` where it needs them and there are none.
         """
         if self.affine:
             images = affine(images, self.affine)
@@ -107,21 +102,18 @@ def _change_some(images: Tensor, probability: float, change: Callable[[Tensor], 
 
 def affine(images: Tensor, limits: Affine) -> Tensor:
     """Rotate, scale, stretch, shear and shift each image by its own amounts, uniform within `limits`."""
-    n, _, height, width = images.shape
+    height, width = images.shape[2:]
     angle = _uniform(images, -limits.rotate, limits.rotate).flatten() * math.pi / 180
     scale = _uniform(images, *limits.scale).flatten()
     stretch = ((_uniform(images, -limits.aspect, limits.aspect).flatten() + limits.aspect_middle) / 2).exp()
     shear = _uniform(images, -limits.shear, limits.shear).flatten() + limits.shear_middle
-    shift = torch.cat([_uniform(images, -1, 1).flatten(1), _uniform(images, -1, 1).flatten(1)], dim=1) * limits.shift
+    shift = torch.cat([_uniform(images, -1, 1), _uniform(images, -1, 1)], dim=1).flatten(1) * limits.shift
+    right, below = (shift * 2 / torch.tensor([width, height], device=images.device)).unbind(1)
     # grid_sample reads where each output pixel comes from, hence the inverse of the magnifications.
     across, down = 1 / (scale * stretch), stretch / scale
     cos, sin = angle.cos(), angle.sin()
-    matrix = torch.empty(n, 2, 3, device=images.device)
-    matrix[:, 0, 0] = cos * across
-    matrix[:, 0, 1] = (cos * shear - sin) * down
-    matrix[:, 1, 0] = sin * across
-    matrix[:, 1, 1] = (sin * shear + cos) * down
-    matrix[:, :, 2] = shift * 2 / torch.tensor([width, height], device=images.device)
+    rows = [cos * across, (cos * shear - sin) * down, right], [sin * across, (sin * shear + cos) * down, below]
+    matrix = torch.stack([torch.stack(row, 1) for row in rows], 1)  # (N, 2, 3)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 

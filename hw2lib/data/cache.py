@@ -30,17 +30,11 @@ class Rows(NamedTuple):
 
 
 class Cached(NamedTuple):
-    """A split as it lies in the cache.
+    """A split as it lies in the cache."""
 
-    Attributes:
-        images: ``(N, C, H, W)`` uint8, memory-mapped read-only.
-        labels: ``(N,)`` int64, or None.
-        digest: SHA-256 (hex) of pixels and labels: the same for the same images wherever they lie.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    digest: str
+    images: np.ndarray  # (N, C, H, W) uint8, memory-mapped read-only
+    labels: np.ndarray | None  # (N,) int64
+    digest: str  # SHA-256 (hex) of pixels and labels: the same for the same images wherever they lie
 
 
 def read(folder: Path) -> Cached | None:
@@ -57,8 +51,7 @@ def read(folder: Path) -> Cached | None:
 def build(folder: Path, rows: Rows, size: int, title: str) -> Cached:
     """Decode a split and cache it in a folder ``<split>-<stamp>``; the split's other stamps are removed.
 
-    Raises:
-        UserError: an image that is not as it should be, or a cache that cannot be written.
+    Raises `UserError` for an image that is not as it should be, and for a cache that cannot be written.
     """
     from hw2lib.data.png import decode  # only here: reading what is cached does not wait for Pillow
 
@@ -72,7 +65,12 @@ def build(folder: Path, rows: Rows, size: int, title: str) -> Cached:
                 np.save(made / "labels.npy", rows.labels)
                 digest = hashlib.sha256(digest.encode() + rows.labels.tobytes()).hexdigest()
             (made / "sha256").write_text(digest)
-            _put_in_place(made, folder)
+            try:
+                os.rename(made, folder)
+            except OSError:  # there is one: another process was faster, or a damaged one is in the way
+                if read(folder) is None:
+                    shutil.rmtree(folder)
+                    os.rename(made, folder)
     except OSError as error:
         raise UserError(
             f"{folder.parent}: the cache cannot be written: {error.strerror}; "
@@ -83,15 +81,6 @@ def build(folder: Path, rows: Rows, size: int, title: str) -> Cached:
     if cached is None:
         raise UserError(f"{folder}: removed by another process, which saw other images; leave them alone during a run")
     return cached
-
-
-def _put_in_place(made: Path, folder: Path) -> None:
-    try:
-        os.rename(made, folder)
-    except OSError:  # there is one: another process was faster, or a damaged one is in the way
-        if read(folder) is None:
-            shutil.rmtree(folder)
-            os.rename(made, folder)
 
 
 def _remove_stale(folder: Path) -> None:

@@ -13,7 +13,7 @@ import tomllib
 import zlib
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -23,7 +23,7 @@ import requests
 from PIL import Image
 from tqdm import tqdm
 
-from hw2lib.data import DIGIT_SIZE, FACES, TITLES
+from hw2lib.data import DIGIT_SIZE, FACES, SPLITS, TITLES
 from hw2lib.data.folders import HEADER, RealImages, images_dir, train_part
 from hw2lib.data.png import decode
 from hw2lib.errors import UserError
@@ -56,20 +56,11 @@ def registry() -> dict[str, dict]:
 
 
 def fetch(domain: str, data_dir: str | Path = "") -> Path:
-    """Download one domain, check it, and write ``digits/<domain>``; if that is there, nothing is done.
+    """Download a domain of the registry into ``digits/<domain>`` below `images_dir`, and return that folder, absolute.
 
-    Interrupted, the same call continues: files that came whole are not fetched again, a broken one is continued. Up to
-    `MAY_LACK` labels without an image are dropped, and a last line says so.
-
-    Args:
-        domain: one of the registry.
-        data_dir: the folder that holds ``digits/``, else `hw2lib.data.folders.images_dir` says which.
-
-    Returns:
-        The folder of the domain, absolute.
-
-    Raises:
-        UserError: a domain that cannot be fetched, a download or an archive that is not as it should be, a full disk.
+    If it is there, nothing is done. Interrupted, the same call continues: files that came whole are not fetched again,
+    a broken one is continued. Up to `MAY_LACK` labels without an image are dropped, and a last line says so. Raises
+    `UserError` for another domain, for a download or an archive that is not as it should be, and for a full disk.
     """
     data_dir = images_dir(data_dir)
     if domain == FACES:
@@ -84,27 +75,22 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
         downloads.mkdir(parents=True, exist_ok=True)
         for file in registry()[domain]["files"]:
             _download(file["url"], file["md5"], downloads / file["name"])
-        train, test = _mnistm(downloads) if domain == "mnistm" else _of_torchvision(domain, downloads)
+        train, test = _mnistm(downloads) if domain == "mnistm" else _from_torchvision(domain, downloads)
         _write(home, train, test)
         shutil.rmtree(downloads)
         if lacking := train.lacking + test.lacking:
             tqdm.write(f"{home}: labels without an image are dropped: {', '.join(lacking)}")
     except OSError as error:
-        raise UserError(
-            f"{error.filename or data_dir}: {error.strerror or error}; make room or get the rights there, "
-            "then the same command continues"
-        ) from error
+        where = f"{error.filename or data_dir}: {error.strerror or error}"
+        raise UserError(f"{where}; make room or get the rights there, then the same command continues") from error
     return home
 
 
 def _download(url: str, md5: str, path: Path) -> None:
     """Make ``path`` the file with this checksum; nothing is fetched if it already is.
 
-    What has come so far is kept as ``<path>.part``, and the next call asks the server for the rest alone.
-
-    Raises:
-        UserError: no answer, a broken transfer, a web page in place of the file, or a wrong checksum.
-        OSError: the file cannot be written.
+    What has come so far is kept as ``<path>.part``, and the next call asks the server for the rest alone. Raises
+    `UserError` for no answer, a broken transfer, a web page in place of the file, or a wrong checksum.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -169,9 +155,8 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
                 elif member.isfile() and name.name.endswith("_labels.txt"):
                     labels[name.name] = archive.extractfile(member).read().decode().splitlines()
                 bar.update()
-        train, test = (
-            _labelled(f"mnist_m_{split}", images, labels[f"mnist_m_{split}_labels.txt"]) for split in ("train", "test")
-        )
+        folders = ("mnist_m_train", "mnist_m_test")
+        train, test = (_labelled(folder, images, labels[f"{folder}_labels.txt"]) for folder in folders)
     except tarfile.FilterError as error:
         raise UserError(f"{path}: refused: a member leads out of the archive ({error}); get another") from error
     except KeyError as error:
@@ -179,10 +164,8 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{path}: the archive cannot be read ({error}); get it from elsewhere") from error
     if len(lacking := train.lacking + test.lacking) > MAY_LACK:
-        raise UserError(
-            f"{path}: {len(lacking)} labelled images are not in the archive, the first is {lacking[0]}; "
-            "get it from elsewhere"
-        )
+        missing = f"{len(lacking)} labelled images are not in the archive, the first is {lacking[0]}"
+        raise UserError(f"{path}: {missing}; get it from elsewhere")
     return train, test
 
 
@@ -199,21 +182,17 @@ def _centre(image: Image.Image) -> Image.Image:
     return image.convert("RGB").crop((left, top, left + DIGIT_SIZE, top + DIGIT_SIZE))
 
 
-def _of_torchvision(domain: str, downloads: Path) -> tuple[Published, Published]:
+def _from_torchvision(domain: str, downloads: Path) -> tuple[Published, Published]:
     """Train and test of SVHN or USPS, scaled."""
     from torchvision.datasets import SVHN, USPS
 
+    def published(part: SVHN | USPS) -> Published:
+        images = (part[i][0].resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC) for i in range(len(part)))
+        return Published(images, part.labels.tolist() if domain == "svhn" else part.targets)
+
     if domain == "svhn":
-        sets = [SVHN(downloads, "train"), SVHN(downloads, "test")]
-        labels = [part.labels.tolist() for part in sets]
-    else:
-        sets = [USPS(downloads, train=True), USPS(downloads, train=False)]
-        labels = [part.targets for part in sets]
-    return tuple(Published(_scaled(part), of_part) for part, of_part in zip(sets, labels, strict=True))
-
-
-def _scaled(dataset) -> Iterable[Image.Image]:
-    return (dataset[i][0].resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC) for i in range(len(dataset)))
+        return published(SVHN(downloads, "train")), published(SVHN(downloads, "test"))
+    return published(USPS(downloads, train=True)), published(USPS(downloads, train=False))
 
 
 def _write(home: Path, train: Published, test: Published) -> None:
@@ -224,21 +203,15 @@ def _write(home: Path, train: Published, test: Published) -> None:
         (building / "data").mkdir(parents=True)
         labels = train.labels + test.labels
         names = [f"{i:05d}.png" for i in range(len(labels))]
-        images = tqdm(
-            chain(train.images, test.images),
-            f"writing {TITLES[home.name]}",
-            len(labels),
-            unit=" images",
-            mininterval=0.5,
-        )
-        for name, image in zip(names, images, strict=True):
+        images, title = chain(train.images, test.images), f"writing {TITLES[home.name]}"
+        with_bar = tqdm(images, title, len(labels), unit=" images", mininterval=0.5)
+        for name, image in zip(names, with_bar, strict=True):
             image.save(building / "data" / name, compress_level=1)
         rows = list(zip(names, labels, strict=True))
-        first_of_val, first_of_test = train_part(len(train.labels)), len(train.labels)
-        parts = {"train": rows[:first_of_val], "val": rows[first_of_val:first_of_test], "test": rows[first_of_test:]}
-        for split, part in parts.items():
+        ends = [0, train_part(len(train.labels)), len(train.labels), len(rows)]
+        for split, (start, end) in zip(SPLITS, pairwise(ends), strict=True):
             with open(building / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([HEADER, *part])
+                csv.writer(file).writerows([HEADER, *rows[start:end]])
         os.rename(building, home)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -248,20 +221,11 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_]*")  # no hyphen: a pair is written SOURCE-
 
 
 def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[str, int]]:
-    """Copy a domain in one of the homework's layouts to ``digits/NAME``, where it is a source or target as the others.
+    """Copy a folder in a layout of the homework to ``digits/NAME`` below `images_dir`, as a source or target.
 
-    Every image is decoded and every label read first; nothing appears under its name if one is bad.
-
-    Args:
-        name: of small letters, digits and underscores.
-        folder: holds ``data/`` and the csv files, or ``train/``, ``test/`` and their csv files. Links are followed.
-        data_dir: the folder that holds ``digits/``, else `hw2lib.data.folders.images_dir` says which.
-
-    Returns:
-        The folder of the domain, and the number of images of each split.
-
-    Raises:
-        UserError: a bad name, a domain that is there, a folder that holds none, a bad image or csv, or a full disk.
+    Every image is decoded and every label read first; nothing appears under its name if one is bad. Links are followed.
+    Returns the folder of the domain, and the number of images of each split. Raises `UserError` for a bad name, a
+    domain that is there, a folder that holds none, a bad image or csv, and a full disk.
     """
     if not NAME.fullmatch(name) or name == FACES:
         raise UserError(f"a domain cannot be called {name!r}: choose small letters, digits and _, and not {FACES}")
@@ -294,7 +258,7 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
 
 
 def _copy(folder: Path, copy: Path) -> None:
-    """The files of a folder, but for hidden ones; it stops at the first that cannot be copied."""
+    """Copy the files of a folder, but for hidden ones; stop at the first that cannot be copied."""
     copy.mkdir(parents=True)
     for path in sorted(folder.glob("[!.]*")):
         if path.is_dir():

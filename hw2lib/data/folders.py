@@ -1,6 +1,4 @@
-"""Real images, in the folders that the homework hands out.
-
-Two layouts of the digits are read, whichever is there, and one of faces::
+"""Real images, in the folders that the homework hands out: two layouts of the digits, and one of faces::
 
     2022/23   digits/<domain>/data/*.png     with  train.csv, val.csv, test.csv  in digits/<domain>/
     2021      digits/<domain>/train/*.png, test/*.png  with  train.csv, test.csv  in digits/<domain>/
@@ -42,7 +40,7 @@ def images_dir(data_dir: str | Path = "") -> Path:
 
 
 class _Place(NamedTuple):
-    """Where a split lies. ``carved``: it is a part of the rows of another split's csv (2021)."""
+    """Where a split lies. ``carved``: it is a part of the rows of train.csv (2021)."""
 
     images: Path
     csv: Path | None
@@ -57,18 +55,9 @@ class _Scan(NamedTuple):
 
 
 class RealImages(ImageSource):
-    """The images below one folder; each image folder is looked through once in the life of the object.
+    """The images below `images_dir`, which holds ``digits/``, ``face/`` or both, else `UserError`.
 
-    Example::
-
-        images = RealImages("build/images").load("svhn", "test").images    # (N, 3, 28, 28) uint8
-
-    Args:
-        data_dir: the folder that holds ``digits/`` or ``face/`` or both, else `images_dir` says which. No link below
-            it may lead out of it.
-
-    Raises:
-        UserError: it is not there, or holds neither.
+    Each image folder is looked through once in the life of the object. No link may lead out of the folder.
     """
 
     origin = "real"
@@ -109,19 +98,14 @@ class RealImages(ImageSource):
     def load(self, domain: str, split: str) -> ImageSet:
         """One split, from the cache; the first time, and whenever the folder has changed, its images are decoded.
 
-        Raises:
-            UserError: no such domain or split, or a csv or an image that is not as it should be.
+        Raises `UserError` for an unknown domain or split, and for a csv or an image that is not as it should be.
         """
         images, labels, digest = self._cached_or_built(domain, split)
         used.note("images", f"{domain} {split}", digest)
         return ImageSet(images, labels, domain, split, self.origin)
 
     def digest(self, domain: str, split: str) -> str:
-        """SHA-256 (hex) of a split's pixels and labels, from the cache if it is there.
-
-        Raises:
-            UserError: as `load`.
-        """
+        """SHA-256 (hex) of a split's pixels and labels; read and refused as in `load`."""
         return self._cached_or_built(domain, split).digest
 
     def fingerprint(self, domain: str) -> str:
@@ -149,9 +133,8 @@ class RealImages(ImageSource):
         names, labels = read_labels(place.csv, there) if place.csv else (sorted(there), None)
         self._refuse_shared(domain, place, names)
         if place.carved:
-            first_of_val = train_part(len(names))
-            part = slice(first_of_val) if split == "train" else slice(first_of_val, None)
-            names, labels = names[part], None if labels is None else labels[part]
+            ends = (0, train_part(len(names))) if split == "train" else (train_part(len(names)), None)
+            names, labels = names[slice(*ends)], None if labels is None else labels[slice(*ends)]
         for name in names:
             if os.path.islink(f"{place.images}/{name}"):  # half the time of joining Paths
                 self._refuse_outside(place.images / name)
@@ -225,18 +208,11 @@ class RealImages(ImageSource):
 
 
 def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarray | None]:
-    """Read a csv with the header ``image_name,label``, or ``image_name`` alone where labels are not known.
+    """The file names of a csv, and their labels ``(N,)`` int64, 0 to 9, in the order of the rows.
 
-    Args:
-        path: the csv file.
-        there: the names of the image files that it may name, so that no path leads out of their folder.
-
-    Returns:
-        The file names, and their labels ``(N,)`` int64, 0 to 9, or None, in the order of the rows.
-
-    Raises:
-        UserError: a missing header, or a row with an unknown or repeated name, a path in place of a name, or a label
-            that is not an integer from 0 to 9; with the file and its line.
+    The header is ``image_name,label``, or ``image_name`` alone where labels are not known, which are None then. The
+    names must be among those of ``there``. Raises `UserError` with file and line for a missing header, an unknown or
+    repeated name, a path in place of a name, or a label that is no integer from 0 to 9.
     """
     try:
         reader = csv.reader(io.StringIO(_content(path).decode("utf-8-sig"), newline=""))

@@ -35,17 +35,9 @@ def png_names(folder: Path) -> list[str]:
 
 
 def read_folder(folder: Path, size: int) -> tuple[list[str], Tensor]:
-    """All PNG files of a folder, without hidden ones and those in folders below it.
+    """The names of `png_names`, and their images, uint8 (N, 3, size, size); grey ones become RGB.
 
-    Args:
-        folder: the folder.
-        size: height and width that every image must have.
-
-    Returns:
-        Their names, sorted, and the images, uint8 (N, 3, size, size); grey ones become RGB.
-
-    Raises:
-        UserError: no such folder, fewer than two images, or an image that cannot be read or is of another size.
+    Raises `UserError` for fewer than two images, and for an image that cannot be read or is of another size.
     """
     names = png_names(folder)
     if len(names) < 2:
@@ -58,11 +50,7 @@ def read_folder(folder: Path, size: int) -> tuple[list[str], Tensor]:
 
 
 def labels_in_names(folder: Path, names: list[str]) -> Tensor:
-    """The digits (N,) that names such as ``7_001.png`` begin with.
-
-    Raises:
-        UserError: a name that begins with no digit, or with a number of several.
-    """
+    """The digits (N,) that names such as ``7_001.png`` begin with; `UserError` for no digit, or a number of several."""
     for name in names:
         if not re.match(r"[0-9](?![0-9])", name):
             raise UserError(f"{folder / name}: the name does not begin with the image's digit, as 7_001.png does")
@@ -70,29 +58,21 @@ def labels_in_names(folder: Path, names: list[str]) -> Tensor:
 
 
 class Batch(NamedTuple):
-    """Images that are drawn together.
-
-    Attributes:
-        names: their file names.
-        draw: returns them as uint8 (n, 3, H, W), in that order; what is beyond the names is left out.
-    """
+    """Images that are drawn together."""
 
     names: list[str]
-    draw: Callable[[], Tensor]
+    draw: Callable[[], Tensor]  # uint8 (n, 3, H, W), in the order of the names; what is beyond them is left out
 
 
 def write_images(folder: Path, batches: Sequence[Batch], settings: dict[str, Any], overwrite: bool = False) -> None:
     """Write what is missing of a set; a batch that is all there is not drawn.
 
     Args:
-        folder: where to; made if it is not there.
-        batches: the images.
-        settings: all that they depend on, as plain JSON data.
-        overwrite: write all of it anew, in place of an earlier set and of files that have the same names. Any other
-            file stays.
+        settings: all that the images depend on, as plain JSON data.
+        overwrite: write all of it anew, in place of an earlier set and of files of the same names; other files stay.
 
-    Raises:
-        UserError: the folder holds other files or another set, another process writes there, or the disk is at fault.
+    Raises `UserError` if the folder holds other files or another set, if another process writes there, or if the disk
+    is at fault.
     """
     names = [name for batch in batches for name in batch.names]
     try:
@@ -131,9 +111,8 @@ def _claimed(folder: Path, names: list[str], settings: dict[str, Any], overwrite
         if before is not None and before != settings and not overwrite:
             keys = sorted(key for key in before | settings if before.get(key) != settings.get(key))
             differences = "; ".join(f"{key} is {before.get(key)} there and {settings.get(key)} here" for key in keys)
-            raise UserError(
-                f"{folder}: holds images of other settings ({differences}); choose another folder, or add --overwrite"
-            )
+            other = f"{folder}: holds images of other settings ({differences})"
+            raise UserError(f"{other}; choose another folder, or add --overwrite")
         if before != settings or overwrite:
             # Old images go before the file says that what is there is new.
             for name in {*earlier_names, *names}:

@@ -15,9 +15,7 @@ from hw2lib.errors import UserError
 def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
     """One row for each domain and split: how many images, of what size, and how even their classes are.
 
-    Args:
-        source: where the images come from.
-        domains: names of domains; one that is not there has a row of None.
+    A domain that is not there has a row of None.
     """
     rows = []
     for domain in domains:
@@ -29,7 +27,7 @@ def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
             images = source.load(domain, split)
             channels, height, width = images.images.shape[1:]
             row = {"domain": title, "split": split, "images": len(images)}
-            row |= {"pixels": f"{width} × {height}", "colour": "RGB" if channels == 3 else "grey"}
+            row |= {"pixels": f"{width} × {height}", "colour": COLOURS[channels]}
             if images.labels is not None:
                 share = np.bincount(images.labels, minlength=10) / len(images) * 100
                 row |= {"rarest class, %": round(share.min(), 1), "commonest class, %": round(share.max(), 1)}
@@ -40,17 +38,10 @@ def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
 
 
 def status(data_dir: str | Path = "") -> tuple[str, bool]:
-    """Every domain that is there or could be; decodes one image of each that was never read.
+    """Lines of text, one for each domain that is there or could be, and whether all that are there can be read.
 
-    Args:
-        data_dir: the folder of images, else `hw2lib.data.folders.images_dir` says which.
-
-    Returns:
-        Lines of text, one a domain: its layout, its number of images in each split, and how far they are verified; and
-        whether all domains that are there can be read.
-
-    Raises:
-        UserError: there is no such folder, or no image in it.
+    A line has the layout, the colour (one image is decoded), the number of images in each split, and how far they are
+    verified. The folder is that of `hw2lib.data.folders.images_dir`; `UserError` if it or its images are not there.
     """
     from hw2lib.data.fetch import registry  # only here: `splits_table` does not wait for what downloads need
 
@@ -64,7 +55,9 @@ def status(data_dir: str | Path = "") -> tuple[str, bool]:
             readable = False
     for domain in (*DIGIT_DOMAINS, FACES):
         if domain not in images.domains():
-            rows.append((domain, *"-----", f"not there; {_how_to_get(domain, published.get(domain))}"))
+            how = f"hw2 data fetch {domain}" if domain in published else "CelebA, to be asked for: see data/README.md"
+            size = published.get(domain, {}).get("megabytes")
+            rows.append((domain, *"-----", f"not there; {how}" + (f" ({size} MB)" if size else "")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows), readable
 
@@ -76,25 +69,16 @@ def _row(images: RealImages, domain: str, published: dict[str, Any] | None) -> t
     rows = {split: images.rows(domain, split) for split in splits}
     counts = {split: len(rows[split].names) for split in splits}
     decoded = "every image decoded" if all(images.cached(domain, s) for s in splits) else "not all images decoded yet"
-    first = rows[splits[0]]
-    channels = len(read_png(first.folder / first.names[0], FACE_SIZE if domain == FACES else DIGIT_SIZE))
+    folder, names, _ = rows[splits[0]]
+    channels = len(read_png(folder / names[0], FACE_SIZE if domain == FACES else DIGIT_SIZE))
     shown = (f"{counts[split]:,}" if split in counts else "-" for split in SPLITS)
-    verified = f"{decoded}; {_compared(counts, published)}"
-    return (domain, images.layout(domain), COLOURS[channels], *shown, verified)
+    return (domain, images.layout(domain), COLOURS[channels], *shown, f"{decoded}; {_compared(counts, published)}")
 
 
 def _compared(counts: dict[str, int], published: dict[str, Any] | None) -> str:
-    """The counts beside the published ones."""
     if published is None:
         return "no published counts to compare with"
     here = {"train": counts.get("train", 0) + counts.get("val", 0), "test": counts.get("test", 0)}
     names = {"train": "train + val", "test": "test"}
     short = [f"{names[part]} {n:,} of {published[part]:,}" for part, n in here.items() if n != published[part]]
     return "not the published counts: " + ", ".join(short) if short else "counts equal the published ones"
-
-
-def _how_to_get(domain: str, published: dict[str, Any] | None) -> str:
-    if published is None:
-        return "CelebA, to be asked for: see data/README.md"
-    size = published.get("megabytes")
-    return f"hw2 data fetch {domain}" + (f" ({size} MB)" if size else "")

@@ -21,21 +21,12 @@ _CHUNK = 512  # images that a worker decodes before it hands them back
 
 
 def read_png(path: str | Path, size: int) -> np.ndarray:
-    """Decode one image.
+    """The pixels of a PNG file, grey or RGB, 8 bits a channel: ``(C, size, size)`` uint8, C is 1 or 3.
 
-    Args:
-        path: a PNG file, grey or RGB, 8 bits a channel.
-        size: its height and its width in pixels.
-
-    Returns:
-        ``(C, size, size)`` uint8, C is 1 or 3.
-
-    Raises:
-        UserError: the file is not there, truncated, no PNG, or of another size, depth or kind of colour.
+    Raises `UserError` if it is not there, truncated, no PNG, or of another size, depth or kind of colour.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
@@ -60,15 +51,8 @@ def read_png(path: str | Path, size: int) -> np.ndarray:
 def decode(folder: Path, names: list[str], size: int, npy: Path, title: str) -> str:
     """Decode the images of a folder on all cores into the file ``npy``: ``(N, C, size, size)`` uint8, in order.
 
-    It is written with plain writes: on a full disk these raise, where a memory map would kill the process. The progress
-    bar has the title.
-
-    Returns:
-        SHA-256 (hex) of shape and pixels.
-
-    Raises:
-        UserError: an image that is not as it should be, or grey and RGB images mixed.
-        OSError: the file cannot be written.
+    Returns SHA-256 (hex) of shape and pixels. The progress bar has the title. Raises `UserError` for an image that is
+    not as it should be, and for grey and RGB images mixed; OSError where the file cannot be written.
     """
     from joblib import Parallel, delayed  # only here: reading one image does not wait for it
 
@@ -79,7 +63,7 @@ def decode(folder: Path, names: list[str], size: int, npy: Path, title: str) -> 
     workers = Parallel(n_jobs=-1 if len(parts) > 1 else 1, return_as="generator")
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # joblib's, on work dropped after an error
-        open(npy, "wb") as file,
+        open(npy, "wb") as file,  # no memory map: on a full disk it would kill the process
         tqdm(total=len(names), desc=title, unit=" images", mininterval=0.5) as bar,
         closing(workers(delayed(_decode_chunk)(folder, part, size, channels) for part in parts)) as chunks,
     ):

@@ -18,10 +18,7 @@ def outputs(
     change: Callable[[Tensor], Tensor] | None = None,
     batch: int = 1000,
 ) -> Tensor:
-    """Float32 outputs (N, ...) of `network` on uint8 images (N, C, H, W), batch by batch.
-
-    `change` sees the images in [0, 1] first (`hw2lib.data.prepare.prepare`).
-    """
+    """Float32 outputs (N, ...) of `network` on uint8 images (N, C, H, W); `change` sees them in [0, 1] first."""
     parts = images.split(batch)
     return torch.cat([network(prepare(part, channels, size, normalisation, change)).float() for part in parts])
 

@@ -12,15 +12,7 @@ PAIRS = 10_000  # of images whose difference is measured
 
 
 def check_images(images: Tensor, size: int = 0) -> None:
-    """Refuse what cannot be scored.
-
-    Args:
-        images: what should be uint8 (N, 3, H, W) with N of at least 2.
-        size: the height and width that they must have, where a score is defined for one size only.
-
-    Raises:
-        UserError: it says what they are instead.
-    """
+    """Raise `UserError` unless they are uint8 (N, 3, H, W), N of at least 2, and of this height and width if given."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise UserError(f"images of {images.dtype} {tuple(images.shape)} cannot be scored; give uint8 (N, 3, H, W)")
     if len(images) < 2:
@@ -50,19 +42,13 @@ def contrast(images: Tensor) -> float:
 
 
 def diversity(images: Tensor, seed: int = 0) -> float:
-    """Root mean square difference of pixels between two different images, mean over random pairs, in [0, 1].
-
-    It is 0 where a generator always makes the same image.
-    """
+    """Root mean square difference of pixels between two images, mean over random pairs, in [0, 1]; 0: all alike."""
     check_images(images)
     generator = torch.Generator().manual_seed(seed)
     first = torch.randint(len(images), (PAIRS,), generator=generator)
     second = (first + torch.randint(1, len(images), (PAIRS,), generator=generator)) % len(images)  # never the same one
-    pixels = images.flatten(1)
-    distances = [
-        (pixels[a].float() - pixels[b].float()).square().mean(1).sqrt()
-        for a, b in zip(first.split(500), second.split(500), strict=True)
-    ]
+    pixels, parts = images.flatten(1), zip(first.split(500), second.split(500), strict=True)
+    distances = [(pixels[a].float() - pixels[b].float()).square().mean(1).sqrt() for a, b in parts]
     return torch.cat(distances).mean().item() / 255
 
 

@@ -3,12 +3,9 @@
 A reference is one small file of numbers; no image can be made of it. That of the real validation faces ships with the
 repository. Beside each score of generated images belongs the reference's own, and for the distance the floor: the
 distance of as many real images that are not in the set.
-
-Example::
-
-    face_scores(images, shipped("face"))     # {"sliced_wasserstein": 9.1, "face_rate": 96.4, …}
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -33,70 +30,44 @@ AnyReference = TypeVar("AnyReference")
 
 @dataclass(frozen=True)
 class Reference:
-    """A set of real faces, as its scores.
-
-    Attributes:
-        statistics: for the sliced Wasserstein distance.
-        floor: the distances of `floor_count` training images from this set, named as in `face_scores`.
-        face_rate: percentage with exactly one face.
-        brightness, contrast, diversity: in [0, 1], see `hw2lib.metrics.images`.
-        domain, split, count, size: which images, how many, and their height and width.
-        fingerprint: the domain's, which changes with its images.
-        origin: ``"real"`` or ``"stand-in"``.
-    """
+    """A set of real faces, as its scores."""
 
     statistics: sliced_wasserstein.Statistics
-    floor: dict[str, float]
+    floor: dict[str, float]  # the distances of `floor_count` training images from this set, named as in `face_scores`
     floor_count: int
-    face_rate: float
-    brightness: float
+    face_rate: float  # percentage with exactly one face
+    brightness: float  # in [0, 1], as contrast and diversity
     contrast: float
     diversity: float
     domain: str
     split: str
     count: int
-    size: int
-    fingerprint: str
-    origin: str
+    size: int  # height and width
+    fingerprint: str  # the domain's, which changes with its images
+    origin: str  # "real" or "stand-in"
     version: int = VERSION
 
 
 def reference(source: ImageSource, domain: str = FACES, split: str = "val") -> Reference:
-    """The reference of a split of 64x64 images; measured once, then read from the cache.
+    """The reference of a split; measured once, then read from the cache.
 
-    Raises:
-        UserError: the images are not there, are no 64x64 images, or show no face.
+    Raises `UserError` if the images are not there, are not 64x64, or show no face.
     """
     fingerprint = source.fingerprint(domain)
     file = paths.cache_dir() / "reference" / f"{domain}-{split}-{fingerprint[:16]}-{VERSION}.safetensors"
-    try:
+    with contextlib.suppress(UserError):  # never measured, or a damaged copy
         return read(file)
-    except UserError:  # never measured, or a damaged copy
-        measured = _measure(source, domain, split, fingerprint)
-    write(measured, file)
-    return measured
-
-
-def _measure(source: ImageSource, domain: str, split: str, fingerprint: str) -> Reference:
-    images = stored_images(source, domain, split)
-    others = stored_images(source, domain, "train", FLOOR_COUNT)
+    images, others = stored_images(source, domain, split), stored_images(source, domain, "train", FLOOR_COUNT)
     statistics = sliced_wasserstein.statistics(images)
     rate = face_rate(images)
     if not rate:
         raise UserError(f"{domain} {split}: no face is found in any of {len(images)} images; give images of faces")
-    return Reference(
-        statistics=statistics,
-        floor=_distances(others, statistics),
-        floor_count=len(others),
-        face_rate=rate,
-        **_appearance(images),
-        domain=domain,
-        split=split,
-        count=len(images),
-        size=images.shape[-1],
-        fingerprint=fingerprint,
-        origin=source.origin,
-    )
+    about = {"domain": domain, "split": split, "count": len(images), "size": images.shape[-1]}
+    about |= {"fingerprint": fingerprint, "origin": source.origin}
+    floor = _distances(others, statistics)
+    measured = Reference(statistics, floor, len(others), rate, **_appearance(images), **about)
+    write(measured, file)
+    return measured
 
 
 def shipped(domain: str) -> Reference:
@@ -111,11 +82,7 @@ def write(reference: Reference, file: Path) -> None:
 
 
 def read(file: Path) -> Reference:
-    """The reference in a file.
-
-    Raises:
-        UserError: there is none, it is damaged, or it was measured in another way.
-    """
+    """The reference in a file; `UserError` if there is none, it is damaged, or it was measured in another way."""
 
     def make(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> Reference:
         return Reference({level: tensors[str(level)] for level in sliced_wasserstein.LEVELS}, **numbers)
@@ -133,8 +100,7 @@ def read_reference(
 ) -> AnyReference:
     """The reference that `make` makes of the tensors and the numbers in a file.
 
-    Raises:
-        UserError: there is no file, it is damaged or no reference of that kind, or of another version.
+    Raises `UserError` if there is no file, if it is damaged or no reference of that kind, or of another version.
     """
     try:
         with safe_open(file, "pt") as content:
@@ -152,17 +118,11 @@ def read_reference(
 
 
 def face_scores(images: Tensor, reference: Reference) -> dict[str, float]:
-    """All scores of generated faces that need no weights.
+    """All scores of generated faces, uint8 (N, 3, 64, 64), that need no weights; N at least 2, 1,000 for the floor.
 
-    Args:
-        images: uint8 (N, 3, 64, 64), N of at least 2; the floor is that of 1,000.
-        reference: the real faces.
-
-    Returns:
-        ``sliced_wasserstein_64``, ``_32``, ``_16`` at each level of the pyramid, and their mean
-        ``sliced_wasserstein``, times 1,000, smaller is better; ``face_rate`` in percent, and
-        ``relative_face_rate``, in percent of the rate on the real faces; ``brightness``, ``contrast``, ``diversity``
-        in [0, 1], best where they are the reference's.
+    ``sliced_wasserstein_64``, ``_32``, ``_16`` at each level of the pyramid and their mean ``sliced_wasserstein`` are
+    times 1,000, smaller is better; ``face_rate`` is in percent, ``relative_face_rate`` in percent of the rate on the
+    real faces; ``brightness``, ``contrast``, ``diversity`` are in [0, 1], best where they are the reference's.
     """
     rate = face_rate(images)
     return {

@@ -28,8 +28,7 @@ Statistics = dict[int, Tensor]  # level to quantiles (DIRECTIONS, QUANTILES), fl
 def statistics(images: Tensor, seed: int = 0) -> Statistics:
     """What the distance needs to know of uint8 images (N, 3, 64, 64); `seed` chooses the places of the patches.
 
-    Raises:
-        UserError: images of another size, or fewer than two.
+    Raises `UserError` for images of another size, or fewer than two.
     """
     check_images(images, LEVELS[0])
     generator = torch.Generator().manual_seed(seed)
@@ -79,8 +78,7 @@ def patches(images: Tensor, generator: torch.Generator) -> Tensor:
     n, channels, size, _ = images.shape
     top, left = torch.randint(size - PATCH + 1, (2, n, PATCHES, 1), generator=generator)
     inside = torch.arange(PATCH**2)
-    place = (top + inside // PATCH) * size + left + inside % PATCH
-    place = place.view(n, 1, -1).expand(-1, channels, -1)
+    place = ((top + inside // PATCH) * size + left + inside % PATCH).view(n, 1, -1).expand(-1, channels, -1)
     pixels = images.flatten(2).gather(2, place).view(n, channels, PATCHES, PATCH, PATCH)
     return pixels.transpose(1, 2).reshape(-1, channels, PATCH, PATCH)
 

@@ -23,7 +23,7 @@ COUNTS = {"train": 4000, "val": 500, "test": 1000}
 
 
 class StandIns(ImageSource):
-    """The source of stand-in images."""
+    """The source of stand-in images. Faces have no test split."""
 
     origin = "stand-in"
 
@@ -38,7 +38,6 @@ class StandIns(ImageSource):
         return _draw(domain, split)
 
     def splits(self, domain: str) -> tuple[str, ...]:
-        """The splits of a domain: faces have no test split."""
         if domain not in self.domains():
             raise UserError(f"stand-ins: unknown domain {domain!r}; there are {', '.join(self.domains())}")
         return SPLITS[:2] if domain == FACES else SPLITS
@@ -51,7 +50,6 @@ class StandIns(ImageSource):
         return digest
 
     def kept_key(self) -> dict[str, Any]:
-        """Their version and their numbers."""
         return {"version": VERSION, "counts": COUNTS}
 
     def describe(self, domains: Sequence[str] = ()) -> str:

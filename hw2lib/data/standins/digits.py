@@ -3,10 +3,7 @@
 The handwriting is the 1,797 digits of scikit-learn's ``load_digits``: 8x8 images whose pixels count the ink in 4x4
 cells of a 32x32 scan (Alpaydin and Kaynak 1998, UCI optical digits). `pool` gives every pair of domain and split its
 own share of them, `enlarge` goes back to 32x32, and `write` draws one image for each label with a pen, a slant and a
-place of its own.
-
-What a domain adds to it is what makes the real domains differ: MNIST-M blends the digit into a photograph, SVHN
-photographs a house number between its neighbours, USPS scans a post code in grey and at a low resolution.
+place of its own. The three domains add to it what makes the real ones differ.
 """
 
 from functools import lru_cache
@@ -53,22 +50,16 @@ def svhn(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tens
 
 def usps(split: str, labels: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     """Scanned post codes, ``(N, 1, 28, 28)``: bright ink on black that fills the frame, 16x16 pixels enlarged."""
-    ink = write(
-        "usps", split, labels, rng, height=(0.9, 1.0), width=(1.0, 1.3), pen=(0.38, 0.6), size=2 * SIZE, shift=0.5
-    )
+    form = {"height": (0.9, 1.0), "width": (1.0, 1.3), "pen": (0.38, 0.6)}
+    ink = write("usps", split, labels, rng, **form, size=2 * SIZE, shift=0.5)
     scan = F.interpolate(ink, (16, 16), mode="area")
     return F.interpolate(scan, (SIZE, SIZE), mode="bicubic", align_corners=False)
 
 
 @lru_cache
 def pool(domain: str, split: str) -> tuple[np.ndarray, ...]:
-    """The handwriting of one domain and split: ten index arrays into ``load_digits``, one a class.
-
-    The pools of two domains, or of two splits, have no digit in common.
-    """
-    target = load_digits().target
-    rng = np.random.default_rng(1998)
-    pools = []
+    """Ten index arrays into ``load_digits``, one a class; those of two domains or splits have no digit in common."""
+    target, rng, pools = load_digits().target, np.random.default_rng(1998), []
     for label in range(10):
         shuffled = rng.permutation(np.flatnonzero(target == label))
         share = np.array_split(shuffled, len(DIGIT_DOMAINS))[DIGIT_DOMAINS.index(domain)]
@@ -107,11 +98,7 @@ def write(
     keystone: float = 0.0,  # strength of the perspective
     shift: float = 1.0,  # largest displacement in pixels
 ) -> torch.Tensor:
-    """Draw one digit of the handwriting of a domain and split for each label ``(N,)``.
-
-    Returns:
-        ``(N, 1, size, size)`` float32, 0 is paper and 1 is ink.
-    """
+    """A digit of the domain's and split's handwriting for each label ``(N,)``: ``(N, 1, size, size)``, 1 is ink."""
     n = len(labels)
 
     def vary(low: float, high: float) -> np.ndarray:
@@ -149,18 +136,12 @@ def write(
     return ((ink - torch.from_numpy(vary(*pen))[:, None]) / 0.35 + 0.5).clamp(0, 1)
 
 
-@lru_cache
-def _photographs() -> torch.Tensor:
-    """The two photographs inside scikit-learn, ``(2, 3, 427, 640)`` float32, 0 to 1.
+def _patches(n: int, rng: np.random.Generator) -> torch.Tensor:
+    """``(n, 3, 28, 28)`` patches of scikit-learn's photographs, some mirrored, colours exchanged, faded, re-exposed.
 
     They are by danielbuechele and vultilion of flickr.com, under CC BY 2.0: a page that shows them names both.
     """
-    return torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2).float() / 255
-
-
-def _patches(n: int, rng: np.random.Generator) -> torch.Tensor:
-    """``(n, 3, 28, 28)`` patches of the photographs, some mirrored, colours exchanged, faded, re-exposed."""
-    photographs = _photographs()
+    photographs = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2).float() / 255
     height, width = photographs.shape[2:]
     step = rng.uniform(0.7, 1.4, n) * np.where(rng.random(n) < 0.5, -1, 1)
     axis = np.arange(SIZE) - (SIZE - 1) / 2
@@ -193,8 +174,7 @@ def _blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     taps = torch.arange(-3, 4)
     weights = torch.exp(-(taps**2) / (2 * sigma**2))
     weights = (weights / weights.sum(-1, keepdim=True)).unbind(-1)
-    for dim in (2, 3):
-        pad = (0, 0, 3, 3) if dim == 2 else (3, 3, 0, 0)
+    for dim, pad in ((2, (0, 0, 3, 3)), (3, (3, 3, 0, 0))):
         padded = F.pad(images, pad, mode="replicate")
         images = sum(w[..., None] * padded.narrow(dim, k, SIZE) for k, w in enumerate(weights))
     return images

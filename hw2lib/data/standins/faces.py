@@ -32,15 +32,8 @@ def faces(n: int, rng: np.random.Generator) -> torch.Tensor:
 def _few(n: int, rng: np.random.Generator) -> torch.Tensor:
     sketch = Sketch(n, rng)
     head = _pose(sketch)
-    _background(sketch)
-    _hair_behind(sketch, head)
-    _neck(sketch, head)
-    _skin(sketch, head)
-    _eyes(sketch, head)
-    _mouth(sketch, head)
-    _beard(sketch, head)
-    _hair_before(sketch, head)
-    _glasses(sketch, head)
+    for paint in (_background, _hair_behind, _neck, _skin, _eyes, _mouth, _beard, _hair_before, _glasses):
+        paint(sketch, head)
     exposure = sketch.vary(0.85, 1.15) * (1 + sketch.vary(-0.06, 0.06, 3, 1, 1))
     grain = torch.from_numpy(rng.standard_normal(sketch.image.shape, dtype=np.float32))
     return sketch.image * exposure + 0.012 * grain
@@ -135,7 +128,7 @@ def _pose(sketch: Sketch) -> SimpleNamespace:
     return head
 
 
-def _background(sketch: Sketch) -> None:
+def _background(sketch: Sketch, head: SimpleNamespace) -> None:
     """A blurred room: two colours from side to side, and shapes out of focus."""
     far = sketch.vary(0.05, 0.9) + sketch.vary(-0.1, 0.1, 3, 1, 1)
     near = sketch.vary(-0.5, 0.5) + sketch.vary(-0.2, 0.2, 3, 1, 1)
@@ -144,7 +137,7 @@ def _background(sketch: Sketch) -> None:
     sketch.image = (far + 0.5 * near * slope + blobs).clamp(0.02, 0.98)
 
 
-def _hair_shade(sketch: Sketch, head: SimpleNamespace, depth: float) -> torch.Tensor:
+def _hair_shade(head: SimpleNamespace, depth: float) -> torch.Tensor:
     sheen = bump(head.x - 0.4 * head.light[:, :1], head.t + 0.85, 0.4, 0.16)
     return head.hair * (depth + 0.28 * head.strands + 0.7 * sheen * (1 - head.curly)) + 0.05 * sheen
 
@@ -159,10 +152,8 @@ def _hair_behind(sketch: Sketch, head: SimpleNamespace) -> None:
     fall = head.half * (head.volume + vary(-0.1, 0.2) * head.t.clamp(0, 2)) + ragged * head.half - head.x.abs()
     length = vary(0.5, 1.6)
     curtain = edge(fall) * edge(head.y + 0.06) * edge(length + 0.1 * head.strands - head.y, 3)
-    sides = torch.where(
-        head.long > 0, torch.maximum(head.cap * edge(0.4 - head.t, 4), curtain), head.cap * edge(0.02 - head.t, 6)
-    )
-    sketch.paint(_hair_shade(sketch, head, 0.62), sides)
+    long = torch.maximum(head.cap * edge(0.4 - head.t, 4), curtain)
+    sketch.paint(_hair_shade(head, 0.62), torch.where(head.long > 0, long, head.cap * edge(0.02 - head.t, 6)))
 
 
 def _neck(sketch: Sketch, head: SimpleNamespace) -> None:
@@ -176,10 +167,8 @@ def _neck(sketch: Sketch, head: SimpleNamespace) -> None:
     collar = vary(0, 0.5) * (0.45 - sketch.x.abs()).clamp(min=0)
     folds = 0.9 + 0.12 * sketch.field(5) + 0.15 * sketch.x * head.light[:, :1]
     sketch.paint(sketch.colour(CLOTH, 0.15) * folds, edge(sketch.y - slope - collar))
-    ear = 1 - (
-        ((head.x.abs() - 0.97 * head.half + 0.05 * head.x.sign() * head.yaw) / 0.075) ** 2
-        + ((head.t - 0.08) / 0.2) ** 2
-    )
+    across_ear = (head.x.abs() - 0.97 * head.half + 0.05 * head.x.sign() * head.yaw) / 0.075
+    ear = 1 - (across_ear**2 + ((head.t - 0.08) / 0.2) ** 2)
     sketch.paint(head.skin * vary(0.7, 0.85), edge(ear * 0.06) * (1 - head.long))
 
 
@@ -205,8 +194,7 @@ def _skin(sketch: Sketch, head: SimpleNamespace) -> None:
     tone = shade ** rgb(0.8, 1.0, 1.1)
     gloss = 0.16 * lit.clamp(min=0.3) ** 24
     blush = vary(0, 0.16) * bump(apart - 0.08, v - 0.32, 0.22, 0.16)
-    skin = head.skin * tone * (1 - blush * rgb(0.0, 0.7, 0.6)) + gloss
-    sketch.paint(skin, head.inside)
+    sketch.paint(head.skin * tone * (1 - blush * rgb(0.0, 0.7, 0.6)) + gloss, head.inside)
     head.tone = shade
     nostril = bump(u.abs() - 0.09, v - 0.405, 0.05, 0.025) * 0.6 + 0.2 * bump(u, v - 0.43, 0.16, 0.03)
     sketch.paint(head.skin * 0.35, nostril * head.inside)
@@ -220,18 +208,16 @@ def _eyes(sketch: Sketch, head: SimpleNamespace) -> None:
     wide, top, low = vary(0.082, 0.105), vary(0.028, 0.052), vary(0.02, 0.032)
     y = y + vary(-0.15, 0.15) * x
     lens = 1 - (x / wide) ** 2
-    open_ = torch.minimum(top * lens + y, low * lens - y)
     socket = bump(x, y + 0.035, 0.13, 0.06) * vary(0.1, 0.45)
     sketch.paint(head.skin * 0.4, socket * head.inside)
-    white = edge(open_) * head.inside
+    white = edge(torch.minimum(top * lens + y, low * lens - y)) * head.inside
     sketch.paint(rgb(0.93, 0.91, 0.9) * (0.25 + 0.6 * head.tone), white)
     gaze_x, gaze_y = sketch.about(0, 0.008), sketch.about(-0.004, 0.003)
     side = x * head.u.sign() - gaze_x
     distance = (side**2 + (y - gaze_y) ** 2).sqrt()
     iris = sketch.colour(IRIS, 0.15)
-    sketch.paint(iris * 0.4, edge(0.048 - distance) * white)
-    sketch.paint(iris * 0.85, edge(0.036 - distance) * white)
-    sketch.paint(iris * 0.12, edge(0.02 - distance) * white)
+    for shade, radius in ((0.4, 0.048), (0.85, 0.036), (0.12, 0.02)):  # rim, iris, pupil
+        sketch.paint(iris * shade, edge(radius - distance) * white)
     glint = edge(0.008 - ((side - 0.015 * head.light[:, :1].sign()) ** 2 + (y - gaze_y + 0.015) ** 2).sqrt())
     sketch.paint(torch.ones(3, 1, 1), 0.8 * glint * white)
     lid = edge(0.012 + vary(0, 0.01) - (y + top * lens).abs()) * edge(wide * 1.1 - x.abs())
@@ -258,10 +244,8 @@ def _mouth(sketch: Sketch, head: SimpleNamespace) -> None:
     gloss = 1 + 0.25 * bump(x - 0.03 * head.light[:, :1], y - gap / 2 - 0.5 * lower, 0.06, 0.012) - 0.12 * (y < 0)
     sketch.paint(lip * gloss * (0.35 + 0.65 * head.tone), edge(lips) * inside)
     sketch.paint(lip * 0.25, edge(0.009 - y.abs()) * inside * (gap == 0) * edge(lens * 0.1))
-    teeth = gap / 2 * lens - y.abs()
-    sketch.paint(rgb(0.95, 0.93, 0.89) * (0.5 + 0.5 * head.tone), edge(teeth) * inside * (gap > 0))
-    corner = bump(x.abs() - wide, y, 0.02, 0.018)
-    sketch.paint(head.skin * 0.35, 0.5 * corner * head.inside)
+    sketch.paint(rgb(0.95, 0.93, 0.89) * (0.5 + 0.5 * head.tone), edge(gap / 2 * lens - y.abs()) * inside * (gap > 0))
+    sketch.paint(head.skin * 0.35, 0.5 * bump(x.abs() - wide, y, 0.02, 0.018) * head.inside)
 
 
 def _beard(sketch: Sketch, head: SimpleNamespace) -> None:
@@ -291,9 +275,8 @@ def _hair_before(sketch: Sketch, head: SimpleNamespace) -> None:
     cover = cover * torch.where(head.long > 0, 1, edge(0.1 - head.t, 3))
     shadow = edge((line + 0.09 - head.v) * head.tall, 5) * head.inside * (1 - head.bald)
     sketch.paint(head.skin * 0.35, 0.35 * shadow)
-    sketch.paint(
-        _hair_shade(sketch, head, 0.85) * (0.6 + 0.4 * head.ambient + 0.15 * head.s * head.light[:, :1]), cover
-    )
+    lit = 0.6 + 0.4 * head.ambient + 0.15 * head.s * head.light[:, :1]
+    sketch.paint(_hair_shade(head, 0.85) * lit, cover)
 
 
 def _glasses(sketch: Sketch, head: SimpleNamespace) -> None:
