@@ -1,5 +1,6 @@
 """By which code, with which versions and on which machine a result was made."""
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -55,12 +56,10 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _cpu_model() -> str:
-    try:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

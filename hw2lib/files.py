@@ -16,8 +16,7 @@ from hw2lib.errors import UserError
 def whole(file: Path) -> Iterator[Path]:
     """A hidden temporary name beside `file`. What is written there replaces `file` at the end.
 
-    If the block fails, the temporary file is removed and `file` stays as it was. A process that is killed leaves a
-    file whose name begins with a dot and ends in ``.partial``; nothing reads it.
+    If the block fails, `file` stays as it was. A process that is killed leaves a ``.partial``, which nothing reads.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
@@ -37,28 +36,24 @@ def write(file: Path, content: str | bytes) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a file; `UserError` if it cannot be read or holds none."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise UserError(f"{file}: damaged; remove the folder to begin anew")
-    return found
+    return content
 
 
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Wait for a lock, and hold it inside the block, or until the process ends, even if it is killed."""
-    with FileLock(file, thread_local=False):
-        yield
+def locked(file: Path) -> FileLock:
+    """A lock to hold inside a ``with`` block, which waits for it, or until the process ends, even if it is killed."""
+    return FileLock(file, thread_local=False)
 
 
 def try_lock(file: Path) -> FileLock | None:
     """Hold a lock until its ``release()``, or until the process ends; None if somebody else holds it."""
-    held = FileLock(file, thread_local=False)
-    try:
+    held = locked(file)
+    with contextlib.suppress(Timeout):
         held.acquire(timeout=0)
-    except Timeout:
-        return None
-    return held
+    return held if held.is_locked else None

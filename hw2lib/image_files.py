@@ -2,8 +2,8 @@
 
 ``0000.png`` ... for faces, ``00.png`` to ``09.png`` for those of fixed noise, ``7_001.png`` ... for digits.
 
-An image depends on the weights, the seed, its number and its digit alone, and that of a denoiser on its sampler. Sums
-are rounded otherwise in a batch of another size, so each image is always drawn in the same place of a full batch.
+An image depends on the weights, the sampler, the seed, its number and its digit alone. Sums are rounded otherwise in a
+batch of another size, so each image is always drawn in the same place of a full batch.
 """
 
 from collections.abc import Sequence
@@ -31,17 +31,11 @@ MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
 
 
 class Drawer(Protocol):
-    """A trained network, ready to draw.
+    """A trained network, ready to draw."""
 
-    Attributes:
-        batch: how many images are drawn at a time.
-        digits: how many there are to choose from; 0: images have no digit.
-        settings: what images depend on besides the weights, the seed, number and digit, as plain JSON data.
-    """
-
-    batch: int
-    digits: int
-    settings: dict[str, Any]
+    batch: int  # how many images are drawn at a time
+    digits: int  # how many there are to choose from; 0: images have no digit
+    settings: dict[str, Any]  # what images depend on besides the weights, the seed, number and digit, as JSON data
 
     def draw(self, seed: int, digit: int | None, first: int) -> Tensor:
         """A batch of images of a seed and a digit, from number `first` on, uint8 (batch, C, H, W)."""
@@ -50,36 +44,22 @@ class Drawer(Protocol):
 def write(
     network: str,
     folder: Path,
-    count: int | None = None,
-    seed: int = 0,
-    digits: Sequence[int] = (),
+    count: int | None = None,  # of all images, by default 1,000, or 100 of each digit
+    seed: int = 0,  # of the noise; the i-th image of each digit has the same noise
+    digits: Sequence[int] = (),  # by default all; for networks with classes only
     weights: Path | None = None,
     device: str = "auto",
-    overwrite: bool = False,
-    ema: bool = False,
-    sampler: SamplerSettings | None = None,
-    noise: Path | None = None,
-    normalise: str | None = None,
+    overwrite: bool = False,  # replace an earlier set
+    ema: bool = False,  # refuse weights that are not known to be a moving average
+    sampler: SamplerSettings | None = None,  # of a denoiser; None: `default_settings`
+    noise: Path | None = None,  # a folder of `faces.write_noise`, from which a denoiser of faces draws ten
+    normalise: str | None = None,  # of a denoiser: range, or min-max, the default with `noise`, as the homework has it
 ) -> int:
-    """Draw images and write them; an interrupted set is completed. Bad input is a `UserError`, and nothing is written.
+    """Draw images and write them, and return how many there are; an interrupted set is completed.
 
-    Args:
-        network: the name of a GAN or a denoiser.
-        folder: where to, see `write_images`.
-        count: how many images in all, by default 1,000, or 100 of each digit.
-        seed: of the noise. The i-th image of each digit has the same noise.
-        digits: which digits, by default all; for networks with classes only.
-        weights: a safetensors file of the generator or the denoiser, by default that of the run that ships. The
-            ``card.json`` beside it says how it was trained; without one, the recipe ``ours`` is assumed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        overwrite: replace an earlier set.
-        ema: refuse weights that are not known to be a moving average.
-        sampler: of a denoiser, by default `hw2lib.diffusion.sample.default_settings`.
-        noise: a folder of fixed noise (`hw2lib.diffusion.faces.write_noise`), from which a denoiser of faces draws ten.
-        normalise: of a denoiser: ``range``, or ``min-max``, the default with `noise`, as the homework has it.
-
-    Returns:
-        How many images the set has.
+    The weights are a safetensors file of a GAN's generator or a denoiser, by default that of the run that ships. The
+    ``card.json`` beside it says how it was trained; without one, the recipe ``ours`` is assumed. Bad input is a
+    `UserError`, and nothing is written.
     """
     known, denoises = names("gan", "diffusion"), network in names("diffusion")
     if network not in known:
@@ -106,8 +86,7 @@ def write(
     files = {None: [f"{name}.png" for name in faces.NAMES]} if noise else _names(count, chosen)
     total = sum(map(len, files.values()))
     settings = {"network": network, "weights": used.digest_of_file(file), "seed": seed, "count": total}
-    if drawer.digits:
-        settings["digits"] = chosen
+    settings |= {"digits": chosen} if drawer.digits else {}
     batches = [
         Batch(names_of_digit[first : first + drawer.batch], partial(drawer.draw, seed, digit, first))
         for digit, names_of_digit in files.items()

@@ -5,9 +5,10 @@
 
 The result of a call is found by the function's name, its arguments, and the source of its module and of all modules
 that it imports (`hw2lib.used`). A run folder counts by its settings and weights, a network by its weights, a file by
-its content, a function by its source as well. Removing the folder is always safe.
+its content. Removing the folder is always safe.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -29,10 +30,9 @@ R = TypeVar("R")
 
 
 def kept(function: Callable[P, R]) -> Callable[P, R]:
-    """Keep the results of a function of plain arguments.
+    """Keep the results of a function: tensors, arrays, data frames, plain values, and lists, tuples and dicts of them.
 
-    Results are tensors, arrays, numbers, texts, None, data frames, and lists, tuples and dicts of them. A damaged file
-    is made anew.
+    A damaged file is made anew.
     """
 
     @functools.wraps(function)
@@ -42,13 +42,11 @@ def kept(function: Callable[P, R]) -> Callable[P, R]:
         key = hashlib.sha256(json.dumps(_plain(call)).encode()).hexdigest()
         file = paths.cache_dir() / "results" / f"{function.__name__}-{key[:32]}.pt"
         if file.exists():
-            try:
+            with contextlib.suppress(*weights.DAMAGED, OSError):
                 content = torch.load(file, weights_only=True)
                 result = _restored(content["result"])
                 used.note_again(content["used"])
                 return result
-            except (*weights.DAMAGED, OSError):
-                pass
         with used.collected() as notes:
             result = function(*args, **kwargs)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +69,7 @@ def _plain(value: Any) -> Any:
         return f"device {value.type}"
     if isinstance(value, Tensor | np.ndarray):
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-        content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-        return ["array", str(array.dtype), list(array.shape), content]
+        return ["array", str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
     if isinstance(value, nn.Module):
         devices = sorted({tensor.device.type for tensor in value.state_dict().values()})
         return ["network", type(value).__qualname__, devices, _plain(value.state_dict())]
@@ -81,8 +78,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "kept_key"):  # it knows best, such as a run folder or a source of images
         return [type(value).__qualname__, _plain(value.kept_key())]
     if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return [type(value).__qualname__, _plain(fields)]
+        return [type(value).__qualname__, _plain({x.name: getattr(value, x.name) for x in dataclasses.fields(value)})]
     if callable(value) and hasattr(value, "__qualname__"):
         code = used.closure_digest(value.__module__) if value.__module__.startswith("hw2lib.") else None
         return ["function", value.__module__, value.__qualname__, code]

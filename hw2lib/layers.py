@@ -26,10 +26,7 @@ class Sigmoid(nn.Sigmoid):
 
 
 class GroupNorm(nn.GroupNorm):
-    """The same, by a detour on a CPU: its backward pass takes up to thirty times as long on maps with channels last.
-
-    Convolutions are faster on those, so they come and go in that order.
-    """
+    """The same, by a detour on a CPU: its backward pass is up to thirty times as slow on maps with channels last."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.is_contiguous():

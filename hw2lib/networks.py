@@ -1,8 +1,4 @@
-"""The index of networks and of what trains them: a new network is one line. Modules are imported on first use.
-
-A task is a kind of training: a file of recipes (``recipes/TASK.toml``), the class that checks them, and the function
-that trains. Several networks share it.
-"""
+"""The index of networks and of what trains them: a new network is one line. Modules are imported on first use."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -14,75 +10,53 @@ from hw2lib.errors import UserError
 
 
 class Task(NamedTuple):
-    """One kind of training; objects are named as ``module:name`` below hw2lib.
+    """A kind of training, with recipes in ``recipes/TASK.toml``; objects are ``module:name`` below hw2lib."""
 
-    Attributes:
-        recipe: the class of its recipes, a `hw2lib.training.recipe.BaseRecipe`.
-        train: the function that trains, made by `hw2lib.training.steps.training`.
-        networks: name to the function that makes the network.
-    """
+    recipe: str  # the class of its recipes, a `hw2lib.training.recipe.BaseRecipe`
+    train: str  # the function that trains, made by `hw2lib.training.steps.training`
+    networks: dict[str, str]  # name to the function that makes the network
 
-    recipe: str
-    train: str
-    networks: dict[str, str]
 
+GENERATORS = {
+    "gan-plain": "gan.networks:plain",
+    "dcgan": "gan.networks:dcgan",
+    "dcgan-wide": "gan.networks:dcgan_wide",
+    "wgan-gp-sn": "gan.networks:wgan_gp_sn",
+    "sagan": "gan.networks:sagan",
+    "acgan": "gan.networks:acgan",
+}
+DENOISERS = {
+    "unet-two-level": "diffusion.networks.unet:two_level",
+    "unet-two-level-plain": "diffusion.networks.unet:two_level_plain",
+    "unet-three-level": "diffusion.networks.unet:three_level",
+    "unet-wide-bottleneck": "diffusion.networks.unet:wide_bottleneck",
+    "context-unet": "diffusion.networks.context_unet:wide",
+    "context-unet-128": "diffusion.networks.context_unet:narrow",
+    "context-unet-64": "diffusion.networks.context_unet:narrower",
+    "context-unet-32": "diffusion.networks.context_unet:narrowest",
+    "face-unet": "diffusion.networks.face_unet:small",
+}
+CLASSIFIERS = {
+    "dann-wide": "adaptation.networks:wide",
+    "dann-deep": "adaptation.networks:deep",
+    "dann-compact": "adaptation.networks:compact",
+    "dann-grey": "adaptation.networks:grey",
+    "dann-grey-plus": "adaptation.networks:grey_plus",
+}
+IMPROVED = {"uda-cnn": "adaptation.networks:improved", "uda-cnn-wide": "adaptation.networks:improved_wide"}
+GRADERS = {"digit-classifier": "grader.network:DigitClassifier"}
 
 TASKS = {
-    "gan": Task(
-        "gan.recipe:Recipe",
-        "gan.train:train",
-        {
-            "gan-plain": "gan.networks:plain",
-            "dcgan": "gan.networks:dcgan",
-            "dcgan-wide": "gan.networks:dcgan_wide",
-            "wgan-gp-sn": "gan.networks:wgan_gp_sn",
-            "sagan": "gan.networks:sagan",
-            "acgan": "gan.networks:acgan",
-        },
-    ),
-    "diffusion": Task(
-        "diffusion.recipe:Recipe",
-        "diffusion.train:train",
-        {
-            "unet-two-level": "diffusion.networks.unet:two_level",
-            "unet-two-level-plain": "diffusion.networks.unet:two_level_plain",
-            "unet-three-level": "diffusion.networks.unet:three_level",
-            "unet-wide-bottleneck": "diffusion.networks.unet:wide_bottleneck",
-            "context-unet": "diffusion.networks.context_unet:wide",
-            "context-unet-128": "diffusion.networks.context_unet:narrow",
-            "context-unet-64": "diffusion.networks.context_unet:narrower",
-            "context-unet-32": "diffusion.networks.context_unet:narrowest",
-            "face-unet": "diffusion.networks.face_unet:small",
-        },
-    ),
-    "dann": Task(
-        "adaptation.recipe:DANNRecipe",
-        "adaptation.dann:train",
-        {
-            "dann-wide": "adaptation.networks:wide",
-            "dann-deep": "adaptation.networks:deep",
-            "dann-compact": "adaptation.networks:compact",
-            "dann-grey": "adaptation.networks:grey",
-            "dann-grey-plus": "adaptation.networks:grey_plus",
-        },
-    ),
-    "uda": Task(
-        "adaptation.recipe:ImprovedRecipe",
-        "adaptation.uda:train",
-        {"uda-cnn": "adaptation.networks:improved", "uda-cnn-wide": "adaptation.networks:improved_wide"},
-    ),
-    "classifier": Task(
-        "grader.train:Recipe", "grader.train:train", {"digit-classifier": "grader.network:DigitClassifier"}
-    ),
+    "gan": Task("gan.recipe:Recipe", "gan.train:train", GENERATORS),
+    "diffusion": Task("diffusion.recipe:Recipe", "diffusion.train:train", DENOISERS),
+    "dann": Task("adaptation.recipe:DANNRecipe", "adaptation.dann:train", CLASSIFIERS),
+    "uda": Task("adaptation.recipe:ImprovedRecipe", "adaptation.uda:train", IMPROVED),
+    "classifier": Task("grader.train:Recipe", "grader.train:train", GRADERS),
 }
 
 
 def build(name: str) -> nn.Module:
-    """A new network, its weights drawn from torch's global generator.
-
-    Raises:
-        UserError: an unknown name.
-    """
+    """A new network, its weights drawn from torch's global generator; `UserError` for an unknown name."""
     return _load(TASKS[task_of(name)].networks[name])()
 
 

@@ -12,16 +12,10 @@ LARGEST_SEED = 2**32 // PLACES - 2  # a CPU generator takes 32 bits of what it i
 
 
 class ImageNoise:
-    """Normal noise for a batch of images, of which none depends on the others.
+    """Normal noise for a batch of images, of which none depends on the others, drawn on the CPU for all devices alike.
 
-    The numbers are drawn on the CPU, the same for all devices.
-
-    Args:
-        seed: of the whole set, which has a million images at most.
-        numbers: which image of the set each of the batch is; two of one number get the same noise.
-
-    Raises:
-        UserError: a seed that is negative or above `LARGEST_SEED`.
+    The seed, 0 to `LARGEST_SEED` or a `UserError`, is of a set of a million images at most. The numbers say which image
+    of the set each of the batch is; two of one number get the same noise.
     """
 
     def __init__(self, seed: int, numbers: Sequence[int]) -> None:

@@ -17,11 +17,7 @@ TRAINED = ROOT / "data" / "trained"  # finished runs that ship with the reposito
 
 
 def check_preset(name: str) -> None:
-    """Refuse what is no preset.
-
-    Raises:
-        UserError: it names the presets that there are.
-    """
+    """Refuse what is no preset with a `UserError`, which names those that there are."""
     if name not in PRESETS:
         raise UserError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
 

@@ -33,59 +33,43 @@ PAIRS = ("mnistm-svhn", "mnistm-usps")
 
 
 def recipes_for(
-    names: Iterable[str],
+    names: Iterable[str],  # of networks
     recipe_names: Iterable[str],
     seeds: Iterable[int],
     preset: str,
-    pairs: Iterable[str] = (),
-    methods: Iterable[str] = (),
-    settings: Iterable[str] = (),
+    pairs: Iterable[str] = (),  # of networks between domains, such as mnistm-svhn; empty: `PAIRS`
+    methods: Iterable[str] = (),  # of networks between domains; empty: all
+    settings: Iterable[str] = (),  # keys of the recipe to replace, such as steps=100
 ) -> list[BaseRecipe]:
     """The recipe of each combination of networks, recipe names and seeds.
 
-    Seeds vary slowest, so that an interrupted sweep has whole tables of fewer seeds.
-
-    Args:
-        names: networks.
-        recipe_names: tables of the file of recipes.
-        seeds: of the trainings.
-        preset: one of ``paths.PRESETS``.
-        pairs: of networks between domains, such as ``mnistm-svhn``; empty: `PAIRS`.
-        methods: of networks between domains; empty: all.
-        settings: keys of the recipe to replace, such as ``steps=100``.
-
-    Raises:
-        UserError: an unknown name, or a value that the recipe refuses.
+    Seeds vary slowest, so that an interrupted sweep has whole tables of fewer seeds. `UserError` for an unknown name,
+    and a value that the recipe refuses.
     """
     override = dict(_setting(text) for text in settings)
     pairs, methods = tuple(dict.fromkeys(pairs)), tuple(dict.fromkeys(methods))
     chosen: list[BaseRecipe] = []
     for seed, network, name in dict.fromkeys(product(seeds, names, recipe_names)):  # each once
         kind = networks.recipe_class(network)
+        ways: Iterable[tuple] = [()]
         if "method" in kind.model_fields:
-            combinations = product(pairs or PAIRS, methods or get_args(kind.model_fields["method"].annotation))
-            chosen += [
-                kind.choose(network, name, *_domains(pair), method, seed, preset, override)
-                for pair, method in combinations
-            ]
+            every = get_args(kind.model_fields["method"].annotation)
+            ways = ((*_domains(pair), method) for pair, method in product(pairs or PAIRS, methods or every))
         elif pairs or methods:
             raise UserError(f"{network}: pairs and methods are for domain adaptation; leave --pair and --method out")
-        else:
-            chosen.append(kind.choose(network, name, seed, preset, override))
+        chosen += [kind.choose(network, name, *way, seed, preset, override) for way in ways]
     return chosen
 
 
 def learnable(recipes: Iterable[BaseRecipe], images) -> list[BaseRecipe]:
     """The recipes without those that learn labels of a target which has none."""
-    recipes = list(recipes)
-    targets = {recipe.target for recipe in recipes if recipe.needs_target_labels}
-    unlabelled = {target for target in targets if images.load(target, "train").labels is None}
-    return [recipe for recipe in recipes if not (recipe.needs_target_labels and recipe.target in unlabelled)]
+    has_labels = functools.cache(lambda target: images.load(target, "train").labels is not None)
+    return [recipe for recipe in recipes if not recipe.needs_target_labels or has_labels(recipe.target)]
 
 
 def _domains(pair: str) -> tuple[str, str]:
-    source, dash, target = pair.partition("-")
-    if not (source and dash and target):
+    source, _, target = pair.partition("-")
+    if not (source and target):
         raise UserError(f"a pair is SOURCE-TARGET, such as mnistm-svhn, not '{pair}'")
     return source, target
 
@@ -123,8 +107,7 @@ def run_folder(recipe: BaseRecipe, preset: str, images, with_weights: bool = Fal
     that ships as a card alone does not count.
     """
     settings = settings_of(recipe, preset, images)
-    ships = shipped_run(recipe.title, settings, with_weights)
-    if ships:
+    if ships := shipped_run(recipe.title, settings, with_weights):
         return ships
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return RunFolder(paths.runs_dir(preset) / f"{recipe.title}-{digest[:8]}", settings)
@@ -141,22 +124,19 @@ def finished(
     """The finished runs of some recipes, in their order: what every notebook shows.
 
     In ``quick``, generators, denoisers and classifiers are those that ship, trained for real, whatever images are at
-    hand; those that do not ship are left out. Otherwise the runs are those of the preset: `train` trains what is
-    missing, and without it a missing run is left out. A run that would learn labels of a target without any is left
-    out too.
+    hand. Otherwise the runs are those of the preset, and `train` trains what is missing. What is missing, or would
+    learn labels of a target without any, is left out.
     """
     recipes = list(dict.fromkeys(recipes))
     if not recipes:
         return []
     if preset == "quick" and all(recipe.shown_as_shipped for recipe in recipes):
-        found = (shipped_run(recipe.title, None, with_weights) for recipe in recipes)
-        return [folder for folder in found if folder]
+        return [run for recipe in recipes if (run := shipped_run(recipe.title, None, with_weights))]
     images = data.source(preset, data_dir)
     recipes = learnable(recipes, images)
     if train:
         return train_all(recipes, preset, data_dir, device, with_weights)
-    folders = [run_folder(recipe, preset, images, with_weights) for recipe in recipes]
-    return [folder for folder in folders if folder.card]
+    return [run for recipe in recipes if (run := run_folder(recipe, preset, images, with_weights)).card]
 
 
 def train_all(
@@ -165,10 +145,7 @@ def train_all(
     """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order.
 
     Small networks train faster side by side on one thread each than one after the other on all. Interrupted, the same
-    call goes on. A bar shows the steps of all runs.
-
-    Raises:
-        UserError: runs that failed, such as diverged ones; the others are trained to their end before.
+    call goes on. If runs failed, such as diverged ones, a `UserError` says so once the others are trained.
     """
     images = data.source(preset, data_dir)
     folders = [run_folder(recipe, preset, images, with_weights) for recipe in recipes]
@@ -205,7 +182,7 @@ def train_into(path: Path, recipe: BaseRecipe, preset: str, data_dir: str = "", 
 def ship(path: Path, with_weights: bool) -> Path:
     """Copy a finished run into the repository: its card, and, `with_weights`, its weights in half precision.
 
-    With the weights goes what else is to be seen of them, the images drawn in training.
+    With the weights go the images drawn in training.
     """
     home, path = paths.runs_dir("paper"), path.resolve()
     if not path.is_relative_to(home) or not (path / "card.json").exists():
@@ -226,14 +203,9 @@ def ship(path: Path, with_weights: bool) -> Path:
 def train_side_by_side(
     runs: list[tuple[BaseRecipe, RunFolder]], preset: str, data_dir: str, device: str, workers: int, bar: tqdm
 ) -> list[str]:
-    """Train all runs and return, for each that failed, why; `UserError` if a worker was killed.
+    """Train all runs, so many `workers` at a time, and return, for each that failed, why.
 
-    Args:
-        runs: recipes and their folders.
-        preset, data_dir: see `hw2lib.data.source`.
-        device: where each run trains.
-        workers: how many train at a time.
-        bar: shows the steps of all runs.
+    The bar shows the steps of all runs. `UserError` if a worker was killed.
     """
     context = multiprocessing.get_context("spawn")
     # A number for each run and no lock: a worker that is killed would keep it for ever.
@@ -281,5 +253,4 @@ def _train_one(i: int, recipe: BaseRecipe, folder: RunFolder, preset: str, data_
     def count(n: int) -> None:
         _steps[i] += n
 
-    images = data.source(preset, data_dir)
-    networks.training_of(recipe.network)(recipe, images, folder, device, count)
+    networks.training_of(recipe.network)(recipe, data.source(preset, data_dir), folder, device, count)

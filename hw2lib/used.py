@@ -1,7 +1,6 @@
 """What a result was made from, noted while it is made, so that its record can tell later whether it is out of date.
 
-Whoever reads a card, weights or a reference, resolves a recipe or asks for the fingerprint of images notes it here. A
-page of the report (`hw2lib.report.page`) takes the notes of its process, together with the modules that are loaded.
+Whoever reads a card, weights or a reference, resolves a recipe or asks for the fingerprint of images notes it here.
 """
 
 import ast
@@ -42,7 +41,7 @@ def collected() -> Iterator[dict[str, str]]:
 
 
 def note_file(file: Path) -> None:
-    """Note that a file was read: a path below the repository, or, of a file elsewhere, an absolute one."""
+    """Note that a file was read."""
     note("file", name_of(file), digest_of_file(file))
 
 
@@ -57,7 +56,7 @@ def forget() -> None:
 
 
 def name_of(file: Path) -> str:
-    """A path as records name it."""
+    """A path as records name it: from the repository on, or absolute if the file is elsewhere."""
     file = Path(os.path.abspath(file))
     return file.relative_to(paths.ROOT).as_posix() if file.is_relative_to(paths.ROOT) else str(file)
 
@@ -74,14 +73,12 @@ def _digest(file: Path, mtime_ns: int, size: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
 def digest(source: str) -> str:
     """A hash that stays when a comment, a docstring or the layout changes; a file that is no Python raises."""
     tree = ast.parse(source)
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
-        if isinstance(node, Documented) and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
@@ -94,20 +91,17 @@ def file_digest(file: Path) -> str:
 
 def closure_digest(module: str) -> str:
     """One hash of a module and of all modules of hw2lib that it imports, directly or not."""
-    digests = [file_digest(file) for file in closure(module)]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    return hashlib.sha256("".join(map(file_digest, closure(module))).encode()).hexdigest()
 
 
 def closure(module: str) -> list[Path]:
     """The files of a module and of all modules of hw2lib that it imports, also inside functions, directly or not."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = _files_of(module)
     while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting |= {other for name in _imported(file.read_text(encoding="utf-8")) for other in _files_of(name)}
-    return sorted(found)
+        files.add(file := waiting.pop())
+        waiting |= set().union(*map(_files_of, _imported(file.read_text(encoding="utf-8")))) - files
+    return sorted(files)
 
 
 @functools.cache

@@ -23,11 +23,7 @@ DAMAGED = (
 
 
 def save(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file whole; what was there before stays until then.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write a safetensors file whole; what was there before stays until then. `UserError` if it cannot be written."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,67 +47,47 @@ def read(file: Path) -> dict[str, Tensor]:
 
 
 def load(network: nn.Module, file: Path) -> None:
-    """Fill `network` from a safetensors file, half precision widened.
-
-    Raises:
-        UserError: a missing or truncated file, a pickle, or the weights of another network; nothing is changed then.
-    """
+    """Fill `network` from a safetensors file, half precision widened; see `read` and `fill` for what is refused."""
     fill(network, read(file), file)
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
-    """Fill `network` with tensors read from `file`.
-
-    Raises:
-        UserError: they are those of another network; nothing is changed then.
-    """
-    expected = network.state_dict()
-    wrong = {}
-    for name in sorted(tensors.keys() | expected.keys()):
-        there, here = (tuple(some[name].shape) if name in some else None for some in (tensors, expected))
-        if there is None:
-            wrong[name] = "is missing"
-        elif here is None:
-            wrong[name] = "is not expected"
-        elif there != here:
-            wrong[name] = f"has the shape {there}, not {here}"
-    if wrong:
-        name, what = next(iter(wrong.items()))
-        raise UserError(
-            f"{file}: weights of another network ({len(wrong)} tensors differ, the first is '{name}', which {what})"
-        )
+    """Fill `network` with tensors read from `file`; `UserError`, before any change, if they are another network's."""
+    there, here = ({name: tuple(x.shape) for name, x in some.items()} for some in (tensors, network.state_dict()))
+    if wrong := [name for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]:
+        name = wrong[0]
+        if name in there and name in here:
+            what = f"has the shape {there[name]}, not {here[name]}"
+        else:
+            what = "is not expected" if name in there else "is missing"
+        differ = f"{len(wrong)} tensors differ, the first is '{name}', which {what}"
+        raise UserError(f"{file}: weights of another network ({differ})")
     network.load_state_dict(tensors)
 
 
 def read_torch(file: Path, give: str) -> Any:
     """What is in a file of ``torch.save``, on the CPU.
 
-    Args:
-        file: written by ``torch.save``.
-        give: what the user is told to give instead, where it cannot be read.
-
-    Raises:
-        UserError: the file is not there, damaged, or holds code, which is never run.
+    If it is not there, damaged, or holds code, which is never run, a `UserError` says what to `give` instead.
     """
     try:
         content = io.BytesIO(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}; give {give}") from None
     try:
-        found = torch.load(content, map_location="cpu", weights_only=True)
+        tensors = torch.load(content, map_location="cpu", weights_only=True)
     except (*DAMAGED, OSError) as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         what = f"holds code ({code[1]}), which is never run" if code else "damaged, or no file of torch.save"
         raise UserError(f"{file}: {what}; give {give}") from None
     used.note_file(file)
-    return found
+    return tensors
 
 
 def named_tensors(content: Any) -> dict[str, Tensor] | None:
     """The content as names and plain tensors; None if it is anything else."""
-    if isinstance(content, dict) and all(isinstance(name, str) and is_plain(x) for name, x in content.items()):
-        return dict(content)
-    return None
+    named = isinstance(content, dict) and all(isinstance(name, str) and is_plain(x) for name, x in content.items())
+    return dict(content) if named else None
 
 
 def is_plain(content: Any) -> bool:

@@ -1,6 +1,6 @@
 """What the homework asks of DDIM on faces: the effect of eta, ways between two noises, and faces drawn in fewer steps.
 
-Distances are root mean squared differences of pixels, and errors mean squared ones, both between images of 0 to 255.
+Distances are root mean squared differences of pixels of 0 to 255, and errors mean squared ones.
 """
 
 import math
@@ -52,46 +52,37 @@ def repeated(
     if runs < 2:
         raise UserError(f"{runs} runs: give at least 2, to compare them")
     ways = [replace(settings, eta=eta) for eta in etas]
-    return {
-        way.eta: torch.stack([min_max(draw(denoiser, way, noise, run, mixed=True)) for run in range(runs)])
-        for way in ways
-    }
+    faces = [[min_max(draw(denoiser, way, noise, run, mixed=True)) for run in range(runs)] for way in ways]
+    return dict(zip(etas, map(torch.stack, faces), strict=True))
 
 
 def distances_between_runs(faces: Mapping[float, Tensor]) -> pd.DataFrame:
     """Each pair of runs of each noise: columns ``eta``, ``noise``, ``distance``."""
-    return pd.DataFrame(
-        [
-            {"eta": eta, "noise": noise, "distance": value}
-            for eta, runs in faces.items()
-            for first, second in combinations(runs, 2)
-            for noise, value in enumerate(distance(first, second).tolist())
-        ]
-    )
+    frames = [
+        pd.DataFrame({"eta": eta, "noise": range(len(a)), "distance": distance(a, b).tolist()})
+        for eta, runs in faces.items()
+        for a, b in combinations(runs, 2)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def distance_headline(frame: pd.DataFrame) -> dict[str, float]:
     """Mean distances for the text, such as ``distance_0_5`` for eta 0.5."""
-    means = frame.groupby("eta")["distance"].mean()
-    return {value_name("distance", f"{eta:g}"): float(mean) for eta, mean in means.items()}
+    return {value_name("distance", f"{eta:g}"): mean for eta, mean in frame.groupby("eta")["distance"].mean().items()}
 
 
 def distance_between_noises(images: Tensor) -> float:
     """The mean over all pairs of images (N, C, H, W): how far apart faces of different noise are."""
-    pairs = list(combinations(images.split(1), 2))
-    if not pairs:
+    if len(images) < 2:
         raise UserError(f"{len(images)} faces: give at least 2 noises, to compare them")
-    return float(torch.cat([distance(a, b) for a, b in pairs]).mean())
+    return float(torch.cat([distance(a, b) for a, b in combinations(images.split(1), 2)]).mean())
 
 
 # Ways from one noise to another.
 
 
 def lerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
-    """The straight line, (1 - alpha) a + alpha b. Halfway between two normal noises its norm is 1/sqrt(2) of theirs.
-
-    `UserError` for an alpha outside of [0, 1].
-    """
+    """The straight line, (1 - alpha) a + alpha b, for alpha in [0, 1]; its norm halfway is 1/sqrt(2) of two noises'."""
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: give 0 to 1")
     return (1 - alpha) * a + alpha * b
@@ -100,8 +91,8 @@ def lerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
 def slerp(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     """The arc: sin((1 - alpha) theta) / sin(theta) a + sin(alpha theta) / sin(theta) b (Shoemake 1985).
 
-    theta is the angle between the two as vectors. The line is taken where there is no angle, since one is zero, or no
-    arc, since both point the same or opposite ways. `UserError` for an alpha outside of [0, 1].
+    theta is the angle between the two. The line is taken where one is zero, and where both point the same or opposite
+    ways. `UserError` for an alpha outside of [0, 1].
     """
     x, y = a.double().flatten(), b.double().flatten()
     cosine = torch.dot(x, y) / (x.norm() * y.norm())
@@ -123,14 +114,10 @@ def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, a
 
 
 def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alphas: Sequence[float]) -> pd.DataFrame:
-    """What happens on each way, by its name, over the alphas of its noises (N, C, H, W).
+    """Each way over the alphas of its noises (N, C, H, W), and of the faces in about [-1, 1] that they lead to.
 
-    `images` are the faces in about [-1, 1] that the noises lead to. They are taken from -1 to 1: each from its own
-    lowest to its highest value would hide a loss of contrast.
-
-    Returns:
-        Columns ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, ``contrast``
-        (`hw2lib.metrics.images.contrast`), and ``step``, its distance from the face before (none for the first).
+    Columns: ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, `contrast`, and ``step``, its distance
+    from the face before (none for the first). Faces are taken from -1 to 1: `min_max` would hide a loss of contrast.
     """
     frames = []
     for way, faces in images.items():
@@ -175,10 +162,7 @@ def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
     """What the faces of the first noises (N, 3, H, W) should be, uint8 (N, 3, H, W).
 
     They are the homework's ``00.png`` to ``09.png`` in a folder; if `folder` is empty, the denoiser draws them in all
-    of its steps of DDIM, without noise on the way.
-
-    Raises:
-        UserError: a file is missing, grey, or of another size than the noise.
+    of its steps of DDIM. `UserError` if a file is missing, grey, or of another size than the noise.
     """
     if not folder:
         return min_max(draw(denoiser, SamplerSettings("ddim", None, clip=False), noise, progress="all steps"))
@@ -196,27 +180,20 @@ def way_name(way: SamplerSettings) -> str:
     return f"{way.name}, {way.spacing}"
 
 
-def drawn_in_steps(
-    denoiser: Denoiser, noise: Tensor, ways: Sequence[SamplerSettings], counts: Sequence[int]
-) -> dict[tuple[str, int], Tensor]:
-    """The faces uint8 (N, 3, H, W) of each way and number of steps, by `way_name` and number."""
-    return {
-        (way_name(way), steps): min_max(draw(denoiser, replace(way, steps=steps), noise))
-        for way, steps in product(ways, counts)
-    }
-
-
 def errors(
     denoiser: Denoiser, noise: Tensor, truth: Tensor, ways: Sequence[SamplerSettings], counts: Sequence[int]
 ) -> tuple[pd.DataFrame, dict[tuple[str, int], Tensor]]:
-    """How far faces are from the truth, in columns ``way``, ``steps``, ``noise``, ``error``; and `drawn_in_steps`."""
-    faces = drawn_in_steps(denoiser, noise, ways, counts)
-    rows = [
-        {"way": way, "steps": steps, "noise": number, "error": error}
-        for (way, steps), images in faces.items()
-        for number, error in enumerate(mean_squared_error(images, truth).tolist())
-    ]
-    return pd.DataFrame(rows), faces
+    """How far faces are from the truth, in columns ``way``, ``steps``, ``noise``, ``error``; and the faces.
+
+    The faces uint8 (N, 3, H, W) are found by `way_name` and number of steps.
+    """
+    faces, frames = {}, []
+    for way, steps in product(ways, counts):
+        images = min_max(draw(denoiser, replace(way, steps=steps), noise))
+        faces[way_name(way), steps] = images
+        columns = {"way": way_name(way), "steps": steps, "noise": range(len(images))}
+        frames.append(pd.DataFrame(columns | {"error": mean_squared_error(images, truth).tolist()}))
+    return pd.concat(frames, ignore_index=True), faces
 
 
 def error_table(frame: pd.DataFrame) -> pd.DataFrame:

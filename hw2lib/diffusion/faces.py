@@ -1,7 +1,4 @@
-"""Faces from given noise: the noise 00 to 09 of the homework, the denoisers, and the faces that they draw.
-
-The noise is named, so that everybody draws the same faces, or read from the user's files.
-"""
+"""Faces from given noise: the noise 00 to 09 of the homework, the denoisers, and the faces that they draw."""
 
 import io
 from collections.abc import Sequence
@@ -35,8 +32,7 @@ def named_noise(size: int) -> Tensor:
 def write_noise(folder: Path, size: int, overwrite: bool = False) -> None:
     """Write `named_noise` as ``00.pt`` to ``09.pt``, float32 (1, 3, size, size) each, as the homework has them.
 
-    Raises:
-        UserError: a size out of range, files that are there, or a bad disk; what was there stays then.
+    `UserError` for a size out of range, files that are there, and a bad disk; what was there stays then.
     """
     if not 1 <= size <= LARGEST:
         raise UserError(f"size {size}: give 1 to {LARGEST} pixels")
@@ -56,8 +52,7 @@ def write_noise(folder: Path, size: int, overwrite: bool = False) -> None:
 def read_noise(folder: Path, size: int) -> Tensor:
     """The noise in ``00.pt`` to ``09.pt``, (10, 3, size, size) float32.
 
-    Raises:
-        UserError: a file is missing or damaged, holds code, or holds anything but one finite noise of that size.
+    `UserError` for a file that is missing or damaged, and for anything but one finite noise of that size.
     """
     give = f"a tensor (1, 3, {size}, {size}) of floats in a file of torch.save; hw2 noise --size {size} writes such"
     noises = []
@@ -102,10 +97,10 @@ def draw(
     `seed` is of the noise that is added on the way, another for each face. For the others see `draw_images`.
     """
     parts = []
-    for first in range(0, len(noise), BATCH):
-        start = noise[first : first + BATCH]
-        numbers, labels = range(first, first + len(start)), torch.full((len(start),), -1)
-        parts.append(draw_images(denoiser, settings, seed, numbers, labels, mixed, start, progress=progress).cpu())
+    for numbers in torch.arange(len(noise)).split(BATCH):
+        start, labels = noise[numbers], torch.full_like(numbers, -1)
+        batch = draw_images(denoiser, settings, seed, numbers.tolist(), labels, mixed, start, progress=progress)
+        parts.append(batch.cpu())
     return torch.cat(parts)
 
 

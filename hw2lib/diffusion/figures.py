@@ -18,11 +18,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one for each colour of the pale
 
 
 def reverse_process(ways: Mapping[str, Mapping[int, Tensor]]) -> Figure:
-    """One image on its way from noise.
-
-    Args:
-        ways: title of a sampler to the state (C, H, W) in about [-1, 1] at each step t, the same steps in each.
-    """
+    """One image on its way from noise: of each sampler the states (C, H, W) in about [-1, 1] at the same steps t."""
     steps = list(next(iter(ways.values())))
     rows = [to_uint8(torch.stack([states[t] for t in steps])).numpy() for states in ways.values()]
     return image_grid(rows, list(ways), [f"t = {t:,}" for t in steps])
@@ -30,8 +26,7 @@ def reverse_process(ways: Mapping[str, Mapping[int, Tensor]]) -> Figure:
 
 def guidance_grid(sets: Mapping[float, Tensor], columns: int = 10) -> Figure:
     """The same noise and digits under several weights: uint8 (N, C, H, W) of each weight, `columns` of them a row."""
-    rows = [images[:columns].numpy() for images in sets.values()]
-    return image_grid(rows, [f"w = {w:g}" for w in sets])
+    return image_grid([images[:columns].numpy() for images in sets.values()], [f"w = {w:g}" for w in sets])
 
 
 def accuracy_and_diversity(frame: pd.DataFrame, real_accuracy: float | None) -> Figure:
@@ -66,16 +61,17 @@ def scores_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figur
 
 def eta_grid(faces: Mapping[float, Tensor]) -> Figure:
     """Faces uint8 (N, 3, H, W) of each eta, a row an eta, a column a noise."""
-    rows = [images.numpy() for images in faces.values()]
-    titles = [f"noise {number:02d}" for number in range(len(rows[0]))]
-    return image_grid(rows, [f"η = {eta:g}" for eta in faces], titles, width=0.5 * WIDTH)
+    return _noise_grid(list(faces.values()), [f"η = {eta:g}" for eta in faces], 0.5)
 
 
 def runs_grid(runs: Tensor) -> Figure:
     """Faces uint8 (runs, N, 3, H, W) from the same noise: a row a run, a column a noise."""
-    titles = [f"noise {number:02d}" for number in range(runs.shape[1])]
-    names = [f"run {number}" for number in range(1, len(runs) + 1)]
-    return image_grid([images.numpy() for images in runs], names, titles, width=0.6 * WIDTH)
+    return _noise_grid(runs, [f"run {number}" for number in range(1, len(runs) + 1)], 0.6)
+
+
+def _noise_grid(rows: Sequence[Tensor], names: list[str], width: float) -> Figure:
+    titles = [f"noise {number:02d}" for number in range(len(rows[0]))]
+    return image_grid([images.numpy() for images in rows], names, titles, width=width * WIDTH)
 
 
 def distance_over_eta(frame: pd.DataFrame, between_noises: float) -> Figure:
@@ -96,18 +92,12 @@ def ways_grid(faces: Mapping[str, Tensor], alphas: Sequence[float]) -> Figure:
 
 def ways_measured(frame: pd.DataFrame, shell: float) -> Figure:
     """`hw2lib.diffusion.face_experiments.path_frame` over alpha; dashed: the shell on which normal noise lies."""
-    titles = {
-        "norm": "norm of the noise",
-        "contrast": "contrast",
-        "sharpness": "sharpness, grey levels",
-        "step": "distance from the face\nbefore, grey levels",
-    }
+    titles = {"norm": "norm of the noise", "contrast": "contrast", "sharpness": "sharpness, grey levels"}
+    titles["step"] = "distance from the face\nbefore, grey levels"
     figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 4.2), layout="constrained", sharex=True)
     for axes, (column, title) in zip(grid.flat, titles.items(), strict=True):
         _lines(axes, frame, "alpha", column, band=False)
-        axes.set(ylabel=title)
-    for axes in grid[1]:
-        axes.set(xlabel="α")
+        axes.set(ylabel=title, xlabel="α" if axes in grid[1] else "")
     _dashed(grid[0, 0], shell)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

@@ -55,8 +55,7 @@ class Recipe(NetworkRecipe):
     @field_validator("size", "domain", "label_dropout", "min_snr", "scored", "guided")
     @classmethod
     def _fits_the_fields_before(cls, value: Any, info: ValidationInfo) -> Any:
-        before = info.data
-        of_faces = before.get("network") in OF_FACES
+        before, of_faces = info.data, info.data.get("network") in OF_FACES
         factor = 16 if of_faces else 4
         match info.field_name:
             case "domain" if (value == FACES) != of_faces:
@@ -80,24 +79,19 @@ class Recipe(NetworkRecipe):
         return (self.domain,)
 
     def size_at(self, step: int) -> int:
-        """Height and width of the images of a step, in pixels.
-
-        What a digit looks like is learned from small images, at a third of the cost. Whole ones add the detail.
-        """
+        """Height and width of the images of a step, in pixels. Small ones teach the shape of a digit at less cost."""
         return EARLY_SIZE if step < self.early * self.steps else self.size
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step."""
         done = step / self.steps
         if self.rates == "constant":
-            share = 1.0
-        elif self.rates == "falling":
-            share = 1 - done
-        elif done < WARMUP:
-            share = 0.04 + 0.96 * (1 - math.cos(math.pi * done / WARMUP)) / 2
-        else:
-            share = (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP))) / 2
-        return self.learning_rate * share
+            return self.learning_rate
+        if self.rates == "falling":
+            return self.learning_rate * (1 - done)
+        if done < WARMUP:
+            return self.learning_rate * (0.04 + 0.96 * (1 - math.cos(math.pi * done / WARMUP)) / 2)
+        return self.learning_rate * ((1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP))) / 2)
 
     def schedule_table(self) -> Schedule:
         """The noise schedule."""

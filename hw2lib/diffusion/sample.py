@@ -1,4 +1,4 @@
-"""Trained denoisers: loaded, and drawn from, each image from a seed of its own."""
+"""Trained denoisers: how they are loaded, and how images are drawn with them."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -44,30 +44,20 @@ def default_settings(network: str, **given: Any) -> SamplerSettings:
 
 @dataclass(frozen=True)
 class Denoiser:
-    """A network, and what must be known of its training to draw with it.
-
-    Attributes:
-        network: takes and returns what those of `hw2lib.diffusion.networks.unet` do.
-        schedule: its noise schedule.
-        size: height and width of its images, in pixels.
-        guidable: whether it learned images without their labels too.
-        classes: how many labels it knows; 0: none.
-        prediction: of the network, ``noise`` or ``velocity`` (`hw2lib.diffusion.schedule.velocity`).
-    """
+    """A network as in `hw2lib.diffusion.networks.unet`, and what must be known of its training to draw with it."""
 
     network: nn.Module
     schedule: Schedule
-    size: int = 28
-    guidable: bool = True
-    classes: int = DIGITS
-    prediction: str = "noise"
+    size: int = 28  # height and width of its images, in pixels
+    guidable: bool = True  # whether it learned images without their labels too
+    classes: int = DIGITS  # how many labels it knows; 0: none
+    prediction: str = "noise"  # or "velocity" (`hw2lib.diffusion.schedule.velocity`)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, network: nn.Module) -> "Denoiser":
         """A network that is trained by a recipe."""
         classes = 0 if recipe.domain == FACES else DIGITS
-        guidable = recipe.label_dropout > 0
-        return cls(network, recipe.schedule_table(), recipe.size, guidable, classes, recipe.prediction)
+        return cls(network, recipe.schedule_table(), recipe.size, recipe.label_dropout > 0, classes, recipe.prediction)
 
     @property
     def device(self) -> torch.device:
@@ -87,11 +77,6 @@ class Denoiser:
             return noise_of(answer, x, (self.schedule.steps * time).round().long(), self.schedule)
 
         return model
-
-    @property
-    def shown(self) -> int:
-        """Height and width at which images are shown, whatever it was trained at."""
-        return self.network.inputs.size
 
     def grid(self, settings: SamplerSettings) -> list[int]:
         """The steps that are visited; `UserError` if there are fewer, or the network cannot be guided."""
@@ -116,8 +101,7 @@ def load_file(file: Path, recipe: Recipe, device: torch.device | str = "cpu") ->
 def load_course(file: Path, device: torch.device | str = "cpu") -> Denoiser:
     """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
 
-    Raises:
-        UserError: the file is damaged, holds code, which is never run, or its tensors are not those of the network.
+    `UserError` for a damaged file, one with code, which is never run, and tensors of another network.
     """
     give = "the homework's UNet.pt"
     content = weights.read_torch(file, give)
@@ -137,30 +121,19 @@ def draw_images(
     denoiser: Denoiser,
     settings: SamplerSettings,
     seed: int,
-    numbers: Sequence[int],
-    labels: Tensor,
-    mixed: bool = False,
-    start: Tensor | None = None,
-    **options,
+    numbers: Sequence[int],  # which image of the seed's set each one is
+    labels: Tensor,  # (N,) integers 0 to 9, -1 for none
+    mixed: bool = False,  # draw in mixed bfloat16 where the hardware has it
+    start: Tensor | None = None,  # noise (N, 3, size, size) to begin with; what is added on the way stays the seed's
+    **options,  # return_intermediates and progress, as of `Sampler`
 ) -> Tensor | list[Tensor]:
     """The numbered images of a seed, (N, 3, H, W) float32 in about [-1, 1].
 
     An image depends on the seed, its number, its label and the settings alone, but for the rounding of sums in batches
-    of another size. Two images of one number have the same noise, at the start and at each step.
+    of another size. In mixed precision, several times as fast, it differs more, above all where the sampler amplifies
+    this. Two images of one number have the same noise, at the start and at each step.
 
-    Args:
-        denoiser: on its device the images are drawn.
-        settings: which sampler, and how.
-        seed: of the set.
-        numbers: which image of the set each one is.
-        labels: (N,) integers 0 to 9, -1 for none.
-        mixed: draw in mixed bfloat16 where the hardware has it, several times as fast. What is rounded in it differs
-            from batch to batch, and so does an image: a little, or more where the sampler amplifies it.
-        start: the noise (N, 3, size, size) to begin with; what is added on the way stays the seed's.
-        options: `return_intermediates`, `progress`, as of `Sampler`.
-
-    Raises:
-        UserError: other labels, noise of another shape, or settings that the denoiser cannot follow.
+    `UserError` for other labels, noise of another shape, and settings that the denoiser cannot follow.
     """
     if labels.shape != (len(numbers),) or labels.is_floating_point():
         raise UserError(f"labels of {len(numbers)} images have to be as many integers")
@@ -183,18 +156,17 @@ def sample(
 ) -> tuple[Tensor, Tensor]:
     """The first `count` images of a seed, uint8 (count, 3, H, W), and their labels, which take turns, 0 to 9.
 
-    Each noise serves all ten digits. Faces have the label -1. Images are drawn at the denoiser's size and scaled to
-    the one `shown`. For `mixed` see `draw_images`.
+    Each noise serves all ten digits. Faces have the label -1. Images are drawn at the size of the training and
+    scaled to that of the network. For `mixed` see `draw_images`.
     """
     each = torch.arange(count)
     labels, numbers = torch.full_like(each, -1), each
     if denoiser.classes:
         labels, numbers = each % denoiser.classes, each // denoiser.classes
     parts = []
-    for first in range(0, count, BATCH):
-        part = slice(first, first + BATCH)
+    for part in each.split(BATCH):
         batch = draw_images(denoiser, settings, seed, numbers[part].tolist(), labels[part], mixed)
-        parts.append(scaled(batch, denoiser.shown).cpu())
+        parts.append(scaled(batch, denoiser.network.inputs.size).cpu())
     return to_uint8(torch.cat(parts)), labels
 
 
@@ -207,7 +179,7 @@ def reverse_states(
 ) -> dict[int, Tensor]:
     """The first image of a digit on its way from noise: step t to (3, 28, 28), at `frames` steps evenly from T to 0.
 
-    The states are those nearest to these steps that the sampler visits.
+    The states are the nearest that the sampler visits.
     """
     if not 0 <= digit < denoiser.classes:
         raise UserError(f"digit {digit}: give 0 to {denoiser.classes - 1}")
@@ -225,9 +197,9 @@ def scaled(images: Tensor, size: int) -> Tensor:
 
 
 def min_max(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) to 0 to 255, each from its own lowest value to its highest over all channels; flat ones to 0.
+    """Images (N, C, H, W) to 0 to 255, each from its own lowest value to its highest, as the homework saves faces.
 
-    The homework saves faces like this. It stretches the contrast of an image that lacks any.
+    Flat ones become 0. The contrast of an image that lacks any is stretched.
     """
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     return (255 * (images - low) / (high - low).clamp(min=1e-12)).round().to(torch.uint8)
@@ -239,17 +211,7 @@ NORMALISATIONS = {"min-max": min_max, "range": to_uint8}  # range: -1 to 1 for a
 class DenoiserDrawer:
     """Draws images for files; see `hw2lib.image_files.Drawer`.
 
-    Args:
-        network: a denoiser's name.
-        file: its weights, a safetensors file; or, of a network of faces, the homework's ``UNet.pt``, another network.
-        device: where images are drawn.
-        settings: which sampler, and how.
-        training: the settings of the run that made the weights; None: those of the recipe ``ours`` are taken.
-        noise: from the height and width of images to the noise of the only batch; None: noise of a seed.
-        normalise: one of `NORMALISATIONS`.
-
-    Raises:
-        UserError: a damaged or unfitting file, settings that the denoiser cannot follow, or an unknown normalisation.
+    `UserError` for a damaged or unfitting file, settings that it cannot follow, and an unknown normalisation.
     """
 
     batch = 10  # small, so that a set of one image is not much more work than it needs
@@ -257,27 +219,26 @@ class DenoiserDrawer:
     def __init__(
         self,
         network: str,
-        file: Path,
+        file: Path,  # safetensors; or, of a network of faces, the homework's ``UNet.pt``, another network
         device: torch.device,
         settings: SamplerSettings,
-        training: dict[str, Any] | None = None,
-        noise: Callable[[int], Tensor] | None = None,
-        normalise: str = "range",
+        training: dict[str, Any] | None = None,  # settings of the run that made the weights; None: the recipe ``ours``
+        noise: Callable[[int], Tensor] | None = None,  # from the size of images to that of a batch; None: a seed's
+        normalise: str = "range",  # one of `NORMALISATIONS`
     ) -> None:
         if normalise not in NORMALISATIONS:
             raise UserError(f"unknown normalisation '{normalise}': choose one of {', '.join(NORMALISATIONS)}")
         if network in OF_FACES and file.suffix in (".pt", ".pth"):
             self._denoiser = load_course(file, device)
-            size = self._denoiser.size
-            learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise", "size": size}
+            learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise"}
+            learned["size"] = self._denoiser.size
         else:
             recipe = recipe_of(training, file) if training else Recipe.choose(network, "ours", seed=0, preset="paper")
             self._denoiser = load_file(file, recipe, device)
             learned = recipe.model_dump(include={"schedule", "diffusion_steps", "size", "prediction"})
         self._denoiser.grid(settings)  # fails before any drawing
-        self._settings, self._normalise = settings, normalise
+        self._settings, self._normalise, self.digits = settings, normalise, self._denoiser.classes
         self._noise = noise(self._denoiser.size) if noise else None
-        self.digits = self._denoiser.classes
         self.settings = asdict(settings) | learned | {"normalise": normalise}
         if noise:
             self.settings["noise"] = hashlib.sha256(self._noise.numpy().tobytes()).hexdigest()
@@ -288,4 +249,4 @@ class DenoiserDrawer:
         labels = torch.full((self.batch,), -1 if digit is None else digit)
         # Batches are full and always the same, so mixed precision does no harm.
         images = draw_images(self._denoiser, self._settings, seed, numbers, labels, mixed=True, start=self._noise)
-        return NORMALISATIONS[self._normalise](scaled(images, self._denoiser.shown))
+        return NORMALISATIONS[self._normalise](scaled(images, self._denoiser.network.inputs.size))

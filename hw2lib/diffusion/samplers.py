@@ -29,7 +29,7 @@ Rule = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
 
 
 def ddpm(schedule: Schedule, grid: Sequence[int], draw: Draw, variance: str = "beta") -> Rule:
-    """Ancestral sampling (Ho et al. 2020, algorithm 2); on a coarse grid with the betas between its steps.
+    """Ancestral sampling (Ho et al. 2020, algorithm 2), on a coarse grid with the betas between its steps.
 
     The last step adds no noise. The variance is ``beta``, or ``posterior``, that of q(x_s | x_t, x_0) (equation 7).
     """
@@ -89,21 +89,13 @@ def dpm_solver(schedule: Schedule, grid: Sequence[int], draw: Draw | None, eta: 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A way from noise to images, step by step.
+    """A way from noise to images, step by step."""
 
-    Attributes:
-        rule: returns the `Rule` of a walk along a grid: it takes the schedule, the grid, `draw`, and eta if it has one.
-        title: its name in captions.
-        has_eta: whether a number in [0, 1] says how much noise is added on the way.
-        title_at_1: the name at eta 1, where that is another.
-        all_steps: whether it takes all steps of the schedule unless it is told how many.
-    """
-
-    rule: Callable[..., Rule]
-    title: str
-    has_eta: bool = False
-    title_at_1: str = ""
-    all_steps: bool = False
+    rule: Callable[..., Rule]  # of a walk: it takes the schedule, the grid, `draw`, and eta if it has one
+    title: str  # in captions
+    has_eta: bool = False  # whether a number in [0, 1] says how much noise is added on the way
+    title_at_1: str = ""  # the title at eta 1, where that is another
+    all_steps: bool = False  # whether it takes all steps of the schedule unless it is told how many
 
     @torch.inference_mode()
     def __call__(
@@ -113,22 +105,16 @@ class Sampler:
         labels: Tensor,
         schedule: Schedule,
         grid: Sequence[int],
-        eta: float = 0.0,
-        draw: Draw | None = None,
+        eta: float = 0.0,  # how much noise is added on the way
+        draw: Draw | None = None,  # that noise
         clip: bool = False,
-        return_intermediates: bool = False,
-        progress: str = "",
+        return_intermediates: bool = False,  # return the states at all steps of the grid and not the last alone
+        progress: str = "",  # title of a bar; empty: none
     ) -> Tensor | list[Tensor]:
-        """Walk along a grid of steps; see the head of this file.
+        """Walk along a grid of steps from the noise x; see the head of this file.
 
-        Args:
-            model, x, labels, schedule, grid: what is drawn, from which noise, along which steps.
-            eta: how much noise is added on the way.
-            draw: that noise.
-            clip: keep the image that the model predicts at each step within [-1, 1], and take the noise that goes with
-                it. Where hardly any of the image is left, a small error of the noise is a large one of the image.
-            return_intermediates: return the states at all steps of the grid and not the last alone.
-            progress: title of a bar; empty: none.
+        With `clip`, the image that the model predicts at each step is kept within [-1, 1], and the noise is the one
+        that goes with it: where hardly any of the image is left, a small error of the noise is a large one of it.
         """
         if not 0 <= eta <= 1:
             raise UserError(f"eta {eta}: give 0 to 1")
@@ -160,25 +146,14 @@ SAMPLERS = {
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """A sampler, and how it draws.
+    """A sampler, and how it draws; `UserError` for other values."""
 
-    Attributes:
-        sampler: a key of `SAMPLERS`.
-        steps: how often the network predicts, twice each time with guidance; None: all steps.
-        guidance_weight: w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1.
-        eta: in [0, 1], how much noise is added on the way; 0 for a sampler that has no eta.
-        spacing: see `hw2lib.diffusion.schedule.grid`.
-        clip: keep predicted images within [-1, 1] on the way.
-
-    Other values raise a `UserError`.
-    """
-
-    sampler: str = "dpm-solver"
-    steps: int | None = 20
-    guidance_weight: float = 0.0
-    eta: float = 0.0
-    spacing: str = "trailing"
-    clip: bool = True
+    sampler: str = "dpm-solver"  # a key of `SAMPLERS`
+    steps: int | None = 20  # how often the network predicts, twice each time with guidance; None: all steps
+    guidance_weight: float = 0.0  # w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1
+    eta: float = 0.0  # in [0, 1], how much noise is added on the way; 0 for a sampler that has no eta
+    spacing: str = "trailing"  # see `hw2lib.diffusion.schedule.grid`
+    clip: bool = True  # keep predicted images within [-1, 1] on the way
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -211,10 +186,9 @@ class SamplerSettings:
 
 
 def guided(model: Model, weight: float, together: bool = False) -> Model:
-    """A model with classifier-free guidance: (1 + w) c - w u (Ho and Salimans 2022, equation 6).
+    """A model with classifier-free guidance: (1 + w) c - w u (Ho and Salimans 2022, equation 6); at w = 0 the model.
 
-    c is the prediction with the label, u the one without. `together` predicts both in one doubled batch, which is
-    faster on a GPU. At weight 0 the model itself is returned.
+    c is the prediction with the label, u the one without. `together` predicts both in one doubled batch, for GPUs.
     """
     if not 0 <= weight < math.inf:
         raise UserError(f"guidance weight {weight}: give 0 or more")
@@ -224,7 +198,7 @@ def guided(model: Model, weight: float, together: bool = False) -> Model:
     def with_guidance(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         none = torch.full_like(labels, -1)
         if together:
-            conditional, free = model(*(torch.cat(pair) for pair in ((x, x), (time, time), (labels, none)))).chunk(2)
+            conditional, free = model(torch.cat([x, x]), time.repeat(2), torch.cat([labels, none])).chunk(2)
         else:
             conditional, free = model(x, time, labels), model(x, time, none)
         return free + (weight + 1) * (conditional - free)

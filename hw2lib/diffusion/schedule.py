@@ -1,7 +1,6 @@
 """The forward process from an image to noise: how much of the image each step leaves, and which steps a sampler visits.
 
-Steps t count from 1, the least noise, to T; step 0 is the image itself. Step t of code that counts from 0 is t + 1
-here. Tables are float64.
+Steps t count from 1, the least noise, to T; step 0 is the image itself. Code that counts from 0 calls step t t - 1.
 """
 
 import math
@@ -15,13 +14,9 @@ from hw2lib.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A noise schedule.
+    """A noise schedule: the share of the image's variance that is left at steps 0 to T, (T + 1,) float64, from 1 down.
 
-    Attributes:
-        alpha_bar: (T + 1,) float64, the share of the image's variance that is left at steps 0 to T, from 1 down.
-
-    Raises:
-        UserError: it rises or stands still, leaves (0, 1], or does not begin at 1.
+    `UserError` if it rises or stands still, leaves (0, 1], or does not begin at 1.
     """
 
     alpha_bar: Tensor
@@ -51,15 +46,13 @@ class Schedule:
 
 def linear(steps: int, first: float = 1e-4, last: float = 2e-2) -> Schedule:
     """Betas evenly from `first` to `last` (Ho et al. 2020, section 4)."""
-    _check_steps(steps)
-    alphas = 1 - torch.linspace(first, last, steps, dtype=torch.float64)
+    alphas = 1 - torch.linspace(first, last, _checked(steps), dtype=torch.float64)
     return Schedule(torch.cat([torch.ones(1, dtype=torch.float64), alphas.cumprod(0)]))
 
 
 def cosine(steps: int, offset: float = 0.008) -> Schedule:
     """A squared cosine (Nichol and Dhariwal 2021, equation 17), T + 1 in place of T, so that no beta needs clipping."""
-    _check_steps(steps)
-    t = torch.arange(steps + 1, dtype=torch.float64)
+    t = torch.arange(_checked(steps) + 1, dtype=torch.float64)
     f = (math.pi / 2 * (t / (steps + 1) + offset) / (1 + offset)).cos().square()
     return Schedule(f / f[0])
 
@@ -67,9 +60,10 @@ def cosine(steps: int, offset: float = 0.008) -> Schedule:
 SCHEDULES = {"linear": linear, "cosine": cosine}
 
 
-def _check_steps(steps: int) -> None:
+def _checked(steps: int) -> int:
     if steps < 1:
         raise UserError(f"a schedule of {steps} steps: give at least 1")
+    return steps
 
 
 SPACINGS = ("trailing", "leading", "leading-offset")
@@ -81,9 +75,7 @@ def grid(total: int, count: int, spacing: str = "trailing") -> list[int]:
     With T = 1,000 and 50 steps, ``trailing`` is 1000, 980, ..., 20, 0. It begins at T itself. The other two come from
     public DDIM code: ``leading`` is 981, 961, ..., 1, 0, and ``leading-offset`` is 982, 962, ..., 2, 1, whose last
     step leaves a trace of noise. Both take whole strides, so they begin far from T where `count` is above T / 2.
-
-    Raises:
-        UserError: no steps, more than T, as many as a spacing has no room for, or an unknown spacing.
+    `UserError` for no steps, more than T or than a spacing has room for, and an unknown spacing.
     """
     if not 1 <= count <= total:
         raise UserError(f"{count} steps: give 1 to {total}, the number of steps that the network was trained for")
@@ -109,8 +101,7 @@ def noised(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tens
 def velocity(images: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
     """What a network may predict in place of the noise: sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) images.
 
-    At steps (N,) of images (N, ...) (Salimans and Ho 2022, appendix D). Where there is much noise, the network is
-    asked for the image, and need not learn to pass on what it reads.
+    Of images (N, ...) at steps t (N,) (Salimans and Ho 2022, appendix D). Where there is much noise, it is the image.
     """
     return noised(noise, -images, t, schedule)
 
@@ -124,7 +115,7 @@ def min_snr_weights(t: Tensor, schedule: Schedule, cap: float) -> Tensor:
     """Weights (N,) of the loss of noise at steps t (N,): min(SNR, cap) / SNR (Hang et al. 2023, section 3.4).
 
     The signal-to-noise ratio is alpha_bar / (1 - alpha_bar). Where there is little noise, the loss is large and says
-    little about what the image shows. Without weights it drowns the steps that decide this.
+    little about what the image shows.
     """
     alpha_bar = schedule.alpha_bar.to(t.device)[t]
     return (cap * (1 - alpha_bar) / alpha_bar).clamp(max=1).float()

@@ -1,8 +1,4 @@
-"""Scores of what a denoiser draws, and the time that drawing takes, over samplers, steps and guidance.
-
-Drawing is `hw2lib.diffusion.sample.sample`, scoring a set is `set_scores`; both depend on nothing but their arguments.
-`timed_set` draws and measures.
-"""
+"""Scores of what a denoiser draws, and the time that drawing takes, over samplers, steps and guidance."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,9 +30,8 @@ MOST_STEPS = 5_000  # of all images of a set together, where samplers are compar
 def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False) -> dict[str, float]:
     """Scores in the curve over a training: of the first images of seed 0, drawn as `GUIDED` or `UNGUIDED` says.
 
-    Faces are scored against the val split. Digits are scored by the classifier that ships, against the real digits
-    that it knows, whatever the denoiser learned from. Guided ones get their diversity too, since their weights may not
-    be kept.
+    Faces are scored against the val split, digits by the classifier that ships, against the real digits that it knows.
+    Guided digits get their diversity too, since their weights may not be kept.
     """
     drawn, labels = sample(denoiser, GUIDED if guided else UNGUIDED, seed=0, count=count, mixed=True)
     if domain == FACES:
@@ -46,11 +41,6 @@ def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = 
         if guided:
             scores["diversity"], kept = diversity_within(drawn, labels), (*kept, "diversity")
     return {name: round(scores[name], 4) for name in kept if name in scores}
-
-
-def set_scores(images: Tensor, labels: Tensor, grader: Grader, real: DigitReference | None = None) -> dict[str, float]:
-    """Scores of digits uint8 (N, 3, 28, 28), at least two of each: `digit_scores`, and ``diversity`` within a digit."""
-    return digit_scores(images, labels, grader, real) | {"diversity": diversity_within(images, labels)}
 
 
 def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int) -> tuple[Tensor, Tensor, float]:
@@ -76,9 +66,10 @@ def set_row(
     real: DigitReference | None,
     machine: str,
 ) -> dict[str, float]:
-    """The `set_scores` of a set of digits, and the ``seconds`` that an image took on a machine."""
+    """The `digit_scores` of a set, ``diversity`` within a digit, and ``seconds`` that an image took on a machine."""
     images, labels, seconds = timed_set(denoiser, settings, seed, count)
-    return set_scores(images, labels, grader, real) | {"seconds": seconds}
+    scores = digit_scores(images, labels, grader, real)
+    return scores | {"diversity": diversity_within(images, labels), "seconds": seconds}
 
 
 def sweep(
@@ -91,10 +82,8 @@ def sweep(
 ) -> pd.DataFrame:
     """A set of digits for each way to sample and each seed of the noise: a row each, the settings beside the scores.
 
-    Columns: those of `SamplerSettings`, ``way``, ``seed``, ``images``, those of `set_scores`, and ``seconds`` an image.
-
-    Raises:
-        UserError: fewer than two images of each digit.
+    Columns: those of `SamplerSettings`, ``way``, ``seed``, ``images``, and those of `set_row`.
+    `UserError` for fewer than two images of each digit.
     """
     if count < 2 * DIGITS:
         raise UserError(f"{count} images a set: give at least {2 * DIGITS}, two of each digit")

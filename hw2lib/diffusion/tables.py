@@ -43,6 +43,7 @@ STUDIES = {
     ("unet-two-level", "study"): "nothing (unet-two-level)",
     ("unet-two-level-plain", "study"): "no attention (unet-two-level)",
 }
+_STUDIED = ("accuracy", "frechet")
 
 
 def recipe_table(networks: Sequence[str], own: Sequence[str] = (), preset: str = "paper") -> pd.DataFrame:
@@ -76,8 +77,8 @@ def _power(number: float, digits: int = 0) -> str:
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """`hw2lib.training.cards.training_table` with the noise schedule."""
-    schedule = "{schedule}, T = {diffusion_steps:,}"
-    return cards.training_table(folders, lambda settings: {"schedule": schedule.format(**settings)})
+    text = "{schedule}, T = {diffusion_steps:,}"
+    return cards.training_table(folders, lambda settings: {"schedule": text.format(**settings)})
 
 
 def score_table(
@@ -90,9 +91,9 @@ def score_table(
     rows = []
     for name in networks:
         frame = frames.get(name, pd.DataFrame())
-        size, images = f"{count_parameters(build(name)):,}", list(frame.get("images", []))
-        sets = f"{len(images)} x {images[0]:,}" if images else UNKNOWN
-        rows.append({"digits": name, "parameters": size, **_scores(frame), "images": sets})
+        row = {"digits": name, "parameters": f"{count_parameters(build(name)):,}", **_scores(frame)}
+        images = list(frame.get("images", []))
+        rows.append(row | {"images": f"{len(images)} x {images[0]:,}" if images else UNKNOWN})
     return pd.DataFrame([*rows, real_row(real)]).fillna(UNKNOWN)
 
 
@@ -101,9 +102,8 @@ def last_step(
 ) -> pd.DataFrame:
     """The scores of a run's last step, from its card: a row in the columns of `hw2lib.diffusion.scores.sweep`.
 
-    A table shows them where the weights were not kept. There is no row if the images of the table are not drawn as
-    `GUIDED` says, or graded by another grader than the project's own, or if the recipe does not say ``guided``. The
-    time on `device` is that of the same network, untrained.
+    It stands for weights that were not kept. There is none if the table's images are not drawn as `GUIDED` says or
+    have another grader than the project's own, or if the recipe is not ``guided``. The time is of an untrained network.
     """
     recipe = recipe_of(folder.settings, folder.path)
     if not recipe.guided or way != GUIDED or judge.accuracy is None:
@@ -134,10 +134,9 @@ def study_table(folders: Sequence[RunFolder], seeds: int) -> pd.DataFrame:
     """The last step of each short training of `STUDIES`, mean and spread over that many seeds of training."""
     rows = []
     for variant, title in STUDIES.items():
-        last = _last_scores(folders, variant)
-        accuracy = spread([scores["accuracy"] for scores in last], expected=seeds)
-        distance = spread([scores["frechet"] for scores in last], 0, seeds)
-        rows.append({"changed": title, "accuracy, %": accuracy, "Fréchet distance": distance})
+        accuracy, distance = ([scores[name] for scores in _last_scores(folders, variant)] for name in _STUDIED)
+        row = {"accuracy, %": spread(accuracy, expected=seeds), "Fréchet distance": spread(distance, 0, seeds)}
+        rows.append({"changed": title} | row)
     return pd.DataFrame(rows)
 
 
@@ -147,7 +146,7 @@ def study_headline(folders: Sequence[RunFolder]) -> dict[str, float]:
         cards.value_name(*variant, name): mean(scores[name] for scores in last)
         for variant in STUDIES
         if (last := _last_scores(folders, variant))
-        for name in ("accuracy", "frechet")
+        for name in _STUDIED
     }
 
 
@@ -158,10 +157,6 @@ def _last_scores(folders: Sequence[RunFolder], variant: tuple[str, str]) -> list
 
 
 def _scores(frame: pd.DataFrame) -> dict[str, str]:
-    sets = {name: list(frame.get(name, [])) for name in ("accuracy", "frechet", "diversity", "seconds")}
-    return {
-        "accuracy, %": spread(sets["accuracy"]),
-        "Fréchet distance": spread(sets["frechet"], 2),
-        "diversity": spread(sets["diversity"], 3),
-        MILLISECONDS: spread([1000 * seconds for seconds in sets["seconds"]]),
-    }
+    columns = {"accuracy, %": ("accuracy", 1), "Fréchet distance": ("frechet", 2), "diversity": ("diversity", 3)}
+    scores = {title: spread(list(frame.get(name, [])), digits) for title, (name, digits) in columns.items()}
+    return scores | {MILLISECONDS: spread([1000 * seconds for seconds in frame.get("seconds", [])])}

@@ -25,8 +25,7 @@ def train(
 ) -> dict[str, Any]:
     """Train a denoiser to predict the noise in noised images (Ho et al. 2020, algorithm 1), or the velocity.
 
-    A digit's label is dropped on its own with a probability, so that the network can be guided (Ho and Salimans 2022,
-    algorithm 1). The card has the loss over the steps, and the quality of images at each mark.
+    Labels are dropped for guidance (Ho and Salimans 2022, algorithm 1). The card has the losses and the marks' scores.
     """
     # Device, network, optimiser, images.
     fabric = fabric_for(device)

@@ -39,10 +39,9 @@ def _vector(i: int, o: int) -> nn.Sequential:
 
 
 class ContextUNet(nn.Module):
-    """Two levels; the bottom is one vector. The label scales each map on its way up, and the time shifts it.
+    """Two levels, of `width` channels at full size, a multiple of 8; the bottom is one vector.
 
-    Args:
-        width: channels at full size, a multiple of 8.
+    The label scales each map on its way up, and the time shifts it.
     """
 
     inputs = Inputs(3, 28)
@@ -67,8 +66,7 @@ class ContextUNet(nn.Module):
     def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         if any(side % 4 for side in x.shape[-2:]):
             raise UserError(f"images of {x.shape[-2]}x{x.shape[-1]}: this network doubles sizes; give multiples of 4")
-        known = (labels >= 0)[:, None]
-        digit = F.one_hot(labels.clamp(0), DIGITS).to(x.dtype) * known
+        digit = F.one_hot(labels.clamp(0), DIGITS).to(x.dtype) * (labels >= 0)[:, None]
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 has fewer numbers than there are times
             shift1, shift2 = (layer(time[:, None].float())[:, :, None, None] for layer in self.time)
         scale1, scale2 = (layer(digit)[:, :, None, None] for layer in self.label)

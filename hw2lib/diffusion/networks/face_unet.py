@@ -1,7 +1,7 @@
 """Denoisers of faces: the U-Net of DDPM (Ho et al. 2020, appendix B) as the course stores it, and a smaller one.
 
-They take and return what those of `hw2lib.diffusion.networks.unet` do. Faces have no label, so labels are not read.
-Images of any size that can be halved from level to level will do.
+They take and return what those of `hw2lib.diffusion.networks.unet` do, at any size that can be halved from level to
+level. Faces have no label, so labels are not read.
 """
 
 import math
@@ -116,31 +116,23 @@ class FaceUNet(nn.Module):
         self.unfold = nn.PixelShuffle(patch)
         nn.init.zeros_(self.out[2].weight)
         nn.init.zeros_(self.out[2].bias)
-        self._down, self._up = self._named("down", down), self._named("up", up)
+        self._down, self._up = ([f"{way}{i + 1}" for i in range(len(x))] for way, x in (("down", down), ("up", up)))
+        for name, module in zip(self._down + self._up, down + up, strict=True):
+            self.add_module(name, module)
         self._factor = patch * 2 ** (len(widths) - 1)
-
-    def _named(self, way: str, modules: list[nn.Module]) -> list[str]:
-        for number, module in enumerate(modules, start=1):
-            self.add_module(f"{way}{number}", module)
-        return [f"{way}{number + 1}" for number in range(len(modules))]
 
     def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
         if any(side % self._factor for side in x.shape[-2:]):
             raise UserError(f"images of {x.shape[-2]}x{x.shape[-1]}: give multiples of {self._factor}")
         embedding = self.time(time)
         x, maps = self.fold(x), []
-        for name in self._down:
-            x = self._step(name, x, embedding)
+        for module in map(self.get_submodule, self._down):
+            x = module(x, embedding) if isinstance(module, Block) else module(x)
             maps.append(x)
         x = self.mid2(self.mid1(x, embedding), embedding)
-        for name in self._up:
-            joins = isinstance(self.get_submodule(name), Block)
-            x = self._step(name, torch.cat([x, maps.pop()], 1) if joins else x, embedding)
+        for module in map(self.get_submodule, self._up):
+            x = module(torch.cat([x, maps.pop()], 1), embedding) if isinstance(module, Block) else module(x)
         return self.unfold(self.out(x))
-
-    def _step(self, name: str, x: Tensor, embedding: Tensor) -> Tensor:
-        module = self.get_submodule(name)
-        return module(x, embedding) if isinstance(module, Block) else module(x)
 
 
 def course() -> FaceUNet:

@@ -1,8 +1,8 @@
 """Conditional U-Nets that predict the noise in an image: one family of three sizes, with attention at each level.
 
-A denoiser takes images (N, 3, H, W), times (N,) in (0, 1], which are t/T, so that it does not depend on the number of
-steps T, and labels (N,), -1 for no label. It returns the noise, of the shape of the images. Those with bilinear
-upsampling take any size of at least 8 pixels, the two-level one any multiple of 4.
+A denoiser takes images (N, 3, H, W), times t/T (N,) in (0, 1], whatever the number of steps T, and labels (N,), -1 for
+none. It returns the noise, of the shape of the images. Those with bilinear upsampling take any size of at least 8
+pixels, the two-level one any multiple of 4.
 """
 
 import math
@@ -71,25 +71,17 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """A stem, levels down, a bottom, and as many levels up, each of which also reads the map that came down.
-
-    Args:
-        down: channels in and out of each level down.
-        bottom: channels in, between and out of each block at the bottom.
-        up: channels in (of both maps together), between and out of each level up.
-        learned: channels of the transposed convolutions that double the size; none: bilinear interpolation.
-        attention: whether the levels have any.
-    """
+    """A stem, levels down, a bottom, and as many levels up, each of which also reads the map that came down."""
 
     inputs = Inputs(3, 28)
 
     def __init__(
         self,
-        down: list[tuple[int, int]],
-        bottom: list[tuple[int, int, int]],
-        up: list[tuple[int, int, int]],
-        learned: tuple[int, ...] = (),
-        attention: bool = True,
+        down: list[tuple[int, int]],  # channels in and out of each level down
+        bottom: list[tuple[int, int, int]],  # channels in, between and out of each block
+        up: list[tuple[int, int, int]],  # channels in (of both maps together), between and out of each level up
+        learned: tuple[int, ...] = (),  # channels of transposed convolutions that double the size; none: bilinear
+        attention: bool = True,  # whether the levels have any
     ) -> None:
         super().__init__()
         self.labels = nn.Embedding(DIGITS, EMBEDDING)
