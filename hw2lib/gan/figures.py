@@ -25,8 +25,7 @@ def samples(images: Tensor, columns: int = 8) -> Figure:
 
 def strip(rows: dict[int, np.ndarray]) -> Figure:
     """The same noise in the course of training: some of the rows of `hw2lib.gan.sample.read_strip`."""
-    steps = list(rows)
-    shown = [steps[i] for i in np.linspace(0, len(steps) - 1, min(len(steps), STRIP_ROWS)).round().astype(int)]
+    shown = np.array(list(rows))[np.linspace(0, len(rows) - 1, min(len(rows), STRIP_ROWS)).round().astype(int)]
     return image_grid([rows[step] for step in shown], [f"{step:,}" for step in shown])
 
 

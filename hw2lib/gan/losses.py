@@ -14,13 +14,9 @@ Change = Literal["colour", "translation", "cutout"]
 def discriminator_loss(kind: Loss, real: Tensor, fake: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The loss of a discriminator from its outputs (N,) on real and on generated images.
 
-    Args:
-        kind: ``bce``: outputs are probabilities (Goodfellow et al. 2014, equation 1). ``hinge``: scores (Lim and Ye
-            2017; Zhang et al. 2019, equation 4). ``wasserstein``: scores (Arjovsky et al. 2017, equation 2), to be
-            used with `gradient_penalty`.
-        real: outputs on real images.
-        fake: outputs on generated images.
-        label_smoothing: for ``bce``, the real label is one minus this (Salimans et al. 2016, section 3.4).
+    Outputs are probabilities for ``bce`` (Goodfellow et al. 2014, equation 1), whose real label is one minus
+    `label_smoothing` (Salimans et al. 2016, section 3.4), and scores for ``hinge`` (Lim and Ye 2017; Zhang et al. 2019,
+    equation 4) and ``wasserstein`` (Arjovsky et al. 2017, equation 2), to be used with `gradient_penalty`.
     """
     real, fake = real.float(), fake.float()
     if kind == "bce":
@@ -45,8 +41,8 @@ def _cross_entropy(probability: Tensor, label: float) -> Tensor:
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """Mean squared distance from 1 of the norm of the critic's gradient (Gulrajani et al. 2017, equation 3).
 
-    The gradient is taken at points drawn uniformly between pairs of real and generated images (N, C, H, W). Call it
-    outside of autocast: a second derivative in bfloat16 is mostly noise.
+    The gradient is taken at points drawn uniformly between pairs of real and generated images (N, C, H, W), outside
+    of autocast: a second derivative in bfloat16 is mostly noise.
     """
     mix = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = torch.lerp(fake.detach().float(), real.float(), mix).requires_grad_()
@@ -57,10 +53,9 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 def augment(images: Tensor, changes: tuple[Change, ...]) -> Tensor:
     """Differentiable augmentation (Zhao et al. 2020): random changes of each image (N, C, H, W) in [-1, 1].
 
-    The discriminator sees real and generated images after the same changes. The generator learns through them, so that
-    they do not leak into its images. ``colour`` moves brightness by up to 0.5, saturation by up to a factor of 2 and
-    contrast by 0.5 to 1.5; ``translation`` shifts by up to an eighth of the size, grey outside; ``cutout`` greys a
-    square of half the size.
+    The generator learns through them, so that they do not leak into its images. ``colour`` moves brightness by up to
+    0.5, saturation by up to a factor of 2 and contrast by 0.5 to 1.5; ``translation`` shifts by up to an eighth of the
+    size, grey outside; ``cutout`` greys a square of half the size.
     """
     for change in changes:
         images = _CHANGES[change](images)
@@ -80,20 +75,18 @@ def _translation(images: Tensor) -> Tensor:
     n, _, height, width = images.shape
     most = max(1, height // 8)
     down, right = torch.randint(2 * most + 1, (2, n, 1), device=images.device)
-    rows = torch.arange(height, device=images.device) + down
-    columns = torch.arange(width, device=images.device) + right
+    which, rows, columns = (torch.arange(size, device=images.device) for size in (n, height, width))
     # Memory that is laid out pixel by pixel stays so: (N, H, W, C).
     padded = F.pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
-    which = torch.arange(n, device=images.device)
-    return padded[which[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    moved = padded[which[:, None, None], (rows + down)[:, :, None], (columns + right)[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
 
 
 def _cutout(images: Tensor) -> Tensor:
     n, _, height, width = images.shape
     top = torch.randint(-(height // 4), height - height // 4 + 1, (n, 1, 1), device=images.device)
     left = torch.randint(-(width // 4), width - width // 4 + 1, (n, 1, 1), device=images.device)
-    rows = torch.arange(height, device=images.device)[:, None]
-    columns = torch.arange(width, device=images.device)[None, :]
+    rows, columns = torch.arange(height, device=images.device)[:, None], torch.arange(width, device=images.device)
     hole = (rows >= top) & (rows < top + height // 2) & (columns >= left) & (columns < left + width // 2)
     return images.masked_fill(hole[:, None], 0.0)
 

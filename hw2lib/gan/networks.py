@@ -35,12 +35,8 @@ class Discriminator(nn.Sequential):
 class GAN(nn.Module):
     """A generator and its discriminator.
 
-    Args:
-        generator: noise (N, latent), and with classes also labels (N,), to images (N, C, size, size) in [-1, 1].
-        discriminator: images to (N,), and with classes also to class logits (N, classes).
-        latent: width of the noise.
-        inputs: the images of both.
-        classes: number of classes that the generator can be asked for; 0 if there is no choice.
+    The generator maps noise (N, latent), and with `classes` also labels (N,), to images (N, C, size, size) in [-1, 1];
+    the discriminator maps images to (N,), and with `classes` also to class logits (N, classes).
     """
 
     def __init__(
@@ -53,12 +49,9 @@ class GAN(nn.Module):
     @property
     def parts(self) -> Parts:
         """For tables and drawings: both networks by title, each with an example of its inputs."""
-        labels = (torch.zeros(1, dtype=torch.int64),) if self.classes else ()
+        inputs = (torch.zeros(1, self.latent), torch.zeros(1, dtype=torch.int64))[: 2 if self.classes else 1]
         images = torch.zeros(1, self.inputs.channels, self.inputs.size, self.inputs.size)
-        return {
-            "generator": (self.generator, (torch.zeros(1, self.latent), *labels)),
-            "discriminator": (self.discriminator, (images,)),
-        }
+        return {"generator": (self.generator, inputs), "discriminator": (self.discriminator, (images,))}
 
 
 def _initialised(gan: GAN) -> GAN:
@@ -115,9 +108,9 @@ def wgan_gp_sn() -> GAN:
     """
     critic = _discriminator(lambda channels, size: [nn.LayerNorm((channels, size, size))], _LEAKY)
     gan = _initialised(GAN(_generator(1024, 5), critic, 100, Inputs(3, 64)))
-    for i, layer in enumerate(critic):
+    for layer in critic:
         if isinstance(layer, nn.Conv2d):
-            critic[i] = spectral_norm(layer)
+            spectral_norm(layer)
     return gan
 
 
@@ -135,27 +128,22 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        # (N, width, positions). A CPU does two products in a third of the time that torch's fused attention takes when
-        # keys are narrower than values.
+        # (N, width, positions). Two products take a CPU a third of the time of fused attention if keys are narrow.
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
         attention = torch.bmm(query.transpose(1, 2), key).softmax(-1)  # a row for each position that asks
-        attended = torch.bmm(value, attention.transpose(1, 2)).reshape(x.shape)
-        return self.gamma * attended + x
+        return self.gamma * torch.bmm(value, attention.transpose(1, 2)).reshape(x.shape) + x
 
 
 def sagan() -> GAN:
     """Self-attention GAN (Zhang et al. 2019), scores for a hinge loss. 3,832,885 + 3,175,299 parameters."""
     up: list[nn.Module] = []
-    for stage, (i, o) in enumerate([(128, 512), (512, 256), (256, 128), (128, 64)]):
+    for stage, (i, o) in enumerate(pairwise([128, 512, 256, 128, 64])):
         convolution = nn.ConvTranspose2d(i, o, 4, 2 if stage else 1, 1 if stage else 0)
-        up += [spectral_norm(convolution), nn.BatchNorm2d(o), nn.ReLU()]
-        if stage >= 2:
-            up.append(SelfAttention(o))
+        up += [spectral_norm(convolution), nn.BatchNorm2d(o), nn.ReLU(), *([SelfAttention(o)] if stage >= 2 else [])]
     down: list[nn.Module] = []
-    for stage, (i, o) in enumerate([(3, 64), (64, 128), (128, 256), (256, 512)]):
+    for stage, (i, o) in enumerate(pairwise([3, 64, 128, 256, 512])):
         down += [spectral_norm(nn.Conv2d(i, o, 4, 2, 1)), nn.LeakyReLU(0.1)]
-        if stage >= 2:
-            down.append(SelfAttention(o))
+        down += [SelfAttention(o)] if stage >= 2 else []
     generator = Generator(*up, nn.ConvTranspose2d(64, 3, 4, 2, 1), nn.Tanh())
     return GAN(generator, Discriminator(*down, nn.Conv2d(512, 1, 4)), 128, Inputs(3, 64))
 

@@ -26,18 +26,16 @@ def generate(generator: nn.Module, noise: Tensor, labels: Tensor | None = None) 
 
     In float32 whatever the device, so that an image does not depend on the batch it is drawn in.
     """
-    device = next(generator.parameters()).device
-    generator = generator.eval()
+    device = next(generator.eval().parameters()).device
     inputs = [noise] if labels is None else [noise, labels]
-    batches = zip(*(tensor.split(BATCH) for tensor in inputs), strict=True)
-    return torch.cat([to_uint8(generator(*(tensor.to(device) for tensor in batch))) for batch in batches])
+    batches = zip(*(tensor.to(device).split(BATCH) for tensor in inputs), strict=True)
+    return torch.cat([to_uint8(generator(*batch)) for batch in batches])
 
 
 def sample(gan: GAN, generator: nn.Module, seed: int, count: int) -> tuple[Tensor, Tensor | None]:
-    """The first `count` images of a seed, and their labels.
+    """The first `count` images of a seed by the generator of `gan` or an average of it, and their labels.
 
-    With classes these take turns, 0 to 9, and each noise serves all of them. `generator` is that of `gan`, or an
-    average of it.
+    With classes these take turns, 0 to 9, and each noise serves all of them.
     """
     if not gan.classes:
         return generate(generator, ImageNoise(seed, range(count)).draw(gan.latent)), None
@@ -78,11 +76,11 @@ class GeneratorDrawer:
 
 def write_strip(folder: RunFolder, step: int, images: Tensor) -> None:
     """Keep what the same noise becomes at a step of a training, (N, C, H, W) uint8, as ``strip/000500.png``."""
-    row = torch.cat(list(images.cpu()), dim=2)  # side by side
+    row = np.concatenate(list(images.cpu().numpy()), axis=2)  # side by side
     file = folder.path / "strip" / f"{step:06d}.png"
     file.parent.mkdir(exist_ok=True)
     with files.whole(file) as temporary:
-        Image.fromarray(row.permute(1, 2, 0).numpy()).save(temporary, "PNG")
+        Image.fromarray(row.transpose(1, 2, 0)).save(temporary, "PNG")
 
 
 def read_strip(folder: RunFolder) -> dict[int, np.ndarray]:
@@ -105,18 +103,16 @@ def random_inputs(gan: GAN, batch: int, device: torch.device) -> list[Tensor]:
 def with_standing_statistics(gan: GAN, generator: nn.Module, batch: int, batches: int = 16) -> nn.Module:
     """A copy of an averaged generator whose BatchNorm statistics are its own (Brock et al. 2019, section 3).
 
-    Averaged weights make other activations than any of the weights that they are the mean of, so an average of those
-    weights' statistics does not fit them. The same holds for the vectors of spectral normalisation. The statistics are
-    those of `batches` batches of random inputs, of the size `batch` that the generator learned with.
+    An average of the weights' statistics does not fit averaged weights, nor do their vectors of spectral normalisation.
+    The statistics are those of `batches` batches of random inputs, of the size `batch` that the generator learned with.
     """
     generator = copy.deepcopy(generator).train()
     norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches
-    device = next(generator.parameters()).device
     for _ in range(batches):
-        generator(*random_inputs(gan, batch, device))
+        generator(*random_inputs(gan, batch, next(generator.parameters()).device))
     for norm in norms:
         norm.momentum = 0.1
     return generator.eval()

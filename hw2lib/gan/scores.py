@@ -30,10 +30,9 @@ OF_FACES = ("sliced_wasserstein", "face_rate", "brightness", "contrast", "divers
 
 
 def mark_scores(gan: GAN, images, domain: str, count: int) -> Scores:
-    """Scores at one mark of a training: of the first `count` images of seed 0, rounded.
+    """Scores at one mark of a training, rounded: of the first `count` images of seed 0.
 
-    Faces are scored against the val split of `images`, digits by the classifier that ships and beside real digits,
-    whatever the generator learned from.
+    Faces are scored against the val split of `images`, digits by the classifier that ships, beside real digits.
     """
     drawn, labels = sample(gan, gan.generator, seed=0, count=count)
     if domain == FACES:
@@ -65,10 +64,9 @@ def scores_by_network(
     draw: Callable[..., Tensor] = draw,
     **options: Any,
 ) -> dict[str, list[Scores]]:
-    """For each network the scores of a set of faces for each seed of the noise; none where no run is finished.
+    """For each network the `face_set_scores` for each seed of the noise; none where no run is finished.
 
-    Where weights were not kept, there is one set, that of the end of training, as the card has it. See
-    `face_set_scores`.
+    Where weights were not kept, there is one set, that of the end of training, as the card has it.
     """
     scores: dict[str, list[Scores]] = {network: [] for network in networks}
     for folder in folders:
@@ -119,48 +117,37 @@ def inception_table(
         return f"No FID, IS and KID: {error}."
     images = data.source(preset, data_dir)
     real = fidelity.stored_features(images, FACES, "val", extractor)
-    features = {
-        folder.settings["network"]: fidelity.extract(draw(folder, seed, count, device), extractor) for folder in folders
-    }
+    features = {f.settings["network"]: fidelity.extract(draw(f, seed, count, device), extractor) for f in folders}
     features["real, train against val"] = fidelity.stored_features(images, FACES, "train", extractor, count)
     rows = []
     for name, seen in features.items():
         scores = fidelity.scores(seen, real)
         inception = f"{scores['is']:.3f} ± {scores['is_deviation']:.3f}"
-        fid, kid = f"{scores['fid']:.2f}", f"{1000 * scores['kid']:.2f}"
-        rows.append({"images": name, "FID": fid, "IS": inception, "KID x 1000": kid})
-    return pd.DataFrame(rows)
+        rows.append([name, f"{scores['fid']:.2f}", inception, f"{1000 * scores['kid']:.2f}"])
+    return pd.DataFrame(rows, columns=["images", "FID", "IS", "KID x 1000"])
 
 
 def loss_against_quality(card: dict) -> Scores:
     """What the losses of a training say of its images.
 
-    Returns:
-        ``generator_loss_first`` and ``_last``: means over the time before the first and before the last evaluation.
-        ``sliced_wasserstein_first`` and ``_last``: the distances there. ``loss_correlation``: Spearman's rank
-        correlation of the generator's loss with the distance over all evaluations, 1 if a lower loss always came with
-        better images; left out where fewer than three evaluations differ.
+    ``generator_loss_first`` and ``_last`` are means over the time before the first and before the last evaluation,
+    ``sliced_wasserstein_first`` and ``_last`` the distances there. ``loss_correlation`` is Spearman's rank correlation
+    of the generator's loss with the distance over all evaluations, left out where fewer than three of them differ.
     """
     losses, marks = np.array(card["losses"]), [mark["step"] for mark in card["curve"]]
     before = [losses[(losses[:, 0] > low) & (losses[:, 0] <= high), 2].mean() for low, high in pairwise([0, *marks])]
     distances = [mark["sliced_wasserstein"] for mark in card["curve"]]
-    values = {
-        "generator_loss_first": float(before[0]),
-        "generator_loss_last": float(before[-1]),
-        "sliced_wasserstein_first": distances[0],
-        "sliced_wasserstein_last": distances[-1],
-    }
+    values = {f"generator_loss_{name}": float(before[i]) for name, i in (("first", 0), ("last", -1))}
+    values |= {f"sliced_wasserstein_{name}": distances[i] for name, i in (("first", 0), ("last", -1))}
     if len(set(before)) > 2 and len(set(distances)) > 2:
         values["loss_correlation"] = float(pd.Series(before).corr(pd.Series(distances), method="spearman"))
     return {value_name(card["settings"]["network"], name): value for name, value in values.items()}
 
 
 def at_the_same_step(cards: Sequence[dict]) -> Scores:
-    """The scores of trainings of unequal length at the last step that all of them were evaluated at.
+    """The scores of trainings of unequal length at the last step that all of them were evaluated at, if there is one.
 
-    Returns:
-        ``same_step``, and for each network such as ``gan_plain_sliced_wasserstein_then``; nothing where there is no
-        such step.
+    ``same_step``, and for each network such as ``gan_plain_sliced_wasserstein_then``.
     """
     curves = {card["settings"]["network"]: {mark["step"]: mark for mark in card["curve"]} for card in cards}
     common = set.intersection(*map(set, curves.values())) if curves else set()
@@ -175,10 +162,7 @@ def at_the_same_step(cards: Sequence[dict]) -> Scores:
 
 
 def closest(card: dict) -> Scores:
-    """``closest``, the smallest sliced Wasserstein distance of a training's evaluations, and its ``closest_step``.
-
-    The rule that the last step is the result takes no notice of it.
-    """
+    """``closest``, the smallest sliced Wasserstein distance of a training's evaluations, and its ``closest_step``."""
     mark = min(card["curve"], key=lambda mark: mark["sliced_wasserstein"])
     values = {"closest": mark["sliced_wasserstein"], "closest_step": float(mark["step"])}
     return {value_name(card["settings"]["network"], name): value for name, value in values.items()}
@@ -187,8 +171,7 @@ def closest(card: dict) -> Scores:
 def study_headline(frame: pd.DataFrame) -> Scores:
     """Means over the seeds of each variant of a study (`hw2lib.gan.tables.study_frame`) at its last step.
 
-    Returns:
-        Such as ``gan_plain_study_colour_contrast``, behind the names of network and recipe; nothing without runs.
+    Names are such as ``gan_plain_study_colour_contrast``, of network, recipe and score.
     """
     names = ["sliced_wasserstein", "face_rate", "brightness", "contrast", "roughness"]
     variants = frame.groupby(["network", "recipe"])[names].mean() if len(frame) else frame

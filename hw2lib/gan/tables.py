@@ -17,6 +17,7 @@ FACE_NETWORKS = {
     "quick": ["gan-plain", "dcgan", "sagan"],
     "paper": ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"],
 }
+Scores = dict[str, float]
 # Scores to the titles of columns and how many decimals they show.
 COLUMNS = {
     "sliced_wasserstein": ("sliced Wasserstein x 1000", 1),
@@ -29,7 +30,7 @@ COLUMNS = {
 }
 
 
-def _spreads(rows: Sequence[dict[str, float]], *left_out: str) -> dict[str, str]:
+def _spreads(rows: Sequence[Scores], *left_out: str) -> dict[str, str]:
     """The columns of a table's row: mean and standard deviation of each score over `rows`."""
     shown = {key: column for key, column in COLUMNS.items() if key not in left_out}
     return {title: spread([row.get(key) for row in rows], digits) for key, (title, digits) in shown.items()}
@@ -37,20 +38,16 @@ def _spreads(rows: Sequence[dict[str, float]], *left_out: str) -> dict[str, str]
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """`hw2lib.training.cards.training_table` with the loss and the augmentation."""
-    return cards.training_table(
-        folders,
-        lambda settings: {
-            "loss": settings["loss"] + (" + penalty" if settings["gradient_penalty"] else ""),
-            "augmentation": ", ".join(settings["augment"]) or "none",
-        },
-    )
+
+    def columns(settings: dict) -> dict[str, str]:
+        loss = settings["loss"] + (" + penalty" if settings["gradient_penalty"] else "")
+        return {"loss": loss, "augmentation": ", ".join(settings["augment"]) or "none"}
+
+    return cards.training_table(folders, columns)
 
 
 def face_table(
-    folders: Sequence[RunFolder],
-    scores: dict[str, list[dict[str, float]]],
-    reference: Reference,
-    noise: dict[str, float],
+    folders: Sequence[RunFolder], scores: dict[str, list[Scores]], reference: Reference, noise: Scores
 ) -> pd.DataFrame:
     """Scores of generated faces beside those of real faces and of noise (`hw2lib.metrics.reference.face_scores`).
 
@@ -65,13 +62,11 @@ def face_table(
     )
 
 
-def digit_table(sets: Sequence[dict[str, float]], real: DigitReference | None) -> pd.DataFrame:
+def digit_table(sets: Sequence[Scores], real: DigitReference | None) -> pd.DataFrame:
     """Accuracy and Fréchet distance over sets of digits (`hw2lib.grader.scores.digit_scores`), beside real ones."""
-    acgan = {
-        "digits": "acgan",
-        "accuracy, %": spread([scores["accuracy"] for scores in sets]),
-        "Fréchet distance": spread([scores.get("frechet") for scores in sets], 2),
-    }
+    accuracy = spread([scores["accuracy"] for scores in sets])
+    distance = spread([scores.get("frechet") for scores in sets], 2)
+    acgan = {"digits": "acgan", "accuracy, %": accuracy, "Fréchet distance": distance}
     return pd.DataFrame([acgan, real_row(real)])
 
 
@@ -81,19 +76,14 @@ def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
     ``roughness`` is the mean absolute change of the discriminator's loss from one logged step to the next, as a share
     of its mean, in the second half of training.
     """
-    rows = []
+    varied, rows = ["network", "recipe", "seed"], []
     for folder in folders:
-        losses = np.array([row[1] for row in folder.card["losses"]])
+        losses, curve = np.array([row[1] for row in folder.card["losses"]]), folder.card["curve"]
         losses = losses[len(losses) // 2 :]
-        rows.append(
-            {key: folder.settings[key] for key in ("network", "recipe", "seed")}
-            | {
-                "curve": folder.card["curve"],
-                "roughness": float(np.abs(np.diff(losses)).mean() / np.abs(losses).mean()) if len(losses) > 1 else 0.0,
-                **folder.card["curve"][-1],
-            }
-        )
-    return pd.DataFrame(rows, columns=None if rows else ["network", "recipe", "seed", "curve", "roughness"])
+        roughness = float(np.abs(np.diff(losses)).mean() / np.abs(losses).mean()) if len(losses) > 1 else 0.0
+        row = {key: folder.settings[key] for key in varied}
+        rows.append({**row, "curve": curve, "roughness": roughness, **curve[-1]})
+    return pd.DataFrame(rows, columns=None if rows else [*varied, "curve", "roughness"])
 
 
 def study_table(frame: pd.DataFrame, titles: dict[tuple[str, str], str]) -> pd.DataFrame:

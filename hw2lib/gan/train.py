@@ -32,7 +32,6 @@ def train(
     The folder gets the averaged generator's weights at each mark (``snapshots/``), until they are scored, and a row of
     images from the same noise (``strip/``). The card has the losses over the steps and the scores of each mark.
     """
-    # Device, networks, optimisers.
     fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
     gan = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
@@ -49,9 +48,9 @@ def train(
     def judge(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The discriminator's output on augmented images, and with classes how far it is from telling theirs."""
         judged = discriminator(augment(x, recipe.augment))
-        if not gan.classes:
-            return judged, torch.zeros((), device=x.device)
-        return judged[0], F.cross_entropy(judged[1].float(), labels)
+        if gan.classes:
+            return judged[0], F.cross_entropy(judged[1].float(), labels)
+        return judged, torch.zeros((), device=x.device)
 
     parts = {"gan": gan, "for_generator": for_generator, "for_discriminator": for_discriminator}
     steps = Steps(recipe, folder, parts | ({"average": average} if average else {}), on_step)
@@ -102,11 +101,8 @@ def train(
     for file in sorted((folder.path / "snapshots").glob("[0-9]*.safetensors")):  # no half of one that a kill left
         weights.load(gan.generator, file)
         curve.append({"step": int(file.stem), **mark_scores(gan, images, recipe.domain, recipe.scored)})
-    card = {
-        "losses": [[line[key] for key in ("step", *LOGGED)] for line in folder.history()],
-        "curve": curve,
-        **circumstances(images, recipe.domains, fabric.device, seconds),
-    }
+    losses = [[line[key] for key in ("step", *LOGGED)] for line in folder.history()]
+    card = {"losses": losses, "curve": curve, **circumstances(images, recipe.domains, fabric.device, seconds)}
     card = folder.finish(gan.generator.state_dict(), card)
     shutil.rmtree(folder.path / "snapshots")  # sixteen times the weights, and all that is wanted of them is known
     return card

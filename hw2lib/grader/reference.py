@@ -9,10 +9,8 @@ ships lies in the repository. It was made by::
 import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from hw2lib import data
 from hw2lib.errors import UserError
@@ -26,35 +24,24 @@ VERSION = 1  # raise it whenever a score is computed in another way: no file of 
 
 @dataclass(frozen=True)
 class DigitReference:
-    """A set of real digits, as one grader sees them.
-
-    Attributes:
-        features: the Gaussian of its features.
-        floor: the Fréchet distance of `floor_count` validation digits from this set.
-        accuracy: percentage of the set that the grader classifies rightly.
-        grader: the grader's name.
-        split, count: which digits of MNIST-M, and how many.
-        fingerprint: the domain's, which changes with its images.
-        origin: ``"real"`` or ``"stand-in"``.
-    """
+    """A set of real digits, as one grader sees them."""
 
     features: Gaussian
-    floor: float
+    floor: float  # Fréchet distance of `floor_count` validation digits from this set
     floor_count: int
-    accuracy: float
-    grader: str
-    split: str
+    accuracy: float  # percentage of the set that the grader classifies rightly
+    grader: str  # its name
+    split: str  # of MNIST-M
     count: int
-    fingerprint: str
-    origin: str
+    fingerprint: str  # the domain's, which changes with its images
+    origin: str  # "real" or "stand-in"
     version: int = VERSION
 
 
 def reference(source, grader: Extractor, split: str = "test") -> DigitReference:
     """The reference of a split of MNIST-M from `hw2lib.data.source`; what the grader sees in it is cached.
 
-    Raises:
-        UserError: the images are not there, or not their labels.
+    Raises UserError if the images or their labels are not there.
     """
     labels = source.load(DOMAIN, split).labels
     if labels is None:
@@ -62,17 +49,11 @@ def reference(source, grader: Extractor, split: str = "test") -> DigitReference:
     seen = stored_features(source, DOMAIN, split, grader)
     others = stored_features(source, DOMAIN, "val", grader, FLOOR_COUNT)
     features = gaussian(seen.features)
-    return DigitReference(
-        features=features,
-        floor=gaussian_distance(gaussian(others.features), features),
-        floor_count=len(others.features),
-        accuracy=accuracy(seen.logits, torch.tensor(labels)),
-        grader=grader.name,
-        split=split,
-        count=len(seen.features),
-        fingerprint=source.fingerprint(DOMAIN),
-        origin=source.origin,
-    )
+    floor = gaussian_distance(gaussian(others.features), features)
+    right = accuracy(seen.logits, torch.tensor(labels))
+    count, fingerprint = len(seen.features), source.fingerprint(DOMAIN)
+    whose = (grader.name, split, count, fingerprint, source.origin)
+    return DigitReference(features, floor, len(others.features), right, *whose)
 
 
 def shipped() -> DigitReference:
@@ -83,8 +64,7 @@ def shipped() -> DigitReference:
 def real_digits(grader: Extractor) -> DigitReference:
     """The real test digits as a grader sees them: what ships if it is the one that ships, else from real images.
 
-    Raises:
-        UserError: another grader, and no real images are at hand; or what ships is damaged.
+    Raises UserError if what ships is damaged, or for another grader without real images at hand.
     """
     standing = shipped()
     return standing if standing.grader == grader.name else reference(data.source("paper"), grader)
@@ -104,22 +84,13 @@ def write(reference: DigitReference, file: Path) -> None:
 
 
 def read(file: Path) -> DigitReference:
-    """The reference in a file.
-
-    Raises:
-        UserError: there is none, it is damaged, or it was measured in another way.
-    """
-
-    def make(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> DigitReference:
-        return DigitReference(Gaussian(**tensors), **numbers)
-
-    return read_reference(file, make, VERSION, "reference of digits")
+    """The reference in a file. Raises UserError if there is none, it is damaged, or measured in another way."""
+    return read_reference(
+        file, lambda tensors, numbers: DigitReference(Gaussian(**tensors), **numbers), VERSION, "reference of digits"
+    )
 
 
 def real_row(real: DigitReference | None) -> dict[str, str]:
     """The last row of a table of generated digits: the real ones, if they are known."""
-    return {
-        "digits": "real MNIST-M",
-        "accuracy, %": f"{real.accuracy:.1f}" if real else "–",
-        "Fréchet distance": f"{real.floor:.2f}" if real else "–",
-    }
+    share, floor = (f"{real.accuracy:.1f}", f"{real.floor:.2f}") if real else ("–", "–")
+    return {"digits": "real MNIST-M", "accuracy, %": share, "Fréchet distance": floor}

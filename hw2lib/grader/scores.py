@@ -40,14 +40,10 @@ class Grader(Extractor):
 
 
 def grader(path: str = "") -> Grader:
-    """The classifier that ships, or that of a file.
+    """The classifier that ships, or that of a file with the names and shapes of `DigitClassifier`.
 
-    Args:
-        path: a ``Classifier.pth``, which is what ``torch.save({"state_dict": network.state_dict()}, …)`` writes, or
-            a ``.safetensors``; the tensors have the names and shapes of `DigitClassifier`.
-
-    Raises:
-        UserError: the file is not there, damaged, holds code, which is never run, or the weights of another network.
+    The file is a ``.safetensors``, or what ``torch.save({"state_dict": network.state_dict()}, …)`` writes. Raises
+    UserError if it is not there, damaged, or holds code, which is never run, or the weights of another network.
     """
     network = build(NETWORK)
     run = None if path else shipped_weights(NETWORK)
@@ -65,12 +61,10 @@ def grader(path: str = "") -> Grader:
         if not tensor.isfinite().all():
             raise UserError(f"{file}: '{name}' is not finite; give the weights of a network that has learned")
         digest.update(tensor.numpy().tobytes())
-    return Grader(
-        partial(_see, network.eval()),
-        f"{NETWORK}-{digest.hexdigest()[:16]}",
-        title=file.name if path else f"the project's {NETWORK}",
-        accuracy=run.card["accuracy"]["test"] if run else None,
-    )
+    name, see = f"{NETWORK}-{digest.hexdigest()[:16]}", partial(_see, network.eval())
+    if path:
+        return Grader(see, name, title=file.name)
+    return Grader(see, name, title=f"the project's {NETWORK}", accuracy=run.card["accuracy"]["test"])
 
 
 def _see(network: DigitClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,18 +77,15 @@ def digit_scores(
 ) -> dict[str, float]:
     """All scores of generated digits.
 
+    ``accuracy`` is the percentage of images that are read as the digit asked for, ``accuracy_0`` and so on that of
+    each digit. ``frechet`` is the distance of the features from those of real digits, left out without a reference.
+
     Args:
         images: uint8 (N, 3, 28, 28), N of at least 2; the floor of the Fréchet distance is that of 1,000.
         labels: (N,) which digit, 0 to 9, each was to be.
-        grader: who judges.
         reference: the real digits as the same grader sees them; None: that which ships, if it is of this grader.
 
-    Returns:
-        ``accuracy``, percentage of images that are read as the digit asked for; ``accuracy_0`` and so on, that of each
-        digit; ``frechet``, the distance of the features from those of real digits, left out without a reference.
-
-    Raises:
-        UserError: other images or labels, or the reference of another grader.
+    Raises UserError for other images or labels, or the reference of another grader.
     """
     check_images(images, DigitClassifier.inputs.size)
     labels = labels.cpu()

@@ -45,10 +45,8 @@ def train(
 ) -> dict[str, Any]:
     """Train on labelled digits.
 
-    The card has the accuracies of the last step in percent (``{"val": 98.0, "test": 97.4}``, None for a split that is
-    not there), and the curve of the val accuracy over the steps.
+    The card has the accuracies of the last step in percent (None for a split that is not there), and the val curve.
     """
-    # Device, network, optimiser, images.
     fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
@@ -78,8 +76,6 @@ def train(
         optimiser.zero_grad()
         if average:
             average.update_parameters(network)
-
-        # Log and evaluate.
         steps.require_finite(loss, step, network)
         entry = {"loss": loss.item()} if steps.at_log(step) else {}
         if steps.at_mark(step) and held_out["val"]:

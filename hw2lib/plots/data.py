@@ -17,10 +17,10 @@ def digit_samples(sets: Sequence[ImageSet], rows: int, seed: int) -> Figure:
     images, titles = [], []
     for digits in _labelled(sets):
         members = [np.flatnonzero(digits.labels == label) for label in range(10)]
-        picks = np.stack([rng.choice(member, rows, replace=False) for member in members])
-        images += [digits.images[picks[:, row]] for row in range(rows)]
+        picks = np.stack([rng.choice(member, rows, replace=False) for member in members], axis=1)
+        images += list(digits.images[picks])
         titles += [_title(digits.domain) if row == (rows - 1) // 2 else "" for row in range(rows)]
-    return image_grid(images, titles, [str(label) for label in range(10)])
+    return image_grid(images, titles, list("0123456789"))
 
 
 def face_samples(faces: ImageSet, rows: int, columns: int, seed: int) -> Figure:
@@ -45,8 +45,7 @@ def class_balance(sets: Sequence[ImageSet]) -> Figure:
         axes.set(title=_title(domain), xlabel="digit", xticks=range(10))
         axes.grid(axis="x", visible=False)
     panels[0].set_ylabel("images, %")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(panels[0].containers))
     return figure
 
 

@@ -1,7 +1,6 @@
 """A network in words: its layers in a table, its parameters by part, and torch's own print without clutter.
 
-A network has its parts in an attribute `parts` (`hw2lib.layers.Parts`). One of a single part, such as a denoiser, is
-told by its `units`.
+A network has `parts` (`hw2lib.layers.Parts`). One of a single part, such as a denoiser, is told by its `units`.
 """
 
 import re
@@ -86,18 +85,12 @@ def layer_table(network: nn.Module | Parts) -> pd.DataFrame:
     for title, (module, inputs) in (network.parts if isinstance(network, nn.Module) else network).items():
         named = units(module) if module is network else {title: module}
         names = {layer: name for name, unit in named.items() for layer in unit.modules()}
-        shown = ""
+        before = ""
         for layer in layers(module, inputs):
-            before, shown = shown, names[layer.module]
-            rows.append(
-                {
-                    "part": shown if shown != before else "",
-                    "layer": _spelled(layer.module),
-                    "output": _spelled_shape(layer.shape),
-                    "parameters": f"{layer.parameters:,}" if layer.parameters else "",
-                }
-            )
-    return pd.DataFrame(rows)
+            part, count = names[layer.module], f"{layer.parameters:,}" if layer.parameters else ""
+            rows.append([part if part != before else "", _spelled(layer.module), _spelled_shape(layer.shape), count])
+            before = part
+    return pd.DataFrame(rows, columns=["part", "layer", "output", "parameters"])
 
 
 def printed(module: nn.Module) -> str:

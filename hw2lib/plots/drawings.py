@@ -40,12 +40,9 @@ NOTE = (
 
 
 def network_drawing(parts: Parts) -> Figure:
-    """Each part as a row of boxes from its inputs to its outputs, under its title and its number of parameters.
+    """Each part, such as those of a GAN, as a row of boxes from inputs to outputs; see `denoiser_drawing` for a U-Net.
 
     A box is what a stage gives, its colours tell the kinds of layers, and arrows who reads what.
-
-    Args:
-        parts: such as those of a GAN; for denoisers see `denoiser_drawing`.
     """
     rows = {title: _place(stages(module, inputs)) for title, (module, inputs) in parts.items()}
     pitch = min(PITCH, WIDTH / max(box.column + 1 for row in rows.values() for box in row))
@@ -138,12 +135,10 @@ def _draw(axes: Axes, row: list[_Box], middle: float, pitch: float) -> None:
 
 def _block(axes: Axes, corner: tuple[float, float], size: tuple[float, float, float], colour: str) -> None:
     (x, y), (w, h, d) = corner, size
-    faces = [
-        (0, [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]),
-        (0.45, [(x, y + h), (x + w, y + h), (x + w + d, y + h + d), (x + d, y + h + d)]),
-        (-0.25, [(x + w, y), (x + w + d, y + d), (x + w + d, y + h + d), (x + w, y + h)]),
-    ]
-    for light, points in faces:  # towards white, or towards black
+    front = [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
+    roof = [(x, y + h), (x + w, y + h), (x + w + d, y + h + d), (x + d, y + h + d)]
+    side = [(x + w, y), (x + w + d, y + d), (x + w + d, y + h + d), (x + w, y + h)]
+    for light, points in ((0, front), (0.45, roof), (-0.25, side)):  # towards white, or towards black
         shade = [c + light * (1 - c if light > 0 else c) for c in to_rgb(colour)]
         axes.add_patch(Polygon(points, fc=shade, ec="white", lw=0.3))
 

@@ -19,22 +19,17 @@ def image_grid(
 
     Args:
         rows: arrays ``(columns, C, H, W)`` uint8 of one size; C is 1 (grey) or 3 (RGB). A shorter row ends white.
-        row_titles, column_titles: one for each, or none.
+        row_titles, column_titles: one for each, or none; else a ValueError.
         width: of the whole figure, in inches; it is as high as its images need.
-
-    Raises:
-        ValueError: no images, images of different sizes, not uint8, or titles that are not as many as rows or columns.
     """
     grid = mosaic(rows)
     columns, (h, w) = max(len(row) for row in rows), rows[0].shape[2:]
     for titles, count, what in ((row_titles, len(rows), "rows"), (column_titles, columns, "columns")):
         if len(titles) not in (0, count):
             raise ValueError(f"{len(titles)} titles for {count} {what}")
-    left = 0.09 * max((len(title) for title in row_titles), default=0)  # inches, enough for these letters
-    top = 0.25 if column_titles else 0.0
+    left, top = 0.09 * max(map(len, row_titles), default=0), 0.25 if column_titles else 0.0  # inches, for the letters
     across = width - left
     down = across * grid.shape[0] / grid.shape[1]
-
     figure = plt.figure(figsize=(width, down + top))
     axes = figure.add_axes((left / width, 0, across / width, down / (down + top)))
     axes.imshow(grid, interpolation="nearest", aspect="auto")

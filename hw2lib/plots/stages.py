@@ -34,17 +34,11 @@ SIGNS = {"add": "+", "mul": "×"}
 
 @dataclass
 class Stage:
-    """An input, or a layer with many weights and what follows it up to the next such layer.
+    """An input, or a layer with many weights and what follows it up to the next such layer."""
 
-    Attributes:
-        operations: short text and family of each layer, e.g. ``("Conv 4/2/1", "convolution")``: kernel/stride/padding.
-        shape: of what it gives, without the batch.
-        sources: indices of the stages that it reads.
-    """
-
-    operations: list[tuple[str, str]]
-    shape: tuple[int, ...]
-    sources: list[int] = field(default_factory=list)
+    operations: list[tuple[str, str]]  # text and family: ("Conv 4/2/1", "convolution") with kernel/stride/padding
+    shape: tuple[int, ...]  # of what it gives, without the batch
+    sources: list[int] = field(default_factory=list)  # indices of the stages that it reads
 
 
 def stages(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Stage]:
@@ -55,8 +49,7 @@ def stages(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Stage]:
     stage_of: list[int] = list(range(len(inputs)))  # of each input and layer
     for step, read in zip(steps, _connections(module, inputs, {step.module for step in steps}), strict=True):
         operations = operations_of(step.module)
-        follows = read == {len(stage_of) - 1}  # the layer before, and nothing else
-        if operations[0][1] in OPENING or not follows:
+        if operations[0][1] in OPENING or read != {len(stage_of) - 1}:  # not the layer before alone
             boxes.append(Stage([], step.shape, sorted({stage_of[i] for i in read})))
         boxes[-1].operations += operations
         if not isinstance(step.module, nn.Flatten):  # maps stay maps for the eye
@@ -119,19 +112,17 @@ def _connections(module: nn.Module, inputs: tuple[Tensor, ...], steps: set[nn.Mo
 def operations_of(module: nn.Module) -> list[tuple[str, str]]:
     """What a layer does, as short text and family, and then what its weights pass through."""
     name, family = kind(module), _family(module)
+    text = {"Unflatten": "reshape", "Flatten": "flatten"}.get(name, name.removesuffix("1d").removesuffix("2d"))
     if family == "self-attention":
-        text = "self-attention"
+        text = family
     elif "convolution" in family:
         numbers = [module.kernel_size, module.stride, module.padding]
         numbers += [module.output_padding] if any(module.output_padding) else []
-        text = f"{name.removesuffix('2d').replace('Transpose', 'T')} {'/'.join(str(n[0]) for n in numbers)}"
+        text = f"{text.replace('Transpose', 'T')} {'/'.join(str(n[0]) for n in numbers)}"
     elif family == "pooling":
-        size = module.output_size if "Adaptive" in name else module.kernel_size
-        text = f"{name.removesuffix('2d')} {size}"
+        text += f" {module.output_size if 'Adaptive' in name else module.kernel_size}"
     elif isinstance(module, nn.LeakyReLU):
-        text = f"LeakyReLU {module.negative_slope}"
-    else:
-        text = {"Unflatten": "reshape", "Flatten": "flatten"}.get(name, name.removesuffix("1d").removesuffix("2d"))
+        text += f" {module.negative_slope}"
     return [(text, family), *((wrap, "other") for wrap in parametrisations(module))]
 
 
@@ -140,30 +131,24 @@ def _family(module: nn.Module) -> str:
         return "self-attention"
     if isinstance(module, nn.ConvTranspose2d):
         return "transposed convolution"
-    for cls in type(module).__mro__:
-        if cls.__module__.startswith("torch.nn.modules."):
-            return FAMILIES.get(cls.__module__.rsplit(".", 1)[1], "other")
-    return "other"
+    homes = (cls.__module__.partition("torch.nn.modules.")[2] for cls in type(module).__mro__)
+    return FAMILIES.get(next(filter(None, homes), ""), "other")
 
 
 @dataclass
 class Operation:
-    """One step of the image's way.
+    """One step of the image's way, or several of one kind that follow each other.
 
-    Attributes:
-        unit: the part of the network that it belongs to, such as ``down 1``. What is done between two parts, or by a
-            single layer, is of the next.
-        text: such as ``Conv 3/1/1``: kernel/stride/padding.
-        family: one of `ON_MAPS`, ``interpolation``, ``concatenation``, or ``condition``: another input enters here.
-        shapes: of the map that it gives, without the batch; several of one kind that follow each other are one.
-        skip: of a concatenation: index of the earlier operation whose map it also reads.
+    `unit` is the part of the network that it belongs to, such as ``down 1``; what is done between two parts, or by a
+    single layer, is of the next. `family` is one of `ON_MAPS`, ``interpolation``, ``concatenation``, or ``condition``,
+    where another input enters.
     """
 
     unit: str
-    text: str
+    text: str  # such as Conv 3/1/1: kernel/stride/padding
     family: str
-    shapes: list[tuple[int, ...]]
-    skip: int | None = None
+    shapes: list[tuple[int, ...]]  # of the map that each step gives, without the batch
+    skip: int | None = None  # of a concatenation: index of the earlier operation whose map it also reads
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,10 +165,9 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Operation]:
     # Those of layers first: a part may be a layer, which is noted before the part is left.
     hooks = [step.register_forward_hook(noted.layer) for step in steps]
     for name, part in parts.items():
-        hooks.append(part.register_forward_pre_hook(lambda *_, name=name: noted.enter(name)))
-        hooks.append(part.register_forward_hook(lambda *_: noted.enter("")))
-    noted.mark(image, {-1})
-    for name, value in conditions.items():
+        hooks.append(part.register_forward_pre_hook(lambda *_, name=name: setattr(noted, "unit", name)))
+        hooks.append(part.register_forward_hook(lambda *_: setattr(noted, "unit", "")))
+    for name, value in {-1: image, **conditions}.items():
         noted.mark(value, {name})
     noted.watch(module, inputs, hooks)
     between = {"", *(name for name, part in parts.items() if part in steps)}
@@ -199,11 +183,8 @@ class _Trace(Origins):
     def __init__(self, conditions: list[str]) -> None:
         super().__init__()
         self.operations: list[Operation] = []
+        self.unit = ""  # that the way is in
         self._conditions = conditions
-        self._unit = ""
-
-    def enter(self, unit: str) -> None:
-        self._unit = unit
 
     def layer(self, layer: nn.Module, args: tuple, result: object) -> None:
         text, family = operations_of(layer)[0]
@@ -229,10 +210,10 @@ class _Trace(Origins):
         last = self.operations[-1] if self.operations else None
         is_map = isinstance(result, Tensor) and result.ndim == 4  # attention sees a map as a row of positions
         shape = tuple(result.shape[1:]) if is_map else last.shape
-        if last and (last.unit, last.text, last.shape[1:]) == (self._unit, text, shape[1:]):
+        if last and (last.unit, last.text, last.shape[1:]) == (self.unit, text, shape[1:]):
             last.shapes.append(shape)
         else:
-            self.operations.append(Operation(self._unit, text, family, [shape], skip))
+            self.operations.append(Operation(self.unit, text, family, [shape], skip))
         self.mark(result, {len(self.operations) - 1})
 
 

@@ -12,21 +12,11 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 def use_style() -> None:
     """Set matplotlib's defaults; call it once, at the head of a notebook."""
     plt.rcParams.update(plt.rcParamsDefault)
-    plt.rcParams.update(
-        {
-            "figure.figsize": (WIDTH, WIDTH * 0.45),
-            "figure.dpi": 100,
-            "savefig.dpi": 200,
-            "font.size": 9,
-            "axes.titlesize": 9,
-            "axes.prop_cycle": cycler(color=PALETTE),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#e6e6e6",
-            "grid.linewidth": 0.6,
-            "lines.linewidth": 1.5,
-            "legend.frameon": False,
-        }
-    )
+    plt.rc("figure", figsize=(WIDTH, WIDTH * 0.45), dpi=100)
+    plt.rc("savefig", dpi=200)
+    plt.rc("font", size=9)
+    plt.rc("axes", titlesize=9, prop_cycle=cycler(color=PALETTE), grid=True, axisbelow=True)
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc("grid", color="#e6e6e6", linewidth=0.6)
+    plt.rc("lines", linewidth=1.5)
+    plt.rc("legend", frameon=False)

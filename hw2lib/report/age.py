@@ -1,9 +1,10 @@
-"""What a record was made from, and whether that has changed since.
+"""What a record was made from, and whether that has changed since: a comparison of hashes, kept by name.
 
-A record keeps, by name, a hash of everything that its notebook used: its code cells, its parameters, the modules of the
-library that were loaded in its kernel, and what `hw2lib.used` noted while it ran. Age is a comparison of hashes.
+There is one of each thing that a notebook used: its code cells, its parameters, the modules of the library that were
+loaded in its kernel, and what `hw2lib.used` noted while it ran.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -23,23 +24,14 @@ PAGE = "hw2lib/report/page.py"
 
 @dataclass
 class Age:
-    """How a record compares with what is there now.
+    """How a record compares with what is there now, by names."""
 
-    Attributes:
-        changed: names of what has changed or gone; empty: the record is current.
-        unknown: names of what is not at hand, such as real images, or weights that do not ship.
-    """
-
-    changed: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)  # or gone; empty: the record is current
+    unknown: list[str] = field(default_factory=list)  # not at hand, such as real images, or weights that do not ship
 
 
 def notebook_inputs(notebook: str, values: dict) -> dict[str, str]:
-    """The inputs that are known before a notebook runs: a hash of its code cells, and one of its parameters.
-
-    Raises:
-        UserError: no such notebook, or a parameter without a value.
-    """
+    """The inputs that are known before a notebook runs: a hash of its code cells, and one of its parameters."""
     file = parameters.notebook_file(notebook)
     cells = [cell for cell in parameters.load(file)["cells"] if cell["cell_type"] == "code"]
     code = [_code_digest(cell["source"]) for cell in cells if not parameters.is_parameters(cell)]
@@ -62,16 +54,8 @@ def domains(inputs: dict[str, str]) -> list[str]:
 
 
 def age(record: dict, notebook: str, values: dict) -> Age:
-    """Compare a record's inputs with what is there now.
-
-    Args:
-        record: of a notebook that ran to its end.
-        notebook: its name.
-        values: the parameters that it would run with.
-    """
-    result = Age()
-    now = notebook_inputs(notebook, values)
-    images = _images(record, values)
+    """Compare the inputs of a complete record with what is there now; `values` are the parameters of a run."""
+    result, now, images = Age(), notebook_inputs(notebook, values), _images(record, values)
     for name, before in record["inputs"].items():
         kind, _, what = name.partition(": ")
         current = now.get(name) if not what else _current(kind, what, images)
@@ -84,11 +68,10 @@ def age(record: dict, notebook: str, values: dict) -> Age:
 
 def _current(kind: str, what: str, images) -> str | None:
     """The hash of one input as it is now; None if it cannot be known here."""
+    file = paths.ROOT / what  # an absolute path stays one
     if kind == "module":
-        file = paths.ROOT / what
         return used.file_digest(file) if file.is_file() else "gone"
     if kind == "file":
-        file = paths.ROOT / what  # an absolute path stays one
         if file.is_file():
             return used.digest_of_file(file)
         return "gone" if file.is_relative_to(paths.ROOT) and not file.is_relative_to(paths.build_dir()) else None
@@ -105,22 +88,17 @@ def _current(kind: str, what: str, images) -> str | None:
 
         return StandIns().fingerprint(what)
     domain, _, split = what.rpartition(" ")
-    try:
+    with contextlib.suppress(UserError):
         return images.digest(domain, split) if images else None
-    except UserError:
-        return None
 
 
 def _images(record: dict, values: dict):
     """The real images that a record is compared with, or None where there are none."""
-    if not any(name.startswith("images: ") for name in record["inputs"]):
-        return None
-    from hw2lib import data
+    if any(name.startswith("images: ") for name in record["inputs"]):
+        from hw2lib import data
 
-    try:
-        return data.source("paper", values.get("data_dir", ""))
-    except UserError:
-        return None
+        with contextlib.suppress(UserError):
+            return data.source("paper", values.get("data_dir", ""))
 
 
 def _code_digest(source: str) -> str:

@@ -17,28 +17,17 @@ from hw2lib.report import age, document, parameters, record, running
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook in the plan.
+    """One notebook in the plan."""
 
-    Attributes:
-        settings: what ``hw2 run`` gets, as ``-p NAME=VALUE``.
-        after: the notebooks that have to be done before.
-        reasons: why it has to run; empty if it need not.
-    """
-
-    settings: list[str]
-    after: list[str]
-    reasons: list[str]
+    settings: list[str]  # what hw2 run gets, as NAME=VALUE
+    after: list[str]  # the notebooks that have to be done before
+    reasons: list[str]  # why it has to run; empty if it need not
 
 
 def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
-    """What there is to do, by notebook.
+    """What there is to do, by notebook. Raises UserError for a wrong notebook, preset or setting.
 
-    Args:
-        preset: one of ``paths.PRESETS``.
-        overrides: parameters as text, see `hw2lib.report.parameters.split`; a notebook gets those that it has.
-
-    Raises:
-        UserError: a notebook or a setting is wrong.
+    `overrides` are parameters as text (`hw2lib.report.parameters.split`); a notebook gets those that it has.
     """
     paths.check_preset(preset)
     overrides = overrides | {"preset": preset}
@@ -50,10 +39,7 @@ def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
 
 
 def done_file(preset: str, notebook: str) -> Path:
-    """The file that tells Snakemake that a notebook is up to date.
-
-    It stands for the record, because Snakemake deletes the output of a rule before it runs it.
-    """
+    """The file that tells Snakemake, which deletes the output of a rule before it runs it, that a record is current."""
     return paths.build_dir() / preset / "done" / notebook
 
 
@@ -70,30 +56,22 @@ def mark(preset: str, tasks: dict[str, Task]) -> None:
 
 
 def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: list[str]) -> Path:
-    """Bring a report up to date.
+    """Bring a report up to date, and return its PDF, which shows what there is, even if a notebook failed.
 
     Args:
-        preset: one of ``paths.PRESETS``.
         overrides: see `plan`.
         cores: how many run at a time.
         snakemake: further arguments for Snakemake.
 
-    Returns:
-        The PDF. It shows what there is, even if a notebook failed.
-
-    Raises:
-        UserError: wrong settings, or a notebook failed.
+    Raises UserError for wrong settings, or if a notebook failed.
     """
     from hw2lib.report.pdf import write_report_pdf
 
     with _alone(preset):
-        tasks = plan(preset, overrides)
-        failed = False
-        for notebook, task in tasks.items():
-            if task.reasons:
-                print(f"{notebook} is out of date: {', '.join(task.reasons[:3])}", file=sys.stderr)
-        if snakemake or any(task.reasons for task in tasks.values()):
-            failed = _run_snakemake(preset, overrides, cores, snakemake) != 0
+        reasons = {name: task.reasons for name, task in plan(preset, overrides).items() if task.reasons}
+        for notebook, why in reasons.items():
+            print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
+        failed = (snakemake or reasons) and _run_snakemake(preset, overrides, cores, snakemake) != 0
         report = document.write(preset)
         pdf = report.with_suffix(".pdf")
         write_report_pdf(report, pdf)
@@ -105,11 +83,8 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
 
 def outdated(preset: str) -> dict[str, age.Age | None]:
     """The age of each notebook's record, with the parameters of its run; None for one that has not run."""
-    ages = {}
-    for notebook in running.names():
-        content = record.read(preset, notebook)
-        ages[notebook] = content and _age(preset, notebook, content, content["parameters"])
-    return ages
+    records = {notebook: record.read(preset, notebook) for notebook in running.names()}
+    return {name: old and _age(preset, name, old, old["parameters"]) for name, old in records.items()}
 
 
 def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:

@@ -31,40 +31,33 @@ MISSING = "**missing**"
 
 
 class Document:
-    """What a block may call; each method writes Markdown in its place.
-
-    Args:
-        preset: whose records are read.
-        write: takes the text; ``cog.outl`` is another function in each block.
-    """
+    """What a block may call; each method passes Markdown to `write`, from the records of a preset."""
 
     def __init__(self, preset: str, write) -> None:
-        self._preset = preset
-        self._write = write
+        self._preset, self._write = preset, write
 
     def figure(self, notebook: str, name: str, optional: bool = False) -> None:
         """A figure with its caption, in HTML because Markdown's image shows none on GitHub.
 
         An optional one is left out where its notebook has run and not drawn it, as samples of real images are.
         """
-        figures = {figure["file"]: figure for figure in self._read(notebook)["figures"]}
+        content = self._read(notebook)
+        captions = {figure["file"]: html.escape(figure["caption"]) for figure in content["figures"]}
         file = record.path(self._preset, notebook).with_name(f"{name}.png")
-        if optional and file.name not in figures and self._read(notebook)["completed"]:
+        text, caption = f"{MISSING}: figure {name} of {notebook}", captions.get(file.name)
+        if optional and caption is None and content["completed"]:
             return
-        if file.name not in figures or not file.is_file():
-            self._write(f"{MISSING}: figure {name} of {notebook}")
-            return
-        source = file.relative_to(paths.report_dir(self._preset)).as_posix()
-        caption = html.escape(figures[file.name]["caption"])
-        self._write(f'<figure>\n<img src="{source}" alt="{caption}">\n<figcaption>{caption}</figcaption>\n</figure>')
+        if caption is not None and file.is_file():
+            source = file.relative_to(paths.report_dir(self._preset)).as_posix()
+            text = f'<figure>\n<img src="{source}" alt="{caption}">\n<figcaption>{caption}</figcaption>\n</figure>'
+        self._write(text)
 
     def table(self, notebook: str, name: str, optional: bool = False) -> None:
         """A table with its caption; an optional one is left out where its notebook has run without it."""
-        found = self._read(notebook)
-        table = found["tables"].get(name)
-        if optional and not table and found["completed"]:
-            return
-        self._write(markdown.pipe_table(**table) if table else f"{MISSING}: table {name} of {notebook}")
+        content = self._read(notebook)
+        table = content["tables"].get(name)
+        if table or not (optional and content["completed"]):
+            self._write(markdown.pipe_table(**table) if table else f"{MISSING}: table {name} of {notebook}")
 
     def text(self, template: str) -> None:
         """Prose with values: ``"DANN reaches {51_dann_accuracy.dann_mean:.1f} %"``; a brace of LaTeX is doubled."""
@@ -72,19 +65,16 @@ class Document:
 
     def provenance(self, notebook: str) -> None:
         """How the results of a notebook were made, in one sentence."""
-        found = self._read(notebook)
-        if not found["completed"]:
+        run = self._read(notebook)
+        if not run["completed"]:
             self._write(f"{MISSING}: {notebook}")
             return
-        hardware, minutes = found["hardware"], found["seconds"] / 60
-        commit = f", commit {found['commit'][:10]}" if found["commit"] else ""
-        commit += " with changes" if found["dirty"] else ""
-        machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
-        images = f" Images: {found['data']['description']}." if found["data"] else ""
-        self._write(
-            f"`{notebook}` (preset {found['preset']}{commit}) took {minutes:.1f} minutes on {machine}, "
-            f"with torch {found['torch']}.{images}"
-        )
+        commit = f", commit {run['commit'][:10]}" if run["commit"] else ""
+        commit += " with changes" if run["dirty"] else ""
+        machine = run["hardware"]["gpu"] or "{cpu}, {cores} cores".format(**run["hardware"])
+        images = f" Images: {run['data']['description']}." if run["data"] else ""
+        took = f"took {run['seconds'] / 60:.1f} minutes on {machine}, with torch {run['torch']}."
+        self._write(f"`{notebook}` (preset {run['preset']}{commit}) {took}{images}")
 
     def _read(self, notebook: str) -> dict:
         nothing = {"completed": False, "figures": [], "tables": {}, "values": {}}
@@ -111,11 +101,7 @@ def source() -> Path:
 
 
 def fill(text: str, preset: str) -> str:
-    """The report of a preset from its source.
-
-    Raises:
-        UserError: a block or a passage that cannot be understood.
-    """
+    """The report of a preset from its source. Raises UserError for a block or passage that cannot be understood."""
     import cogapp
 
     if preset != "paper":
@@ -145,8 +131,9 @@ def differences() -> list[str]:
     """The lines in which ``report.md`` and the records of the preset ``paper`` differ, as a unified diff."""
     written = _read_source()
     right = fill(written, "paper")
-    lines = difflib.unified_diff(written.splitlines(), right.splitlines(), "report.md", "records", "", "", 0, "")
-    return list(lines)
+    return list(
+        difflib.unified_diff(written.splitlines(), right.splitlines(), "report.md", "records", n=0, lineterm="")
+    )
 
 
 def _read_source() -> str:

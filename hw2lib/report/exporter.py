@@ -63,20 +63,14 @@ class ReportPDFExporter(MarkdownExporter):
         return config
 
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **options) -> tuple[bytes, dict]:
-        """Convert a notebook. Images that its text names are looked for beside it.
-
-        Raises:
-            UserError: An image is missing, or pandoc or Typst refuse the text.
-        """
+        """Convert a notebook by `markdown_to_pdf`; images that its text names are looked for beside it."""
         self.exclude_input = self.code != "inline"
         text, resources = super().from_notebook_node(nb, resources, **options)
-        if self.code == "appendix":
-            text += _appendix(nb)
+        text += _appendix(nb) if self.code == "appendix" else ""
         metadata = resources.get("metadata", {})
-        name = f"{metadata.get('name') or 'notebook'}.ipynb"
-        content = markdown_to_pdf(text, Path(metadata.get("path") or "."), name, resources.pop("outputs", None))
-        # Only now: the Markdown template refuses any other type than its own.
-        self.output_mimetype = "application/pdf"
+        name, folder = f"{metadata.get('name') or 'notebook'}.ipynb", Path(metadata.get("path") or ".")
+        content = markdown_to_pdf(text, folder, name, resources.pop("outputs", None))
+        self.output_mimetype = "application/pdf"  # only now: the Markdown template refuses any other type than its own
         return content, resources
 
 

@@ -9,10 +9,7 @@ NUMBER = re.compile(r"[^A-Za-z/]*\d[^A-Za-z/]*|[–—X-]?")
 def pipe_table(columns: list[str], rows: list[list], caption: str) -> str:
     """A pipe table and its caption, which pandoc takes for one; columns of numbers are aligned to the right.
 
-    Args:
-        columns: the header.
-        rows: cells of str, int, float, bool or None, shown as they are; None is shown as a dash.
-        caption: one line.
+    Cells of `rows` are str, int, float, bool or None, which is shown as a dash.
     """
     shown = [[_cell(cell) for cell in row] for row in rows]
     dashes = ["---:" if all(NUMBER.fullmatch(row[i]) for row in shown) else "---" for i in range(len(columns))]

@@ -31,14 +31,11 @@ from hw2lib.report.record import Staging
 class Page:
     """Collects what a notebook shows, all figures in one style.
 
-    Made in a cell below the parameters, it takes them from there.
+    Made in a cell below the parameters, it takes them from there; raises UserError if one is missing or no such type.
 
     Args:
         notebook: name of the notebook without its suffix.
         data: where the images come from (`hw2lib.data.source`); its description ends every caption.
-
-    Raises:
-        UserError: no such notebook, or a parameter that is missing or of another type.
     """
 
     def __init__(self, notebook: str, data=None) -> None:
@@ -58,7 +55,6 @@ class Page:
         """Keep a matplotlib figure as ``NAME.png``, close it, and show it with its caption.
 
         Args:
-            fig: the matplotlib Figure.
             name: file name without suffix; a second figure of that name replaces the first.
             caption: what is to be seen. The description of the data and then ``provenance`` are added to it.
             provenance: whose weights, how many steps, which seed.
@@ -71,16 +67,15 @@ class Page:
         self._show(png, {"file": f"{name}.png", "caption": self._caption(caption, provenance)})
 
     def earlier_figure(self, name: str) -> None:
-        """Show a figure as the last run left it, because the weights that it was drawn from are not at hand.
+        """Show a figure as the last run, if any, left it, because the weights that it was drawn from are not at hand.
 
-        Its record says when and by which commit it was drawn. Where no earlier run has left it, nothing is shown.
+        Its record says when and by which commit it was drawn.
         """
-        preset = self._parameters["preset"]
-        earlier = record.read(preset, self._name) or {"figures": []}
+        which = (self._parameters["preset"], self._name)
+        earlier, file = record.read(*which) or {"figures": []}, record.path(*which).with_name(f"{name}.png")
         for figure in earlier["figures"]:
-            file = record.path(preset, self._name).with_name(figure["file"])
-            if figure["file"] == f"{name}.png" and file.is_file():
-                drawn = {"commit": earlier["commit"], "started": earlier["started"]}
+            if figure["file"] == file.name and file.is_file():
+                drawn = {key: earlier[key] for key in ("commit", "started")}
                 self._show(file.read_bytes(), {"drawn": drawn} | figure)
 
     def _show(self, png: bytes, figure: dict) -> None:
@@ -93,14 +88,7 @@ class Page:
     def table(self, name: str, frame, caption: str, provenance: str = "") -> None:
         """Keep a pandas DataFrame and show it; an index that is more than row numbers becomes its first columns.
 
-        Args:
-            name: the name under which the report finds it.
-            frame: cells are str, bool, int, finite float or None.
-            caption: see `figure`.
-            provenance: see `figure`.
-
-        Raises:
-            UserError: a cell is of another type, or is not finite.
+        Cells are str, bool, int, finite float or None; others raise UserError. For the captions see `figure`.
         """
         from IPython.display import Markdown, display
 
@@ -117,11 +105,7 @@ class Page:
         display(Markdown(markdown.pipe_table(columns, rows, caption)))
 
     def value(self, name: str, value) -> None:
-        """Keep a number or a word for the text of the report.
-
-        Raises:
-            UserError: not a str, bool, int or finite float.
-        """
+        """Keep a str, bool, int or finite float for the text of the report; anything else raises UserError."""
         self._check_name(name)
         self._values[name] = self._scalar(value, f"value {name!r}")
 
@@ -183,10 +167,8 @@ def _small_png(fig) -> bytes:
     """The figure as a PNG file: RGB, and packed as well as PNG can."""
     from PIL import Image
 
-    content = io.BytesIO()
+    content, packed = io.BytesIO(), io.BytesIO()
     fig.savefig(content, format="png", bbox_inches="tight")
     with Image.open(content) as picture:
-        picture = picture.convert("RGB")
-    packed = io.BytesIO()
-    picture.save(packed, "PNG", optimize=True)
+        picture.convert("RGB").save(packed, "PNG", optimize=True)
     return packed.getvalue()

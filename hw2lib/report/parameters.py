@@ -4,6 +4,7 @@ papermill only warns about a name that does not exist and takes any type; here b
 """
 
 import ast
+import contextlib
 import difflib
 import io
 import json
@@ -47,15 +48,16 @@ class Parameter:
 def read(notebook: Path) -> dict[str, Parameter]:
     """The parameters of a notebook by name.
 
-    Raises:
-        UserError: not a notebook; not exactly one parameters cell; a line that is no plain assignment of a literal.
+    Raises UserError unless exactly one cell is tagged and each of its lines is a plain assignment of a literal.
     """
     cells = [cell for cell in load(notebook)["cells"] if is_parameters(cell)]
     if len(cells) != 1:
         raise UserError(f"{notebook.name}: {len(cells)} cells are tagged 'parameters'; it needs exactly one")
     source = cells[0]["source"]
     try:
-        helps, statements = _comments(source), ast.parse(source).body
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        helps = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}  # by line number
+        statements = ast.parse(source).body
     except (SyntaxError, tokenize.TokenError) as error:
         raise UserError(f"{notebook.name}: the parameters cell is not Python: {error}") from None
     parameters = [_parameter(statement, helps, notebook) for statement in statements]
@@ -65,8 +67,7 @@ def read(notebook: Path) -> dict[str, Parameter]:
 def load(notebook: Path) -> dict:
     """A notebook as JSON, every source one text. (nbformat would check more, but takes seconds to import.)
 
-    Raises:
-        UserError: it is missing, or it is no notebook of format 4.
+    Raises UserError if it is missing or not of format 4.
     """
     try:
         node = json.loads(notebook.read_text(encoding="utf-8"))
@@ -97,8 +98,7 @@ def is_parameters(cell: dict) -> bool:
 def values_in(namespace: dict, notebook: str) -> dict[str, int | float | str | bool | list]:
     """The parameters of a notebook as they stand in its kernel, checked: papermill's own ``-p`` passes any text.
 
-    Raises:
-        UserError: one is not there, or not of its type.
+    Raises UserError if one is not there, or not of its type.
     """
     values = {}
     for name, parameter in read(notebook_file(notebook)).items():
@@ -123,14 +123,12 @@ def split(assignments: Iterable[str]) -> dict[str, str]:
 def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:
     """``overrides`` with every text turned into the type of its parameter.
 
-    Raises:
-        UserError: a name that the notebook does not have, or a text that is not of the type.
+    Raises UserError for a name that the notebook does not have, or a text that is not of the type.
     """
     known = read(notebook)
     for name in overrides:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
+            hint = "".join(f"did you mean {close}? " for close in difflib.get_close_matches(name, known, n=1))
             allowed = ", ".join(map(str, known.values()))
             raise UserError(f"{notebook.stem}: unknown parameter {name!r}; {hint}it has {allowed}")
     return {name: _convert(known[name], text, notebook) for name, text in overrides.items()}
@@ -144,10 +142,9 @@ def _parameter(statement: ast.stmt, helps: dict[int, str], notebook: Path) -> Pa
             annotation = ast.unparse(annotation)
         case _:
             raise UserError(f"{notebook.name}: parameters cell, line {statement.lineno}: write NAME = VALUE")
-    try:
+    default = None
+    with contextlib.suppress(ValueError):
         default = ast.literal_eval(value)
-    except ValueError:
-        default = None
     kind = annotation or type(default).__name__
     if kind == "list" and isinstance(default, list) and default:
         kind = f"list[{type(default[0]).__name__}]"
@@ -168,27 +165,18 @@ def _fits(value, kind: str) -> bool:
     return type(value) is SCALARS[kind] or (kind == "float" and type(value) is int)
 
 
-def _comments(source: str) -> dict[int, str]:
-    """Line number to the comment on that line."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-
-
 def _convert(parameter: Parameter, text: str, notebook: Path):
+    """A value, or a list of them from JSON or from elements between commas."""
     kind = SCALARS[_item(parameter.type)]
     try:
-        return (_to_scalar if parameter.type in SCALARS else _to_list)(text, kind)
+        if parameter.type in SCALARS:
+            return _to_scalar(text, kind)
+        if not text.strip().startswith("["):
+            return [_to_scalar(part.strip(), kind) for part in text.split(",") if part.strip()]
+        return [_to_scalar(item if isinstance(item, str) else json.dumps(item), kind) for item in json.loads(text)]
     except (ValueError, KeyError):
         wanted = WANTED[parameter.type]
         raise UserError(f"{notebook.stem}: parameter {parameter.name} must be {wanted}, not {text!r}") from None
-
-
-def _to_list(text: str, kind: type) -> list:
-    """JSON, or elements between commas."""
-    if not text.strip().startswith("["):
-        return [_to_scalar(part.strip(), kind) for part in text.split(",") if part.strip()]
-    items = json.loads(text)
-    return [_to_scalar(item if isinstance(item, str) else json.dumps(item), kind) for item in items]
 
 
 def _to_scalar(text: str, kind: type) -> int | float | str | bool:

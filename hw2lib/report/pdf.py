@@ -3,6 +3,7 @@
 Used for ``report.md`` and, through `hw2lib.report.exporter`, for a single notebook.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -44,13 +45,12 @@ def markdown_to_pdf(text: str, folder: Path, name: str, files: dict[str, bytes] 
     figure becomes a reference to its number. A line ``Table: caption`` below a table numbers the table.
 
     Args:
-        text: The Markdown. HTML comments (cog markers) are left out.
-        folder: Where the paths of images start.
-        name: What error messages call the document, such as ``report.md``.
-        files: Contents of further images by path, for images that are in no folder.
+        text: the Markdown; HTML comments (cog markers) are left out.
+        folder: where the paths of images start.
+        name: what error messages call the document, such as ``report.md``.
+        files: contents of further images by path, for images that are in no folder.
 
-    Raises:
-        UserError: An image is missing or broken, or pandoc or Typst refuse the text.
+    Raises UserError if an image is missing or broken, or pandoc or Typst refuse the text.
     """
     # A comment is a block of its own, as on GitHub: an image between two cog markers is alone in its paragraph.
     text = CODE_OR_COMMENT.sub(lambda match: match[0] if match[1] else "\n\n", text).lstrip()
@@ -84,18 +84,9 @@ def write_report_pdf(report: Path, pdf: Path) -> None:
 
 def _to_typst(text: str, folder: Path, work: Path, name: str) -> str:
     """Run pandoc in ``work``; the images that the text shows are copied there, where Typst may read them."""
-    command = [
-        pypandoc.get_pandoc_path(),
-        f"--from={READER}",
-        "--to=typst",
-        "--standalone",
-        "--wrap=none",
-        f"--template={TEMPLATE}",
-        f"--lua-filter={FILTER}",
-        f"--resource-path={work}{os.pathsep}{folder}",
-        "--extract-media=media",
-        "--log=log.json",
-    ]
+    command = [pypandoc.get_pandoc_path(), f"--from={READER}", "--to=typst", "--standalone", "--wrap=none"]
+    command += [f"--template={TEMPLATE}", f"--lua-filter={FILTER}", f"--resource-path={work}{os.pathsep}{folder}"]
+    command += ["--extract-media=media", "--log=log.json"]
     # Not by pypandoc.convert_text, which changes the folder of the whole process, so of JupyterLab's server.
     done = subprocess.run(command, input=text, cwd=work, capture_output=True, encoding="utf-8")
     if done.returncode != 0:
@@ -114,13 +105,11 @@ def _with_small_pictures(source: str, work: Path) -> str:
         if file.stat().st_size < LARGE:
             continue
         jpeg = file.with_suffix(".jpg")
-        try:
+        with contextlib.suppress(OSError):  # Typst says what is wrong with it
             with Image.open(file) as picture:
                 small = picture.convert("RGB")
             small.thumbnail((WIDTH, 2 * WIDTH))
             small.save(jpeg, quality=62, optimize=True)
-        except OSError:
-            continue  # Typst says what is wrong with it
-        if jpeg.stat().st_size < 0.9 * file.stat().st_size:
-            source = source.replace(file.relative_to(work).as_posix(), jpeg.relative_to(work).as_posix())
+            if jpeg.stat().st_size < 0.9 * file.stat().st_size:
+                source = source.replace(file.relative_to(work).as_posix(), jpeg.relative_to(work).as_posix())
     return source

@@ -34,15 +34,9 @@ LOCK = ".lock"
 
 
 class Staging:
-    """A hidden folder beside ``final``, of this object alone, and the swap that puts it there.
+    """A hidden folder `folder` beside ``final``, of this object alone, and the swap that puts it there.
 
     What dead processes left, half-made folders or a swap cut short, is tidied when the next one is opened.
-
-    Args:
-        final: the folder, or the file, that is to appear.
-
-    Attributes:
-        folder: where to write.
     """
 
     def __init__(self, final: Path) -> None:
@@ -78,8 +72,7 @@ class Staging:
 
     def _heal(self) -> None:
         """Undo a swap that was killed half-way: the earlier result goes back to its place."""
-        if self._old.exists():
-            if self._final.exists():
-                shutil.rmtree(self._old)
-            else:
-                self._old.rename(self._final)
+        if self._old.exists() and not self._final.exists():
+            self._old.rename(self._final)
+        elif self._old.exists():
+            shutil.rmtree(self._old)

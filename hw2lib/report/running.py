@@ -1,12 +1,10 @@
 """Running one notebook through papermill: checked first, and believed only when its record says that it is complete."""
 
-import contextlib
 import json
 import logging
 import os
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from hw2lib import paths
@@ -21,11 +19,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> str:
-    """The notebook that a user means by its number, its name, the beginning of its name, or its path.
-
-    Raises:
-        UserError: there is none, or more than one.
-    """
+    """The one notebook that a user means by its number, its name or the beginning of it, or its path, or UserError."""
     path = Path(name)
     stem = path.name.removesuffix(".ipynb")
     at_home = path.parent == Path() or path.parent.resolve() == paths.NOTEBOOKS
@@ -39,31 +33,27 @@ def find(name: str) -> str:
 def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     """Run a notebook; the executed copy is kept in ``paths.executed_dir``, as ``NAME.failed.ipynb`` when it failed.
 
-    Args:
-        name: see `find`.
-        overrides: parameters as text, see `hw2lib.report.parameters.check`.
-
-    Returns:
-        The folder of its figures and its record.
-
-    Raises:
-        UserError: a parameter is wrong (nothing has run), a cell failed, the kernel died, the notebook came to its end
-            without finishing its page (earlier figures are then as they were), or another run put its own there.
+    `name` is as in `find`, `overrides` as in `hw2lib.report.parameters.check`. What comes back is the folder of its
+    figures and its record. Raises UserError if a parameter is wrong (nothing has run), a cell failed, the kernel died,
+    the notebook ended without finishing its page (earlier figures stay), or another run put its own there.
     """
     notebook = find(name)
     source = parameters.notebook_file(notebook)
     checked = parameters.check(source, overrides)
     values = {p.name: p.default for p in parameters.read(source).values()} | checked
     preset = values.get("preset")
-    _check_choices(values)
+    paths.check_preset(preset)
+    if values.get("device", "auto") not in ("auto", "cpu"):  # refused later as well, but only once the kernel is up
+        from hw2lib.training.devices import check_device
 
+        check_device(values["device"])
     executed = paths.executed_dir(preset) / f"{notebook}.ipynb"
     failed, staging = executed.with_suffix(".failed.ipynb"), Staging(executed)
     partial = staging.folder / executed.name
-    before = _run_of_record(preset, notebook)
+    before, run = _run_of_record(preset, notebook), uuid.uuid4().hex
     try:
-        with _announced() as run:
-            _execute(notebook, source, partial, checked)
+        os.environ["HW2_RUN"] = json.dumps(run)  # a mark that the kernel's record has to carry
+        _execute(notebook, source, partial, checked)
         if (now := _run_of_record(preset, notebook)) != run:
             if now == before:
                 raise UserError(f"{notebook}: it ran to its end without page.finish(), so there is no new record")
@@ -75,6 +65,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
             os.replace(partial, failed)
         raise
     finally:
+        os.environ.pop("HW2_RUN", None)
         staging.discard()
     return record.path(preset, notebook).parent
 
@@ -84,15 +75,6 @@ def _run_of_record(preset: str, notebook: str) -> str | None:
     return found and found["run"]
 
 
-def _check_choices(values: dict) -> None:
-    """What the library would refuse as well, but only once the kernel is up."""
-    paths.check_preset(values.get("preset"))
-    if values.get("device", "auto") not in ("auto", "cpu"):
-        from hw2lib.training.devices import check_device
-
-        check_device(values["device"])
-
-
 def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
@@ -100,14 +82,9 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it has to say is raised as well
     try:
+        options = {"start_timeout": 300, "extra_arguments": ["--log-level=CRITICAL"]}  # of the kernel
         papermill.execute_notebook(
-            source,
-            target,
-            checked,
-            cwd=source.parent,
-            progress_bar=sys.stderr.isatty(),
-            start_timeout=300,
-            extra_arguments=["--log-level=CRITICAL"],  # of the kernel
+            source, target, checked, cwd=source.parent, progress_bar=sys.stderr.isatty(), **options
         )
     except papermill.PapermillExecutionError as error:
         what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
@@ -116,17 +93,6 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
         raise UserError(f"{notebook}, {_last_cell(target)}: the kernel died (killed, or out of memory?)") from None
     except NoSuchKernel as error:
         raise UserError(f"{notebook}: Jupyter has no kernel {error.name!r}; run `make setup`") from None
-
-
-@contextlib.contextmanager
-def _announced() -> Iterator[str]:
-    """Tell the kernel a mark that its record has to carry."""
-    run = uuid.uuid4().hex
-    os.environ["HW2_RUN"] = json.dumps(run)
-    try:
-        yield run
-    finally:
-        del os.environ["HW2_RUN"]
 
 
 def _cell(count: int | None, source: str) -> str:
