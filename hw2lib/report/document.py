@@ -57,7 +57,11 @@ class Document:
         content = self._read(notebook)
         table = content["tables"].get(name)
         if table or not (optional and content["completed"]):
-            self._write(markdown.pipe_table(**table) if table else f"{MISSING}: table {name} of {notebook}")
+            self._write(
+                markdown.pipe_table(*map(table.get, ("columns", "rows", "caption")))
+                if table
+                else f"{MISSING}: table {name} of {notebook}"
+            )
 
     def text(self, template: str) -> None:
         """Prose with values: ``"DANN reaches {51_dann_accuracy.dann_mean:.1f} %"``; a brace of LaTeX is doubled."""

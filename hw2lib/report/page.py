@@ -11,6 +11,7 @@ a run that fails never touches what an earlier run left, and of two runs at a ti
 """
 
 import datetime
+import functools
 import io
 import json
 import math
@@ -18,6 +19,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Collection
 
 import numpy as np
 
@@ -71,12 +73,20 @@ class Page:
 
         Its record says when and by which commit it was drawn.
         """
-        which = (self._parameters["preset"], self._name)
-        earlier, file = record.read(*which) or {"figures": []}, record.path(*which).with_name(f"{name}.png")
-        for figure in earlier["figures"]:
+        file = record.path(self._parameters["preset"], self._name).with_name(f"{name}.png")
+        for figure in self._earlier["figures"]:
             if figure["file"] == file.name and file.is_file():
-                drawn = {key: earlier[key] for key in ("commit", "started")}
-                self._show(file.read_bytes(), {"drawn": drawn} | figure)
+                self._show(file.read_bytes(), {"earlier": self._origin} | figure)
+
+    @functools.cached_property
+    def _earlier(self) -> dict:
+        """The record that the last run left."""
+        nothing = {"figures": [], "tables": {}, "values": {}, "commit": None, "started": None}
+        return record.read(self._parameters["preset"], self._name) or nothing
+
+    @property
+    def _origin(self) -> dict:
+        return {key: self._earlier[key] for key in ("commit", "started")}
 
     def _show(self, png: bytes, figure: dict) -> None:
         from IPython.display import Image, Markdown, display
@@ -85,10 +95,11 @@ class Page:
         display(Image(data=png, format="png", alt=figure["caption"]))
         display(Markdown(figure["caption"]), metadata={"hw2lib": "caption"})
 
-    def table(self, name: str, frame, caption: str, provenance: str = "") -> None:
+    def table(self, name: str, frame, caption: str, provenance: str = "", earlier: Collection[str] = ()) -> None:
         """Keep a pandas DataFrame and show it; an index that is more than row numbers becomes its first columns.
 
-        Cells are str, bool, int, finite float or None; others raise UserError. For the captions see `figure`.
+        Cells are str, bool, int, finite float or None; others raise UserError. For the captions see `figure`. A row
+        whose first cell is in `earlier` is as the last run left it, if it did, because the weights are not at hand.
         """
         from IPython.display import Markdown, display
 
@@ -102,6 +113,11 @@ class Page:
         ]
         caption = self._caption(caption, provenance)
         self._tables[name] = {"caption": caption, "columns": columns, "rows": rows}
+        before = self._earlier["tables"].get(name, {})
+        if earlier and before.get("columns") == columns:
+            kept = {row[0]: row for row in before["rows"] if row[0] in earlier}
+            rows[:] = [kept.get(row[0], row) for row in rows]
+            self._tables[name]["earlier"] = {row: before.get("earlier", {}).get(row, self._origin) for row in kept}
         display(Markdown(markdown.pipe_table(columns, rows, caption)))
 
     def value(self, name: str, value) -> None:
@@ -113,6 +129,10 @@ class Page:
         """Keep several numbers or words, see `value`."""
         for name, value in values.items():
             self.value(name, value)
+
+    def earlier_values(self, *beginnings: str) -> None:
+        """Keep the values of the last run whose names begin so: those of rows that are earlier ones (`table`)."""
+        self.values({name: value for name, value in self._earlier["values"].items() if name.startswith(beginnings)})
 
     def finish(self) -> None:
         """Write figures and record, and put them into their place; again, if it is called again."""

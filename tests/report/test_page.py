@@ -191,9 +191,29 @@ def test_an_earlier_figure_stays_and_its_record_says_when_it_was_drawn(page, fin
         again.earlier_figure("other")
         again.finish()
         (figure,) = json.loads((final / "record.json").read_text())["figures"]
-        assert figure.pop("drawn").keys() == {"commit", "started"}
+        assert figure.pop("earlier").keys() == {"commit", "started"}
         assert figure == before
         assert (final / "line.png").read_bytes() == png
+
+
+def test_earlier_rows_and_values_stay_and_the_record_says_so(page, final):
+    first = page()
+    first.table("scores", pd.DataFrame({"network": ["a", "b"], "accuracy": [1.0, 2.0]}), caption="C")
+    first.values({"a_accuracy": 1.0, "b_accuracy": 2.0})
+    first.finish()
+    started = json.loads((final / "record.json").read_text())["started"]
+    for _ in range(2):
+        again = page()
+        again.table(
+            "scores", pd.DataFrame({"network": ["a", "b"], "accuracy": [9.0, None]}, dtype=object), "C", "", ["b"]
+        )
+        again.values({"a_accuracy": 9.0})
+        again.earlier_values("b")
+        again.finish()
+        content = json.loads((final / "record.json").read_text())
+        assert content["tables"]["scores"]["rows"] == [["a", 9.0], ["b", 2.0]]
+        assert content["tables"]["scores"]["earlier"] == {"b": {"commit": None, "started": started}}
+        assert content["values"] == {"a_accuracy": 9.0, "b_accuracy": 2.0}
 
 
 def test_figures_are_rgb(page, final):
