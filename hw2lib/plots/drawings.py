@@ -30,8 +30,7 @@ SLABS = ("normalisation", "activation", "pooling")  # drawn thin, behind the lay
 ARROW = {"arrowstyle": "-|>", "mutation_scale": 6, "lw": 0.7, "color": GREY}
 TEXT = 6.5  # points
 # Lengths of the drawing of a network, in inches.
-SLAB = 0.045
-LINE = 0.125
+SLAB, LINE = 0.045, 0.125
 PITCH = 1.05  # of columns, at most
 NOTE = (
     "Conv 4/2/1: kernel 4, stride 2, padding 1 (and output padding). "
@@ -149,9 +148,7 @@ DENOISER_COLOURS = COLOURS | {
     "condition": COLOURS["fully connected"],
 }
 # Lengths of the drawing of a denoiser, in inches.
-BAND = 0.116
-GAP = 0.1
-BREADTH = 1.95
+BAND, GAP, BREADTH = 0.116, 0.1, 1.95
 BEGIN = {"down": 0.85, "up": WIDTH - 0.75 - BREADTH}
 DENOISER_NOTE = (
     "Conv 3/1/1: kernel, stride, padding; behind it channels × height × width of what it gives. "

@@ -1,7 +1,6 @@
 """A forward pass as a drawing shows it: the stages of a network and which reads which, or a denoiser's operations.
 
-torchview finds who reads whom, too, but not which layer it is where a parametrisation such as spectral norm stands, it
-takes self-attention to pieces, and drawing its graph needs the program dot.
+torchview loses layers with a parametrisation, takes self-attention to pieces, and needs the program dot.
 """
 
 import inspect

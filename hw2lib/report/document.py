@@ -134,10 +134,8 @@ def write(preset: str) -> Path:
 def differences() -> list[str]:
     """The lines in which ``report.md`` and the records of the preset ``paper`` differ, as a unified diff."""
     written = _read_source()
-    right = fill(written, "paper")
-    return list(
-        difflib.unified_diff(written.splitlines(), right.splitlines(), "report.md", "records", n=0, lineterm="")
-    )
+    lines = written.splitlines(), fill(written, "paper").splitlines()
+    return list(difflib.unified_diff(*lines, "report.md", "records", n=0, lineterm=""))
 
 
 def _read_source() -> str:
