@@ -12,25 +12,25 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from hw2lib import paths, used, weights
-from hw2lib.files import whole
+from hw2lib.files import write
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def kept(function: Callable[P, R]) -> Callable[P, R]:
-    """Keep the results of a function: tensors, arrays, data frames, plain values, and lists, tuples and dicts of them.
+    """Keep the results of a function: tensors, arrays, plain values, and lists, tuples and dicts of them.
 
     A damaged file is made anew.
     """
@@ -49,9 +49,11 @@ def kept(function: Callable[P, R]) -> Callable[P, R]:
                 return result
         with used.collected() as notes:
             result = function(*args, **kwargs)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole(file) as temporary:
-            torch.save({"result": _stored(result), "used": notes}, temporary)
+        content = io.BytesIO()
+        torch.save({"result": _stored(result), "used": notes}, content)
+        with contextlib.suppress(OSError):  # a full disk costs time, not the result
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(file, content.getvalue())
         return result
 
     return kept_function
@@ -87,8 +89,6 @@ def _plain(value: Any) -> Any:
 
 def _stored(value: Any) -> Any:
     """A result as torch.load takes it back without pickle."""
-    if isinstance(value, pd.DataFrame):
-        return {"kept": "frame", "rows": _stored(value.to_dict("records")), "columns": list(value.columns)}
     if isinstance(value, np.ndarray):
         return {"kept": "array", "content": torch.from_numpy(np.ascontiguousarray(value))}
     if isinstance(value, np.generic):
@@ -106,8 +106,6 @@ def _restored(value: Any) -> Any:
     if isinstance(value, list):
         return [_restored(item) for item in value]
     match value:
-        case {"kept": "frame", "rows": rows, "columns": columns}:
-            return pd.DataFrame(_restored(rows), columns=columns)
         case {"kept": "array", "content": content}:
             return content.numpy()
         case {"kept": "tuple", "items": items}:
