@@ -43,6 +43,9 @@ class Synthetic:
     def fingerprint(self, domain: str) -> str:
         return hashlib.sha256(f"{domain} {self.counts}".encode()).hexdigest()
 
+    def kept_key(self) -> dict:
+        return self.counts
+
     def describe(self, domains=()) -> str:
         return "patterns"
 

@@ -42,7 +42,7 @@ def test_scores(run, samples, build):
     record = run("12", *FEW, "-p", "steps=2")
     after = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
     assert before.items() <= after.items(), "trained once"
-    assert {file.parent.parent.parent.name for file in after.keys() - before.keys()} == {"face-unet"}
+    assert {file.parent.parent.parent.name for file in after.keys() - before.keys()} <= {"face-unet"}
     table = record["tables"]["scores"]
     assert [row[0] for row in table["rows"]] == ["gan-plain", "dcgan", "face-unet", "stand-in faces", "uniform noise"]
     distances = {row[0]: float(row[2].split(" ± ")[0]) for row in table["rows"]}

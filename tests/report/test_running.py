@@ -67,11 +67,14 @@ def wait_for(condition):
 
 
 def test_two_runs_of_one_notebook_at_a_time_do_not_mix(good):
-    wait = "import time\nfrom pathlib import Path\nwhile not Path(f'go{seed}').exists(): time.sleep(0.05)"
+    wait = (
+        "import time\nfrom pathlib import Path\nPath(f'begun{seed}').touch()\n"
+        "while not Path(f'go{seed}').exists(): time.sleep(0.05)"
+    )
     good.notebook("10_good", wait, FIGURE.replace('"line"', 'f"line{seed}"'))
     with ThreadPoolExecutor() as pool:
         runs = {s: pool.submit(good.hw2, "run", "10", "-p", "preset=smoke", "-p", f"seed={s}") for s in (7, 8)}
-        wait_for(lambda: len(list(good.figures("10_good").parent.glob(".10_good.*"))) == 2)
+        wait_for(lambda: len(list(good.root.glob("notebooks/begun*"))) == 2)
         for seed, run in runs.items():
             (good.root / f"notebooks/go{seed}").touch()
             assert run.result().returncode == 0, run.result().stderr
