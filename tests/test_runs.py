@@ -1,6 +1,5 @@
 """Where runs are, which are used again, and training side by side."""
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -15,11 +14,12 @@ import pytest
 import torch
 from synthetic import Synthetic, recipe, write_folder
 
-from hw2lib import paths, runs
+from hw2lib import data, paths, runs
 from hw2lib.adaptation import dann
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.errors import UserError
+from hw2lib.files import try_lock
 from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder, shipped_weights
 from hw2lib.weights import load as load_weights
@@ -190,16 +190,26 @@ def test_an_error_in_a_worker_is_that_of_the_call(images, monkeypatch):
         runs.train_all(recipes, "smoke", images, "cpu")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_that_diverges_does_not_stop_the_others(images, monkeypatch, count):
+    cores(monkeypatch, count)
+    diverging = [recipe(seed=seed, **SHORT, learning_rate=1e38, optimiser="adam") for seed in (0, 1)]
+    others = [recipe(seed=seed, **SHORT) for seed in (0, 1)]
+    with pytest.raises(UserError, match=r"not finite|the loss is") as told:
+        runs.train_all([diverging[0], others[0], diverging[1], others[1]], "smoke", images, "cpu")
+    assert "(and 1 more" in str(told.value)
+    folders = [runs.run_folder(one, "smoke", data.source("smoke", images)) for one in (*diverging, *others)]
+    assert [bool(folder.card) for folder in folders] == [False, False, True, True]
+
+
 def held(folder: RunFolder) -> bool:
     """Whether a process has the run's lock."""
     if not (folder.path / "log.jsonl").exists():
         return False
-    with open(folder.path / ".lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    lock = try_lock(folder.path / ".lock")
+    if lock:
+        lock.release()
+    return lock is None
 
 
 def wait_until(condition, seconds: float = 120) -> bool:
