@@ -13,7 +13,7 @@ def use_style() -> None:
     """Set matplotlib's defaults; call it once, at the head of a notebook."""
     plt.rcParams.update(plt.rcParamsDefault)
     plt.rc("figure", figsize=(WIDTH, WIDTH * 0.45), dpi=100)
-    plt.rc("savefig", dpi=200)
+    plt.rc("savefig", dpi=170)
     plt.rc("font", size=9)
     plt.rc("axes", titlesize=9, prop_cycle=cycler(color=PALETTE), grid=True, axisbelow=True)
     plt.rc("axes.spines", top=False, right=False)
