@@ -160,6 +160,7 @@ def cores(monkeypatch, count: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(count)))
 
 
+@pytest.mark.slow
 def test_two_workers_side_by_side_train_what_one_does_alone(images, monkeypatch, tmp_path):
     recipes = [recipe(seed=seed, **SHORT) for seed in (0, 1, 2)]
     cores(monkeypatch, 1)

@@ -300,6 +300,7 @@ def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, st
     assert broken.history() == whole.history()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
     images = write_folder(Synthetic(), tmp_path / "images")
     settings = ["steps=200", "evaluations=20", "batch=16"]

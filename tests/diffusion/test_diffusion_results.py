@@ -84,6 +84,7 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
     assert frame["accuracy"].between(0, 40).all(), "nothing was learned"
 
 
+@pytest.mark.slow
 def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finished, monkeypatch):
     monkeypatch.setattr(scores, "MOST_STEPS", 250)
     denoiser = load(finished(diffusion_steps=20))

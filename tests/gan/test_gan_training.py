@@ -255,6 +255,7 @@ def test_what_a_kill_left_of_a_snapshot_is_not_read(tmp_path):
     assert not (broken.path / "snapshots").exists()
 
 
+@pytest.mark.slow
 def test_killed_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
     images = write_folder(Synthetic(), tmp_path / "images")
     settings = ["steps=120", "evaluations=12", "batch=8"]

@@ -85,6 +85,7 @@ def test_wrong_settings_are_one_line(report):
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_folders_are_as_seen_by_the_user_and_may_have_spaces(project_with_spaces):
     project = project_with_spaces
     places = "import os\npage.value('given', data_dir)\npage.value('HW2_DATA', os.environ['HW2_DATA'])"

@@ -159,6 +159,7 @@ def test_the_report_of_the_repository_says_what_its_records_say():
     assert document.differences() == []
 
 
+@pytest.mark.slow
 def test_plain_cog_finds_the_report_of_the_repository_right():
     check = [sys.executable, "-m", "cogapp", "--check", "report.md"]
     found = subprocess.run(check, cwd=paths.ROOT, capture_output=True, text=True)

@@ -173,6 +173,7 @@ def test_the_command_line_writes_the_pdf_and_a_failure_keeps_it(folder):
     assert (folder / "51 dänn.pdf").read_bytes() == pdf
 
 
+@pytest.mark.slow
 def test_the_server_hands_out_the_pdf_again_and_again(folder, tmp_path, unused_port):
     places = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "RUNTIME")}
     options = [f"--ServerApp.port={unused_port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=secret"]
