@@ -45,7 +45,7 @@ def run(build, monkeypatch):
         record = json.loads((folder / "record.json").read_text())
         for figure in record["figures"]:
             with Image.open(folder / figure["file"]) as picture:
-                assert 600 < picture.width < 2400
+                assert 500 < picture.width < 2400
                 assert len(picture.convert("RGB").getcolors(1 << 20)) > 20, f"{figure['file']} is nearly empty"
         return record
 

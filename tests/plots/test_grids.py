@@ -61,9 +61,10 @@ def test_the_figure_is_as_wide_as_the_text_and_its_pixels_are_square(titles):
 
 
 def test_a_saved_grid_has_the_resolution_of_print():
+    """At least 150 pixels to the inch on the page, below which letters look soft."""
     file = io.BytesIO()
     image_grid([pictures(4)]).savefig(file)
-    assert Image.open(file).width == pytest.approx(WIDTH * 200, abs=1)
+    assert Image.open(file).width > WIDTH * 150
 
 
 @pytest.mark.parametrize(
