@@ -184,6 +184,7 @@ def test_what_is_finished_is_not_trained_again(images, monkeypatch):
     assert trained == [1]
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_is_that_of_the_call(images, monkeypatch):
     cores(monkeypatch, 2)
     recipes = [recipe(seed=seed, steps=4, evaluations=2, batch=41) for seed in (0, 1)]
@@ -225,6 +226,7 @@ def endless(images: str) -> tuple[list[DANNRecipe], list[RunFolder]]:
     return recipes, [runs.run_folder(settings, "smoke", runs.data.source("smoke", images)) for settings in recipes]
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_no_worker_behind_who_holds_a_run(images):
     _, folders = endless(images)
     code = (
@@ -241,6 +243,7 @@ def test_killed_it_leaves_no_worker_behind_who_holds_a_run(images):
     assert wait_until(lambda: not any(map(held, folders)), 20)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_ends_all_in_one_line(images, monkeypatch):
     cores(monkeypatch, 2)
     recipes, folders = endless(images)

@@ -25,7 +25,6 @@ import numpy as np
 
 from hw2lib import environment, paths, used
 from hw2lib.errors import UserError
-from hw2lib.plots.style import use_style
 from hw2lib.report import age, markdown, parameters, record
 from hw2lib.report.record import Staging
 
@@ -41,6 +40,8 @@ class Page:
     """
 
     def __init__(self, notebook: str, data=None) -> None:
+        from hw2lib.plots.style import use_style  # matplotlib, which who runs notebooks need not wait for
+
         self._began = time.time()
         self._name, self._data = notebook, data
         # Taken now and not at the end: what is edited while the notebook runs has not been part of this run.

@@ -227,7 +227,7 @@ def test_pairs_and_methods_are_for_adaptation():
 # Going on
 
 
-@pytest.mark.parametrize("network", ["acgan", "sagan"])
+@pytest.mark.parametrize("network", ["acgan", pytest.param("sagan", marks=pytest.mark.slow)])
 def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path, network):
     settings = recipe(network, steps=4, evaluations=4)
     whole = train(tmp_path / "whole", settings)

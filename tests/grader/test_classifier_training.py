@@ -109,6 +109,7 @@ def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path, step):
     assert broken.history() == whole.history()
 
 
+@pytest.mark.slow
 def test_killed_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
     images = str(write_folder(Synthetic(), tmp_path / "images"))
     settings = ["steps=400", "evaluations=40", "batch=16"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-FEW = ("-p", "count=40", "-p", "seeds=0,1")
+FEW = ("-p", "seeds=0,1")
 
 
 def numbers(text: str) -> int:
