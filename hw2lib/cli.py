@@ -5,7 +5,10 @@ that is up to date do not wait for torch.
 """
 
 import errno
+import math
+import re
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -68,30 +71,67 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 
 
 @cli.command()
-@click.argument("networks", nargs=-1, required=True)
-@click.option("--recipe", "recipe_names", multiple=True, default=["ours"], show_default=True)
+@click.argument("networks", nargs=-1)
+@click.option("--missing", is_flag=True, help="In place of NETWORKS: what the report shows and nobody has trained.")
+@click.option("--list", "only_list", is_flag=True, help="Train nothing; say what is left, and about how long it takes.")
+@click.option("--jobs", type=int, help="Runs at a time.  [default: one a core; on a GPU one for each 8 GiB free]")
+@click.option("--within", metavar="TIME", help="Stop by then, such as 90s, 9m or 2h; the same line goes on.")
+@click.option("--recipe", "recipe_names", multiple=True, help="[default: ours]")
 @click.option("--pair", "pairs", multiple=True, help="DANN: SOURCE-TARGET.  [default: two pairs]")
 @click.option(
     "--method", "methods", multiple=True, help="DANN: source-only, dann, target-only.  [default: all that labels allow]"
 )
-@click.option("--seed", "seeds", type=int, multiple=True, default=[0], show_default=True)
-@click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="[default: 0]")
+@click.option("--preset", help="smoke, quick or paper.  [default: quick; of --missing paper]")
 @click.option("--data-dir", default="", help="A folder of real images, whatever the preset.")
 @_device
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
 @click.option("--folder", type=_PATH, help="The folder of a single run.  [default: by its settings]")
-def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings, folder) -> None:
+def train(
+    networks, missing, only_list, jobs, within, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings,
+    folder,
+) -> None:  # fmt: skip
     """Train NETWORKS by each combination of the options. Interrupted, the same line continues."""
+    until = time.monotonic() + (_seconds(within) if within else math.inf)
     from hw2lib import data, runs
 
-    chosen = runs.recipes_for(networks, recipe_names, seeds, preset, pairs, methods, settings)
-    if not methods:
-        chosen = runs.learnable(chosen, data.source(preset, data_dir))
-    if folder and len(chosen) > 1:
-        raise UserError(f"--folder is for one run, and these are {len(chosen)}: choose one --pair and one --method")
-    where = (preset, data_dir, device)
-    for run in [runs.train_into(folder, chosen[0], *where)] if folder else runs.train_all(chosen, *where):
-        click.echo(f"{runs.result_of(run)}  {run.path}")
+    if missing and (networks or recipe_names or pairs or methods or seeds or settings or folder):
+        raise UserError("--missing trains what the report shows: leave out NETWORKS, their options and --folder")
+    if not (missing or networks):
+        raise UserError("name networks, such as dcgan, or give --missing")
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs {jobs}: give 1 or more")
+    if folder and (only_list or jobs or within):
+        raise UserError("--folder trains one run to its end: leave --list, --jobs and --within out")
+    preset = preset or ("paper" if missing else "quick")
+    if missing:
+        chosen = runs.missing(preset, data_dir, device)
+    else:
+        recipes = runs.recipes_for(networks, recipe_names or ["ours"], seeds or [0], preset, pairs, methods, settings)
+        images = data.source(preset, data_dir)
+        recipes = recipes if methods else runs.learnable(recipes, images)
+        if folder and len(recipes) > 1:
+            raise UserError(f"--folder is for one run, not {len(recipes)}: choose one --pair and one --method")
+        if folder:
+            chosen = [(recipes[0], runs.train_into(folder, recipes[0], preset, data_dir, device))]
+        else:
+            chosen = [(recipe, runs.run_folder(recipe, preset, images)) for recipe in recipes]
+    jobs = jobs or runs.side_by_side(cores() if missing else len(chosen), device)
+    if not only_list:
+        runs.train(chosen, preset, data_dir, device, jobs, until)
+        for run in (run for _, run in chosen if run.card):
+            click.echo(f"{runs.result_of(run)}  {run.path}")
+    lines = runs.what_is_left(chosen, device, jobs)
+    if only_list or missing or len(lines) > 1:
+        click.echo("\n".join(lines if only_list else lines[-1:]))
+
+
+def _seconds(text: str) -> float:
+    """The seconds of a time such as ``9m``."""
+    number, unit = text[:-1], {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    if not unit or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", number):
+        raise UserError(f"--within {text}: give a number and its unit, such as 90s, 9m or 2h")
+    return float(number) * unit
 
 
 @cli.command()

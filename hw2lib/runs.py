@@ -2,34 +2,45 @@
 
 import functools
 import hashlib
+import heapq
 import json
+import math
 import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any, get_args
 
 import torch
 from tqdm.auto import tqdm
 
-from hw2lib import data, networks, paths, used, weights
+from hw2lib import data, environment, networks, paths, used, weights
 from hw2lib.environment import cores
 from hw2lib.errors import UserError
-from hw2lib.files import write
-from hw2lib.training.cards import result_of
+from hw2lib.files import read_json, write
+from hw2lib.training.cards import hardware, minutes, result_of
 from hw2lib.training.devices import check_device
-from hw2lib.training.recipe import BaseRecipe
+from hw2lib.training.recipe import SEEDS, BaseRecipe, Trainings
 from hw2lib.training.run_folder import RunFolder, shipped_run
+from hw2lib.training.steps import Stopped
 
-__all__ = ["PAIRS", "SEEDS", "finished", "recipes_for", "result_of", "run_folder", "ship", "train_all", "train_into"]
+__all__ = [
+    "PAIRS", "SEEDS", "asked", "finished", "missing", "recipes_for", "result_of", "run_folder", "ship", "side_by_side",
+    "train", "train_all", "train_into", "what_is_left",
+]  # fmt: skip
 
-SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
 PAIRS = ("mnistm-svhn", "mnistm-usps")
+GPU_BYTES = 8 * 2**30  # free memory of a GPU for each run there: several times what a training of the report takes
+
+Run = tuple[BaseRecipe, RunFolder]
 
 
 def recipes_for(
@@ -59,6 +70,38 @@ def recipes_for(
             raise UserError(f"{network}: pairs and methods are for domain adaptation; leave --pair and --method out")
         chosen += [kind.choose(network, name, *way, seed, preset, override) for way in ways]
     return chosen
+
+
+def asked(preset: str, *trainings: Trainings, **replaced: Sequence) -> list[BaseRecipe]:
+    """The recipes of what a notebook shows, with `replaced`, such as ``seeds=[3]``, in place of its own choice."""
+    paths.check_preset(preset)
+    chosen: list[BaseRecipe] = []
+    for one in trainings:
+        *values, _ = one._replace(**replaced)
+        names, recipes, seeds, *pairs = (value[preset] if isinstance(value, dict) else value for value in values)
+        chosen += recipes_for(names, recipes, seeds, preset, *pairs)
+    return chosen
+
+
+def missing(preset: str, data_dir: str, device: str) -> list[Run]:
+    """The recipes and folders of what the notebooks show and nobody has trained, those of unknown length and the
+    longest first. A card that ships is a finished run, but where a notebook draws with the weights.
+    """
+    from hw2lib.adaptation import tables as adaptation
+    from hw2lib.diffusion import faces
+    from hw2lib.diffusion import tables as diffusion
+    from hw2lib.gan import tables as gan
+
+    recipes: dict[BaseRecipe, bool] = {}
+    for one in (one for part in (gan, diffusion, faces, adaptation) for some in part.REPORT.values() for one in some):
+        for recipe in asked(preset, one):
+            recipes[recipe] = recipes.get(recipe, False) or one.with_weights
+    images = data.source(preset, data_dir)
+    trained_here = [recipe for recipe in recipes if preset != "quick" or not recipe.shown_as_shipped]
+    runs = [(one, run_folder(one, preset, images, recipes[one])) for one in learnable(trained_here, images)]
+    left = [(recipe, folder) for recipe, folder in runs if not folder.card]
+    timed = zip(left, seconds_left(left, device), strict=True)
+    return [run for run, _ in sorted(timed, key=lambda one: -(math.inf if one[1] is None else one[1]))]
 
 
 def learnable(recipes: Iterable[BaseRecipe], images) -> list[BaseRecipe]:
@@ -142,33 +185,97 @@ def finished(
 def train_all(
     recipes: list[BaseRecipe], preset: str, data_dir: str = "", device: str = "auto", with_weights: bool = False
 ) -> list[RunFolder]:
-    """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order.
-
-    Small networks train faster side by side on one thread each than one after the other on all. Interrupted, the same
-    call goes on. If runs failed, such as diverged ones, a `UserError` says so once the others are trained.
-    """
+    """Train what is not finished, one run a core (one at a time on a GPU), and return the folders in order."""
     images = data.source(preset, data_dir)
     folders = [run_folder(recipe, preset, images, with_weights) for recipe in recipes]
-    waiting = [(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True) if not folder.card]
-    if not waiting:
-        return folders
     # By how many there are and not by how many are left: another number of threads rounds sums differently, and a run
     # that was stopped has to go on bit for bit.
-    workers = min(len(recipes), cores()) if check_device(device).type == "cpu" else 1
+    jobs = min(len(recipes), cores()) if check_device(device).type == "cpu" else 1
+    train(list(zip(recipes, folders, strict=True)), preset, data_dir, device, jobs)
+    return folders
+
+
+def train(runs: list[Run], preset: str, data_dir: str, device: str, jobs: int, until: float = math.inf) -> None:
+    """Train the runs that are not finished, in their order, so many `jobs` at a time.
+
+    Small networks train faster side by side on one thread each than one after the other on all. At the time `until`, of
+    ``time.monotonic``, which all processes share, each run ends behind its step and any evaluation there, and saves its
+    state. Stopped or interrupted, the same call goes on. If runs failed, such as diverged ones, a `UserError` says so
+    once the others are trained.
+    """
+    check_device(device)
+    waiting = [(recipe, folder) for recipe, folder in runs if not folder.card]
+    if not waiting:
+        return
+    images = data.source(preset, data_dir)
     with tqdm(total=sum(recipe.steps for recipe, _ in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
-        if workers > 1:
-            failures = train_side_by_side(waiting, preset, data_dir, device, workers, bar)
+        if jobs > 1:
+            failures = train_side_by_side(waiting, preset, data_dir, device, jobs, bar, until)
         else:
             failures = []
             for recipe, folder in waiting:
                 try:
-                    networks.training_of(recipe.network)(recipe, images, folder, device, bar.update)
+                    _train_until(until, recipe, images, folder, device, bar.update)
                 except UserError as error:
                     failures.append(str(error))
     if failures:
-        others = f" (and {len(failures) - 1} more runs failed)" if len(failures) > 1 else ""
-        raise UserError(failures[0] + others)
-    return folders
+        others = len(failures) - 1
+        more = f" (and {others} more {'run' if others == 1 else 'runs'} failed)" if others else ""
+        raise UserError(failures[0] + more)
+
+
+def side_by_side(count: int, device: str) -> int:
+    """How many of `count` runs are trained at a time: one a core, on a GPU one for each `GPU_BYTES` of free memory."""
+    where, most = check_device(device), min(count, cores())
+    if where.type == "cuda":
+        most = min(most, torch.cuda.mem_get_info(where)[0] // GPU_BYTES)
+    return max(1, most)
+
+
+def seconds_left(runs: Iterable[Run], device: str) -> list[float | None]:
+    """How long each run should still take on this device, its last evaluation aside; None where nothing is known.
+
+    It is what the run itself took for a step so far, else the median of the finished runs of this network on such
+    hardware whose settings differ least.
+    """
+    where = check_device(device)
+    here = torch.cuda.get_device_name(where) if where.type == "cuda" else environment.hardware()["cpu"]
+    files = [file for place in (paths.TRAINED, paths.runs_dir("paper")) for file in place.rglob("card.json")]
+    cards = [read_json(file) for file in files]  # of long runs: the first steps of any are slow
+    cards = [card for card in cards if hardware(card) == here]
+
+    def left(recipe: BaseRecipe, folder: RunFolder) -> float | None:
+        steps, seconds = folder.progress()
+        if not steps:
+            like = [card for card in cards if card["settings"]["network"] == recipe.network]
+            if not like:
+                return None
+            same = [sum(card["settings"].get(key) == x for key, x in folder.settings.items()) for card in like]
+            closest = [card for card, count in zip(like, same, strict=True) if count == max(same)]
+            return median(card["seconds"] / card["settings"]["steps"] for card in closest) * recipe.steps
+        return seconds / steps * (recipe.steps - steps)
+
+    return [left(*run) for run in runs]
+
+
+def what_is_left(runs: Iterable[Run], device: str, jobs: int) -> list[str]:
+    """A line for each run that is not finished, and one for all of them, so many `jobs` at a time.
+
+    The time of all is that of runs that do not slow each other down.
+    """
+    left = [run for run in runs if not run[1].card]
+    lengths = seconds_left(left, device)
+    ends = [0.0] * jobs
+    for seconds in filter(None, lengths):
+        heapq.heapreplace(ends, ends[0] + seconds)
+    times = ["unknown" if seconds is None else f"{minutes(seconds)} min" for seconds in lengths]
+    lines = [f"{time:>10}  {recipe.title}" for time, (recipe, _) in zip(times, left, strict=True)]
+    many = "no run is left" if not left else "1 run is left" if len(left) == 1 else f"{len(left)} runs are left"
+    if any(ends):
+        many += f": about {minutes(max(ends))} min, {jobs} at a time"
+    if left and None in lengths:
+        many += f"; {lengths.count(None)} of unknown length"
+    return [*lines, many]
 
 
 def train_into(path: Path, recipe: BaseRecipe, preset: str, data_dir: str = "", device: str = "auto") -> RunFolder:
@@ -201,19 +308,20 @@ def ship(path: Path, with_weights: bool) -> Path:
 
 
 def train_side_by_side(
-    runs: list[tuple[BaseRecipe, RunFolder]], preset: str, data_dir: str, device: str, workers: int, bar: tqdm
+    runs: list[Run], preset: str, data_dir: str, device: str, jobs: int, bar: tqdm, until: float
 ) -> list[str]:
-    """Train all runs, so many `workers` at a time, and return, for each that failed, why.
+    """Train all runs, so many `jobs` at a time, until some time, and return, for each that failed, why.
 
     The bar shows the steps of all runs. `UserError` if a worker was killed.
     """
     context = multiprocessing.get_context("spawn")
     # A number for each run and no lock: a worker that is killed would keep it for ever.
     steps = context.RawArray("q", len(runs))
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(cores() // workers, steps))
+    threads = max(1, cores() // jobs)
+    pool = ProcessPoolExecutor(min(jobs, len(runs)), context, initializer=_start_worker, initargs=(threads, steps))
     failures = []
     try:
-        futures = [pool.submit(_train_one, i, *run, preset, data_dir, device) for i, run in enumerate(runs)]
+        futures = [pool.submit(_train_one, i, until, *run, preset, data_dir, device) for i, run in enumerate(runs)]
         # The pool watches the workers that it had when it was last woken, and it is woken before it starts that of a
         # new task. With one more task, which does nothing, it knows them all, and one that is killed is noticed.
         pool.submit(int)
@@ -249,8 +357,29 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _train_one(i: int, recipe: BaseRecipe, folder: RunFolder, preset: str, data_dir: str, device: str) -> None:
+def _train_one(
+    i: int, until: float, recipe: BaseRecipe, folder: RunFolder, preset: str, data_dir: str, device: str
+) -> None:
     def count(n: int) -> None:
         _steps[i] += n
 
-    networks.training_of(recipe.network)(recipe, data.source(preset, data_dir), folder, device, count)
+    _train_until(until, recipe, data.source(preset, data_dir), folder, device, count)
+
+
+def _train_until(
+    until: float, recipe: BaseRecipe, images, folder: RunFolder, device: str, count: Callable[[int], Any]
+) -> None:
+    """Train a run to its end, or until some time; see `train`."""
+
+    def on_step(n: int) -> None:
+        count(n)
+        if time.monotonic() >= until:
+            raise Stopped
+
+    if time.monotonic() < until:
+        try:
+            with suppress(Stopped):
+                networks.training_of(recipe.network)(recipe, images, folder, device, on_step)
+        except torch.OutOfMemoryError:
+            remedy = "the same command goes on, with fewer --jobs"
+            raise UserError(f"{folder.path}: the memory of the GPU is not enough; {remedy}") from None

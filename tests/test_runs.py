@@ -1,5 +1,6 @@
 """Where runs are, which are used again, and training side by side."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -9,18 +10,23 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from synthetic import Synthetic, recipe, write_folder
 
 from hw2lib import data, paths, runs
-from hw2lib.adaptation import dann
+from hw2lib.adaptation import dann, tables
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.recipe import DANNRecipe
+from hw2lib.diffusion import faces
+from hw2lib.diffusion import tables as diffusion_tables
 from hw2lib.errors import UserError
 from hw2lib.files import try_lock
+from hw2lib.gan import tables as gan_tables
 from hw2lib.networks import build
+from hw2lib.training.recipe import Trainings
 from hw2lib.training.run_folder import RunFolder, shipped_weights
 from hw2lib.weights import load as load_weights
 
@@ -197,11 +203,205 @@ def test_a_run_that_diverges_does_not_stop_the_others(images, monkeypatch, count
     cores(monkeypatch, count)
     diverging = [recipe(seed=seed, **SHORT, learning_rate=1e38, optimiser="adam") for seed in (0, 1)]
     others = [recipe(seed=seed, **SHORT) for seed in (0, 1)]
-    with pytest.raises(UserError, match=r"not finite|the loss is") as told:
+    with pytest.raises(UserError, match=r"(not finite|the loss is).*\(and 1 more run failed\)$"):
         runs.train_all([diverging[0], others[0], diverging[1], others[1]], "smoke", images, "cpu")
-    assert "(and 1 more" in str(told.value)
     folders = [runs.run_folder(one, "smoke", data.source("smoke", images)) for one in (*diverging, *others)]
     assert [bool(folder.card) for folder in folders] == [False, False, True, True]
+
+
+def test_how_many_runs_failed_is_said(images, monkeypatch):
+    cores(monkeypatch, 1)
+    too_large = [recipe(seed=seed, steps=4, evaluations=2, batch=41) for seed in range(3)]
+    with pytest.raises(UserError, match=r"larger than its 40 images \(and 2 more runs failed\)$"):
+        runs.train_all(too_large, "smoke", images, "cpu")
+
+
+def test_a_run_that_does_not_fit_a_gpu_does_not_stop_the_others(images, monkeypatch):
+    cores(monkeypatch, 1)
+    train = dann.train
+
+    def full(settings, *rest):
+        if settings.seed == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(settings, *rest)
+
+    monkeypatch.setattr(dann, "train", full)
+    with pytest.raises(UserError, match=r"seed-0-\w+: the memory of the GPU is not enough; .* with fewer --jobs$"):
+        runs.train_all([recipe(seed=seed, **SHORT) for seed in (0, 1)], "smoke", images, "cpu")
+    assert runs.run_folder(recipe(seed=1, **SHORT), "smoke", data.source("smoke", images)).card
+
+
+@pytest.mark.parametrize(("gib", "count", "jobs"), [(80, 40, 10), (80, 3, 3), (139, 40, 16), (15, 40, 1), (4, 40, 1)])
+def test_runs_side_by_side_on_a_gpu_by_its_free_memory(monkeypatch, gib, count, jobs):
+    cores(monkeypatch, 16)
+    monkeypatch.setattr(runs, "check_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gib * 2**30, 2**40))
+    assert runs.side_by_side(count, "auto") == jobs
+
+
+# Runs that are stopped when the time is up
+
+
+def run_of(settings: DANNRecipe, images: str) -> tuple[DANNRecipe, RunFolder]:
+    return settings, runs.run_folder(settings, "smoke", data.source("smoke", images))
+
+
+def test_stopped_in_time_and_resumed_a_run_ends_bit_for_bit_as_one_that_was_not(images, monkeypatch, tmp_path):
+    run = run_of(recipe(steps=45, evaluations=2, batch=8, ema_decay=0.9), images)
+    runs.train([run], "smoke", images, "cpu", 1)
+    _, whole = run
+    log = whole.history()
+
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "other"))
+    run = run_of(run[0], images)
+    _, parts = run
+    stops = []
+    while not parts.card:
+        ticks = itertools.count()
+        monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=ticks.__next__))  # each step takes a second
+        runs.train([run], "smoke", images, "cpu", 1, until=13)
+        stops.append(parts.progress()[0])
+    assert stops == [12, 24, 36, 0], "steps that were saved; a finished run has no state"
+    assert parts.path != whole.path
+    assert parts.weights.read_bytes() == whole.weights.read_bytes()
+    assert parts.history() == log
+    assert {key: value for key, value in parts.card.items() if key != "seconds"} == {
+        key: value for key, value in whole.card.items() if key != "seconds"
+    }
+
+
+def test_no_run_begins_when_the_time_is_up(images):
+    run = run_of(recipe(**SHORT), images)
+    runs.train([run], "smoke", images, "cpu", 1, until=time.monotonic())
+    assert not run[1].path.exists()
+
+
+@pytest.mark.slow
+def test_side_by_side_runs_save_their_state_when_the_time_is_up(images, monkeypatch):
+    cores(monkeypatch, 2)
+    recipes = [recipe(seed=seed, steps=1_000_000, evaluations=1, batch=8) for seed in (0, 1)]
+    waiting = [run_of(settings, images) for settings in recipes]
+    began = time.monotonic()
+    runs.train(waiting, "smoke", images, "cpu", 2, until=began + 40)
+    assert 40 <= time.monotonic() - began < 60
+    assert all(folder.progress()[0] > 1 for _, folder in waiting), "and not at their only mark"
+    assert not any(map(held, [folder for _, folder in waiting]))
+
+
+# What the report shows
+
+
+@pytest.fixture
+def report(monkeypatch):
+    """A report that shows four runs: their `REPORT`, and one more that draws with weights."""
+    for part in (gan_tables, diffusion_tables, faces):
+        monkeypatch.setattr(part, "REPORT", {})
+    shown = {
+        "50": [Trainings(["dann-compact"], ["ours"], {"smoke": [0, 1], "paper": [0]}, ["mnistm-usps"])],
+        "51": [Trainings(["dann-compact"], pairs=["mnistm-usps"], methods=["dann"], with_weights=True)],
+    }
+    monkeypatch.setattr(tables, "REPORT", shown)
+    return shown
+
+
+def titles(chosen: list) -> list[str]:
+    return [settings.title.removeprefix("dann-compact/ours/mnistm-usps/") for settings, _ in chosen]
+
+
+def test_a_notebook_asks_for_its_own_choice_or_another(report):
+    (one,), _ = report.values()
+    assert [settings.seed for settings in runs.asked("smoke", one)] == [0, 0, 0, 1, 1, 1]
+    assert [settings.seed for settings in runs.asked("paper", one)] == [0, 0, 0]
+    other = runs.asked("smoke", one, one, seeds=[7], methods=["dann"])
+    assert [settings.title for settings in other] == ["dann-compact/ours/mnistm-usps/dann/seed-7"] * 2
+    assert runs.asked("smoke", one, networks=[]) == []
+
+
+def test_what_the_report_shows_and_nobody_has_trained_is_missing(report, images):
+    every = [f"{method}/seed-{seed}" for seed in (0, 1) for method in ("source-only", "dann", "target-only")]
+    assert sorted(titles(runs.missing("smoke", images, "cpu"))) == sorted(every), "each once"
+    source = data.source("paper", images)
+    shipped = {}
+    for settings in runs.asked("paper", report["50"][0]):
+        folder = runs.run_folder(settings, "paper", source)
+        folder.finish({}, {"seconds": 1.0, "hardware": {"cpu": "another", "gpu": None}})
+        shipped[settings.method] = runs.ship(folder.path, with_weights=False)
+        shutil.rmtree(folder.path)
+    assert titles(runs.missing("paper", images, "cpu")) == ["dann/seed-0"], "a card alone has no weights to draw with"
+    shutil.rmtree(shipped["target-only"])
+    assert sorted(titles(runs.missing("paper", images, "cpu"))) == ["dann/seed-0", "target-only/seed-0"]
+
+
+def card(settings: DANNRecipe, images: str, seconds: float, cpu: str, gpu: str | None = None) -> None:
+    folder = runs.run_folder(settings, "paper", data.source("paper", images))
+    folder.finish({}, {"seconds": seconds, "hardware": {"cpu": cpu, "gpu": gpu}})
+
+
+def test_how_long_a_run_takes_is_known_from_others_like_it_on_such_hardware(report, images, monkeypatch):
+    monkeypatch.setattr(runs.environment, "hardware", lambda: {"cpu": "this", "cores": 2, "gpu": None})
+    dann_run, other_steps = (run_of(settings, images) for settings in (recipe(steps=100), recipe(steps=300)))
+    assert runs.seconds_left([dann_run], "cpu") == [None]
+    card(recipe(seed=5, steps=10), images, 1, "another")
+    card(recipe(seed=6, steps=10), images, 2, "this", "a GPU")
+    card(recipe(seed=7, steps=10, network="dann-deep"), images, 3, "this")
+    assert runs.seconds_left([dann_run], "cpu") == [None]
+    card(recipe("source-only", seed=8, steps=10), images, 4, "this")
+    assert runs.seconds_left([dann_run, other_steps], "cpu") == [40, 120]
+    for seed, seconds in ((9, 5), (10, 6), (11, 30)):
+        card(recipe("dann", seed=seed, steps=10), images, seconds, "this")
+    assert runs.seconds_left([dann_run], "cpu") == [60], "the median of those of the same method"
+    dann_run[1].path.mkdir(parents=True)
+    dann_run[1].save_state({"step": 20, "seconds": 60.0})
+    assert runs.seconds_left([dann_run], "cpu") == [240], "of its own steps so far"
+
+
+def test_what_is_left_names_each_run_and_the_time_of_all(images, monkeypatch):
+    left = [run_of(recipe(seed=seed), images) for seed in range(4)]
+    monkeypatch.setattr(runs, "seconds_left", lambda runs, device: [600.0, 360.0, 300.0, None][: len(list(runs))])
+    lines = runs.what_is_left(left, "cpu", 2)
+    assert lines[0] == "    10 min  dann-compact/ours/mnistm-usps/dann/seed-0"
+    assert lines[3] == "   unknown  dann-compact/ours/mnistm-usps/dann/seed-3"
+    assert lines[4] == "4 runs are left: about 11 min, 2 at a time; 1 of unknown length"
+    assert runs.what_is_left(left[:3], "cpu", 1)[-1] == "3 runs are left: about 21 min, 1 at a time"
+    assert runs.what_is_left([], "cpu", 2) == ["no run is left"]
+
+
+def test_the_longest_is_first_and_before_it_what_is_unknown(report, images, monkeypatch):
+    lengths = {"source-only": 5.0, "dann": 9.0, "target-only": None}
+    monkeypatch.setattr(runs, "seconds_left", lambda left, device: [lengths[one.method] for one, _ in left])
+    order = [settings.method for settings, _ in runs.missing("smoke", images, "cpu")]
+    assert order == ["target-only"] * 2 + ["dann"] * 2 + ["source-only"] * 2
+
+
+def test_missing_trains_what_is_left_though_one_run_diverges(report, images, monkeypatch, hw2):
+    cores(monkeypatch, 1)
+    arguments = ["train", "--missing", "--preset", "smoke", "--data-dir", images, "--device", "cpu"]
+    status, listed, _ = hw2(*arguments, "--list")
+    assert status == 0
+    assert listed.splitlines()[-1] == "6 runs are left; 6 of unknown length"
+    assert hw2(*arguments, "--within", "0s")[:2] == (0, "6 runs are left; 6 of unknown length\n")
+
+    train = dann.train
+
+    def diverging(settings, *rest):
+        first = (settings.method, settings.seed) == ("dann", 0)
+        return train(settings.model_copy(update={"learning_rate": 1e38}) if first else settings, *rest)
+
+    monkeypatch.setattr(dann, "train", diverging)
+    status, _, err = hw2(*arguments)
+    assert status == 2
+    assert err.splitlines()[-1].startswith("hw2: error: ")
+    assert "dann/seed-0" in err.splitlines()[-1]
+    assert "more run" not in err.splitlines()[-1]
+    assert titles(runs.missing("smoke", images, "cpu")) == ["dann/seed-0"]
+
+    monkeypatch.setattr(dann, "train", train)
+    status, out, _ = hw2(*arguments)
+    assert status == 0
+    (result, last) = out.splitlines()
+    assert "% of target test" in result
+    assert last == "no run is left"
+    assert hw2(*arguments, "--list") == (0, "no run is left\n", "")
 
 
 def held(folder: RunFolder) -> bool:

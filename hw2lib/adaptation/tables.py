@@ -13,6 +13,7 @@ from hw2lib.layers import count_parameters
 from hw2lib.networks import build, recipe_class
 from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
+from hw2lib.training.recipe import SEEDS, Trainings
 from hw2lib.training.run_folder import RunFolder
 
 TRAINING = (
@@ -59,6 +60,29 @@ TARGET_LABELS = {"ours": "the teacher's", "with-labels": "its own"}
 # Recipes of hw2lib/recipes/dann.toml that follow from the shape of the target (`hw2lib.adaptation.choice`).
 CHANGED = ("shaped", "fitted")
 SHAPE_METHODS = ("source-only", "dann")  # a target-only run has no source
+
+RECIPES = ["as-reported", "ours"]
+OLD_PAIRS = ["mnistm-usps", "svhn-mnistm", "usps-svhn"]  # of the edition of 2021
+PAIRS = [*OLD_PAIRS, "mnistm-svhn"]
+ACCURACY = Trainings(DANN_NETWORKS, RECIPES, SEEDS, ["mnistm-svhn", "mnistm-usps"])
+THREE_PAIRS = Trainings(
+    {preset: [*names, *OTHER_NETWORKS[preset]] for preset, names in GREY_NETWORKS.items()}, RECIPES, SEEDS, OLD_PAIRS
+)
+FEATURES = Trainings(SMALL, pairs=PAIRS, methods=["source-only", "dann"], with_weights=True)
+COMPARED = Trainings({preset: [name] for preset, name in ORIGINAL.items()}, RECIPES, SEEDS, PAIRS, ["dann"])
+IMPROVED = Trainings(["uda-cnn"], ["ours"], SEEDS, PAIRS)
+SIZED = Trainings(["uda-cnn"], list(TARGET_LABELS), SEEDS, ["mnistm-usps"])
+WIDER = Trainings(["uda-cnn-wide"], ["ours"], SEEDS, ["mnistm-usps"])
+PARTS = Trainings(["uda-cnn"], VARIANTS, PARTS_SEEDS, ["usps-svhn"])
+READERS = Trainings(SMALL, pairs=PAIRS, methods=["source-only"], with_weights=True)
+SHAPED = Trainings(SMALL, ["ours", *CHANGED], SEEDS, ["svhn-mnistm", "mnistm-svhn"], SHAPE_METHODS)
+REPORT = {
+    "51_dann_accuracy": [ACCURACY],
+    "52_dann_three_pairs": [THREE_PAIRS],
+    "53_dann_tsne": [FEATURES],
+    "54_uda_improved": [COMPARED, IMPROVED, SIZED, WIDER, PARTS],
+    "55_dann_shape": [READERS, SHAPED],
+}
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",

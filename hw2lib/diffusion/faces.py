@@ -16,12 +16,17 @@ from hw2lib.files import whole
 from hw2lib.kept import kept
 from hw2lib.noise import ImageNoise
 from hw2lib.training import cards
+from hw2lib.training.recipe import Trainings
 from hw2lib.training.run_folder import RunFolder
 
 SEED = 0  # of the named noise
 LARGEST = 1024  # pixels
 NAMES = tuple(f"{number:02d}" for number in range(10))
 BATCH = 10  # images drawn at a time
+
+TRAININGS = Trainings(["face-unet"], with_weights=True)
+NOTEBOOKS = ("12_gan_scores", "40_ddim_eta", "41_ddim_interpolation", "42_ddim_consistency")
+REPORT = {notebook: [TRAININGS] for notebook in NOTEBOOKS}
 
 
 def named_noise(size: int) -> Tensor:

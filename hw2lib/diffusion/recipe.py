@@ -1,6 +1,7 @@
 """What defines the training of a denoiser."""
 
 import math
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from hw2lib.diffusion.schedule import SCHEDULES, Schedule
 from hw2lib.networks import names
 from hw2lib.training.recipe import NetworkRecipe
 
-OF_FACES = ("face-unet",)
+OF_FACES = ("face-unet", "face-pyramid")
 OF_DIGITS = tuple(name for name in names("diffusion") if name not in OF_FACES)
 WARMUP = 0.3  # of a one-cycle training
 EARLY_SIZE = 16  # pixels; a third of the work of 28
@@ -36,8 +37,14 @@ class Recipe(NetworkRecipe):
     early: float = Field(
         default=0, ge=0, lt=1, description=f"share of the steps, the first, with images of {EARLY_SIZE}x{EARLY_SIZE}"
     )
+    coarse: tuple[float, ...] = Field(
+        default=(),
+        strict=False,
+        description="shares of the steps, the first, that see means of 4x4 and of 2x2 noisy pixels; for face-pyramid",
+    )
     schedule: Literal[tuple(SCHEDULES)]
     diffusion_steps: int = Field(ge=UNGUIDED.steps, description="T")
+    times: Literal["even", "cosine"] = Field(default="even", description="how t is drawn: evenly, or `cosine_steps`")
     prediction: Literal["noise", "velocity"] = Field(default="noise", description="what the network predicts")
     loss: Literal["mse", "smooth-l1"] = Field(description="between that and the prediction")
     min_snr: float = Field(default=0, ge=0, description="cap of `min_snr_weights`; 0: all steps weigh the same")
@@ -48,6 +55,7 @@ class Recipe(NetworkRecipe):
     rates: Literal["constant", "falling", "one-cycle"] = Field(
         description="falling: linearly to 0; one-cycle: up for the first 0.3, then down, along half cosines"
     )
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="of the optimiser")
     gradient_clip: float = Field(default=0, ge=0, description="largest norm of a step's gradient; 0: any")
     guided: bool = Field(default=False, description="score guided images, and those of the last step alone")
     scored: int = Field(default=200, gt=1, description="images that are scored for each evaluation")
@@ -81,6 +89,10 @@ class Recipe(NetworkRecipe):
     def size_at(self, step: int) -> int:
         """Height and width of the images of a step, in pixels. Small ones teach the shape of a digit at less cost."""
         return EARLY_SIZE if step < self.early * self.steps else self.size
+
+    def pooling_at(self, step: int) -> int:
+        """How many pixels a side of the noisy images of a step are averaged to one."""
+        return 2 ** sum(step < share * self.steps for share in accumulate(self.coarse))
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step."""

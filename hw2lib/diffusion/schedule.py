@@ -57,7 +57,16 @@ def cosine(steps: int, offset: float = 0.008) -> Schedule:
     return Schedule(f / f[0])
 
 
-SCHEDULES = {"linear": linear, "cosine": cosine}
+def karras(steps: int, lowest: float = 0.02, highest: float = 50.0, rho: float = 5.0) -> Schedule:
+    """Noise for 1 of signal, from `lowest` to `highest`, evenly in its `rho`-th root (Karras et al. 2022, equation 5).
+
+    Ours for faces of 64x64: on the way to them, fifty evenly spread steps of it err less than of the other schedules.
+    """
+    ratio = torch.linspace(lowest ** (1 / rho), highest ** (1 / rho), _checked(steps), dtype=torch.float64) ** rho
+    return Schedule(torch.cat([torch.ones(1, dtype=torch.float64), 1 / (1 + ratio.square())]))
+
+
+SCHEDULES = {"linear": linear, "cosine": cosine, "karras": karras}
 
 
 def _checked(steps: int) -> int:
@@ -119,6 +128,15 @@ def min_snr_weights(t: Tensor, schedule: Schedule, cap: float) -> Tensor:
     """
     alpha_bar = schedule.alpha_bar.to(t.device)[t]
     return (cap * (1 - alpha_bar) / alpha_bar).clamp(max=1).float()
+
+
+def cosine_steps(count: int, schedule: Schedule, device: torch.device) -> Tensor:
+    """Steps (count,) of any schedule, as noisy as steps that are drawn evenly from the cosine schedule.
+
+    A schedule whose steps suit a sampler visits much noise more often than there is to be learned about it.
+    """
+    alpha_bar = (math.pi / 2 * torch.rand(count, dtype=torch.float64, device=device)).cos().square()
+    return torch.searchsorted(-schedule.alpha_bar.to(device), -alpha_bar).clamp(1, schedule.steps)
 
 
 def dropped(labels: Tensor, probability: float) -> Tensor:

@@ -16,6 +16,7 @@ from hw2lib.layers import count_parameters
 from hw2lib.networks import build
 from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, spread
+from hw2lib.training.recipe import Trainings
 from hw2lib.training.run_folder import RunFolder
 
 # What a notebook takes in each preset if it is not told otherwise.
@@ -43,6 +44,18 @@ STUDIES = {
     ("unet-two-level", "study"): "nothing (unet-two-level)",
     ("unet-two-level-plain", "study"): "no attention (unet-two-level)",
 }
+
+TRAININGS = Trainings(DENOISERS)
+FIRST = Trainings({preset: names[:1] for preset, names in DENOISERS.items()}, with_weights=True)
+STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in STUDIES]
+REPORT = {
+    "31_diffusion_samples": [TRAININGS],
+    "32_diffusion_reverse": [FIRST],
+    "33_diffusion_guidance": [FIRST],
+    "34_diffusion_scores": [TRAININGS],
+    "35_diffusion_training": STUDIED,
+}
+
 _STUDIED = ("accuracy", "frechet")
 
 

@@ -10,7 +10,7 @@ from hw2lib.data.prepare import prepare
 from hw2lib.diffusion import scores
 from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sample import Denoiser
-from hw2lib.diffusion.schedule import dropped, min_snr_weights, noised, velocity
+from hw2lib.diffusion.schedule import cosine_steps, dropped, min_snr_weights, noised, velocity
 from hw2lib.networks import build
 from hw2lib.training.devices import fabric_for
 from hw2lib.training.run_folder import RunFolder
@@ -34,7 +34,8 @@ def train(
     average = MovingAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    _, optimiser = fabric.setup(network, kind(network.parameters(), lr=recipe.learning_rate, fused=True))
+    optimiser = kind(network.parameters(), lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
+    _, optimiser = fabric.setup(network, optimiser)
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     require_val(images, recipe.domain)
     schedule = recipe.schedule_table()
@@ -47,8 +48,13 @@ def train(
             group["lr"] = recipe.learning_rate_at(step)
         x, labels = draw(data, recipe.batch)
         x = prepare(x, network.inputs.channels, recipe.size_at(step), "range", mirrored if recipe.flip else None)
-        t = torch.randint(1, schedule.steps + 1, (recipe.batch,), device=x.device)
+        if recipe.times == "even":
+            t = torch.randint(1, schedule.steps + 1, (len(x),), device=x.device)
+        else:
+            t = cosine_steps(len(x), schedule, x.device)
         noise = torch.randn_like(x)
+        if (pooling := recipe.pooling_at(step)) > 1:
+            x, noise = (F.avg_pool2d(part, pooling) for part in (x, noise))
         with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
             known = torch.full_like(t, -1) if labels is None else dropped(labels, recipe.label_dropout)
             predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)

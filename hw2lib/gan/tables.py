@@ -9,6 +9,7 @@ from hw2lib.grader.reference import DigitReference, real_row
 from hw2lib.metrics.reference import Reference
 from hw2lib.training import cards
 from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
+from hw2lib.training.recipe import Trainings
 from hw2lib.training.run_folder import RunFolder
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
@@ -17,6 +18,24 @@ FACE_NETWORKS = {
     "quick": ["gan-plain", "dcgan", "sagan"],
     "paper": ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"],
 }
+# Network and recipe of each short training in which one thing is changed, and what that is.
+STUDIES = {
+    ("dcgan", "study"): "B: dcgan",
+    ("dcgan", "study-sgd"): "B, SGD for D",
+    ("gan-plain", "study"): "A: gan-plain",
+    ("gan-plain", "study-colour"): "A, changes of colour",
+}
+
+FACES, DIGITS = Trainings(FACE_NETWORKS), Trainings(["acgan"], with_weights=True)
+A_AND_B = Trainings(["gan-plain", "dcgan"], with_weights=True)
+STUDIED = [Trainings([network], [recipe], [0, 1, 2]) for network, recipe in STUDIES]
+REPORT = {
+    "11_gan_samples": [FACES],
+    "12_gan_scores": [FACES],
+    "13_gan_training": [A_AND_B, FACES, *STUDIED],
+    "21_acgan_samples": [DIGITS],
+}
+
 Scores = dict[str, float]
 # Scores to the titles of columns and how many decimals they show.
 COLUMNS = {

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +12,22 @@ from hw2lib import recipes, used
 from hw2lib.errors import UserError
 from hw2lib.noise import LARGEST_SEED
 from hw2lib.paths import PRESETS, check_preset
+
+SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
+
+
+class Trainings(NamedTuple):
+    """The trainings that a notebook shows: each combination, as `hw2lib.runs.recipes_for` takes it.
+
+    What differs between presets is a dict of them. A family's ``REPORT`` has those of each of its notebooks.
+    """
+
+    networks: Sequence[str] | dict[str, Sequence[str]]
+    recipes: Sequence[str] | dict[str, Sequence[str]] = ("ours",)
+    seeds: Sequence[int] | dict[str, Sequence[int]] = (0,)
+    pairs: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    with_weights: bool = False  # a run that ships as a card alone does not do
 
 
 class BaseRecipe(BaseModel, ABC):

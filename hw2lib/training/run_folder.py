@@ -9,7 +9,7 @@ weights.safetensors, card.json     the result; the card is written last and make
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,13 @@ class RunFolder:
         content = io.BytesIO()  # torch.save to a file that cannot be written raises a RuntimeError
         torch.save(state, content)
         write(self.path / "state.pt", content.getvalue())
+
+    def progress(self) -> tuple[int, float]:
+        """Steps and seconds of the last saved state; 0 without one that can be read."""
+        with suppress(*weights.DAMAGED, OSError):
+            state = torch.load(self.path / "state.pt", map_location="cpu", weights_only=True, mmap=True)
+            return state["step"], state["seconds"]
+        return 0, 0.0
 
     def load_state(self) -> dict[str, Any] | None:
         """The last saved state or None; the log is cut back to its step."""

@@ -25,13 +25,17 @@ from hw2lib.training.run_folder import RunFolder
 LOG_EVERY = 20  # steps
 
 
+class Stopped(Exception):
+    """Raised by an `on_step` to end a training behind the step that it was called for; the state is saved first."""
+
+
 def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Make a training run once, in one process at a time, and resume where it was stopped.
 
     The decorated function takes ``(recipe, images, folder, device="auto", on_step=None)`` and returns the run's card,
     at once if there is one. `images` are a `hw2lib.data.source`; `device` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``;
-    `on_step` is called with the number of new steps, those of an earlier call included, and without it a bar is shown.
-    A `UserError` is raised for bad settings, images or folder, or a loss that is not finite.
+    `on_step` is called with the number of new steps, those of an earlier call included, and may raise `Stopped`;
+    without it a bar is shown. A `UserError` is raised for bad settings, images or folder, or a loss that is not finite.
     """
 
     @functools.wraps(train)
@@ -45,7 +49,7 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
 
 
 class Steps:
-    """Iterates over the steps that are left, and saves the state of `parts` behind each mark.
+    """Iterates over the steps that are left, and saves the state of `parts` behind each mark, and when it is stopped.
 
     `recipe` has `title`, `seed`, `steps`, and `evaluations`, the number of marks; `folder` is open. `parts` are all
     that the next step depends on, by name: networks, optimisers, averages; each is restored from the last state.
@@ -62,6 +66,7 @@ class Steps:
                 part.load_state_dict(state[name])
         self._done = self._saved = state["step"]
         self._losses: dict[int, Tensor] = {}  # of the steps since those that were looked at last
+        self._networks: tuple[nn.Module, ...] = ()  # that have to be finite
         self._began = time.monotonic() - state["seconds"]
         self._marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
 
@@ -74,11 +79,21 @@ class Steps:
             yield step
             self._done = step + 1
             if self.at_mark(step):
-                state = {name: part.state_dict() for name, part in self._parts.items()}
-                self._folder.save_state({"step": self._done, "seconds": self.seconds, **state})
-                self._saved = self._done
-            on_step(1)
+                self._save()
+            try:
+                on_step(1)
+            except Stopped:
+                if self._saved < self._done:
+                    self._look_at_losses()
+                    self._look_at_weights(step)
+                    self._save()
+                raise
         bar.close()
+
+    def _save(self) -> None:
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        self._folder.save_state({"step": self._done, "seconds": self.seconds, **state})
+        self._saved = self._done
 
     def at_mark(self, step: int) -> bool:
         """Whether the network is evaluated and the state saved behind this step."""
@@ -101,17 +116,25 @@ class Steps:
         """Stop a run that has diverged, before its state is saved; the last state is kept.
 
         Losses on a GPU are looked at where they are logged, since each look waits; weights of `networks` on marks.
+        Both are looked at before a run that is stopped saves its state.
         """
-        self._losses[step] = loss.detach()
+        self._losses[step], self._networks = loss.detach(), networks
         if not loss.is_cuda or self.at_log(step):
-            for at, value in zip(self._losses, torch.stack(list(self._losses.values())).tolist(), strict=True):
-                if not math.isfinite(value):
-                    raise self._diverged(f"the loss is {value} at step {at + 1}")
-            self._losses.clear()
+            self._look_at_losses()
         if self.at_mark(step):
-            tensors = (tensor for network in networks for tensor in network.state_dict().values())
-            if not all(tensor.isfinite().all() for tensor in tensors):
-                raise self._diverged(f"a weight is not finite at step {step + 1}")
+            self._look_at_weights(step)
+
+    def _look_at_losses(self) -> None:
+        values = torch.stack(list(self._losses.values())).tolist() if self._losses else []
+        for at, value in zip(self._losses, values, strict=True):
+            if not math.isfinite(value):
+                raise self._diverged(f"the loss is {value} at step {at + 1}")
+        self._losses.clear()
+
+    def _look_at_weights(self, step: int) -> None:
+        tensors = (tensor for network in self._networks for tensor in network.state_dict().values())
+        if not all(tensor.isfinite().all() for tensor in tensors):
+            raise self._diverged(f"a weight is not finite at step {step + 1}")
 
     def _diverged(self, what: str) -> UserError:
         folder, kept = self._folder.path, "no state was saved before"

@@ -21,7 +21,7 @@ from hw2lib.diffusion.networks.context_unet import ContextUNet
 from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sample import Denoiser, sample
 from hw2lib.diffusion.samplers import SamplerSettings
-from hw2lib.diffusion.schedule import cosine, dropped, noised
+from hw2lib.diffusion.schedule import cosine, cosine_steps, dropped, karras, noised
 from hw2lib.errors import UserError
 from hw2lib.layers import Inputs
 from hw2lib.training.cards import result_of
@@ -232,6 +232,36 @@ def test_the_first_steps_are_of_small_images(tmp_path, monkeypatch):
     assert {recipe(steps=7, early=0.0).size_at(step) for step in range(7)} == {28}
 
 
+def test_the_first_steps_are_of_means_of_noisy_pixels(tmp_path, monkeypatch):
+    """A quarter of the noise at a quarter of the size, where images are 0."""
+    seen = []
+
+    class Spy(Watched):
+        def forward(self, x, time, labels):
+            seen.append((x.shape[-1], float(x.std())))
+            return super().forward(x, time, labels)
+
+    monkeypatch.setattr(diffusion, "build", lambda name: Spy())
+    monkeypatch.setattr(diffusion, "prepare", lambda x, *_: torch.zeros(len(x), 3, 64, 64))
+    monkeypatch.setattr(diffusion, "noised", lambda x, noise, *_: x + noise)
+    short = {"batch": 16, "steps": 4, "evaluations": 1, "coarse": [0.5, 0.25], "ema_decay": 0.0}
+    settings = Recipe.choose("face-pyramid", "ours", 0, "smoke", short)
+    train(tmp_path / "run", settings, Portraits({"train": 20, "val": 2}))
+    assert [size for size, _ in seen] == [16, 16, 32, 64]
+    assert [std for _, std in seen] == pytest.approx([0.25, 0.25, 0.5, 1], rel=0.05)
+
+
+def test_steps_as_noisy_as_those_of_the_cosine_schedule():
+    torch.manual_seed(0)
+    schedule = karras(1000)
+    steps = cosine_steps(20_000, schedule, torch.device("cpu"))
+    assert int(steps.min()) >= 1
+    assert int(steps.max()) <= 1000
+    ratio = (1 / schedule.alpha_bar[steps] - 1).sqrt()
+    shares = torch.tensor([0.25, 0.5, 0.75])
+    assert torch.allclose(ratio.quantile(shares.double()), (torch.pi / 2 * shares).tan().double(), rtol=0.05)
+
+
 def test_guided_images_are_scored_at_the_end_alone(tmp_path):
     card = train(tmp_path / "run", recipe(steps=40, evaluations=4, guided=True)).card
     assert card["curve"] == [{"step": 40, "accuracy": 50.0}]
@@ -277,8 +307,8 @@ def test_the_real_quality_of_faces(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("network", "key", "value", "what"),
     [
-        ("face-unet", "domain", "mnistm", "domain = 'mnistm'.*face-unet and no other denoiser learns from face"),
-        ("context-unet", "domain", "face", "domain = 'face'.*face-unet and no other denoiser learns from face"),
+        ("face-unet", "domain", "mnistm", "domain = 'mnistm'.*face-pyramid and no other denoiser learns from face"),
+        ("context-unet", "domain", "face", "domain = 'face'.*face-pyramid and no other denoiser learns from face"),
         ("face-unet", "label_dropout", 0.1, "label_dropout = 0.1.*face has no labels; give 0"),
     ],
 )

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from hw2lib.diffusion.schedule import SCHEDULES, SPACINGS, Schedule, cosine, grid, linear
+from hw2lib.diffusion.schedule import SCHEDULES, SPACINGS, Schedule, cosine, grid, karras, linear
 from hw2lib.errors import UserError
 
 
@@ -34,6 +34,13 @@ def test_golden_values_of_the_cosine_schedule():
         assert found.alpha_bar[step].item() == pytest.approx(value, rel=1e-4)
     assert found.beta[0].item() == pytest.approx(4.124e-5, rel=1e-3)
     assert found.beta[-1].item() == pytest.approx(0.749999, rel=1e-5)
+
+
+def test_golden_values_of_the_schedule_of_karras():
+    """The ratio of noise to signal: the lowest, the highest, and halfway in its fifth root."""
+    alpha_bar = karras(1001).alpha_bar[[1, 501, 1001]]
+    halfway = ((0.02**0.2 + 50**0.2) / 2) ** 5
+    assert (1 / alpha_bar - 1).sqrt().tolist() == pytest.approx([0.02, halfway, 50])
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

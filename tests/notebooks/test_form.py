@@ -1,11 +1,16 @@
 """Every notebook keeps to the form of a page: one parameters cell, calls into the library, no stored output."""
 
 import ast
+from collections import Counter
 
 import nbformat
 import pytest
 
-from hw2lib import paths
+from hw2lib import paths, runs
+from hw2lib.adaptation import tables as adaptation
+from hw2lib.diffusion import faces
+from hw2lib.diffusion import tables as diffusion
+from hw2lib.gan import tables as gan
 from hw2lib.report import parameters
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
@@ -32,3 +37,32 @@ def test_a_notebook_explains_its_parameters(file):
     read = parameters.read(file)
     assert read["preset"].default == "quick"
     assert all(parameter.help for parameter in read.values())
+
+
+PARTS = (gan, diffusion, faces, adaptation)
+
+
+SHOWING = {name for part in PARTS for name in part.REPORT}
+SLOW = pytest.param("12_gan_scores", marks=pytest.mark.slow)  # it looks for faces in hundreds of images
+
+
+@pytest.mark.parametrize("notebook", [SLOW if name == SLOW.values[0] else name for name in sorted(SHOWING)])
+def test_a_notebook_shows_the_runs_that_the_report_asks_for(run, monkeypatch, notebook):
+    """`hw2 train --missing` trains by ``REPORT``, and a notebook what it chooses."""
+    shown, asked = Counter(), Counter()
+
+    def finished(chosen, *settings, with_weights: bool = False) -> list:
+        shown.update(dict.fromkeys(chosen, with_weights))
+        return []
+
+    monkeypatch.setattr(runs, "finished", finished)
+    run(notebook)
+    for one in (one for part in PARTS for one in part.REPORT.get(notebook, [])):
+        asked.update(dict.fromkeys(runs.asked("smoke", one), one.with_weights))
+    assert shown.keys() == asked.keys()
+    assert +shown == +asked, "those whose weights are needed"
+
+
+def test_no_other_notebook_shows_runs():
+    showing = {file.stem for file in NOTEBOOKS if "runs.finished" in file.read_text()}
+    assert showing == SHOWING
