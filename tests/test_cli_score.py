@@ -73,9 +73,9 @@ def test_faces_beside_real_ones(hw2, tmp_path):
         scores["sliced_wasserstein_16"], abs=0.005
     )
     assert numbers(out, "images with exactly one face, %") == pytest.approx(
-        [scores["face_rate"], reference.face_rate], abs=0.05
+        [scores["one_face"], reference.one_face], abs=0.05
     )
-    assert numbers(out, "  in % of that of real faces") == pytest.approx([scores["relative_face_rate"], 100], abs=0.05)
+    assert numbers(out, "lattice of period two") == pytest.approx([scores["lattice"], reference.lattice], abs=0.005)
     for name in ("brightness", "contrast", "diversity"):
         assert numbers(out, f"{name}, 0 to 1") == pytest.approx([scores[name], getattr(reference, name)], abs=0.0005)
     (line,) = (line for line in out.splitlines() if line.startswith("No FID"))

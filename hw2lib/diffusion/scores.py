@@ -23,7 +23,7 @@ from hw2lib.metrics.images import diversity_within
 from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
 
-OF_FACES = ("sliced_wasserstein", "face_rate", "contrast")  # in the curve over a training
+OF_FACES = ("sliced_wasserstein", "one_face", "lattice", "contrast")  # in the curve over a training
 MOST_STEPS = 5_000  # of all images of a set together, where samplers are compared
 
 

@@ -15,7 +15,7 @@ from hw2lib.plots.grids import image_grid
 from hw2lib.plots.style import PALETTE, WIDTH
 
 STRIP_ROWS = 6
-QUALITY = {"sliced_wasserstein": "sliced Wasserstein\nx 1000", "face_rate": "face rate, %", "contrast": "contrast"}
+QUALITY = {"sliced_wasserstein": "sliced Wasserstein\nx 1000", "brightness": "brightness", "contrast": "contrast"}
 
 
 def samples(images: Tensor, columns: int = 8) -> Figure:

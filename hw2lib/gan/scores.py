@@ -4,6 +4,7 @@ Names of numbers for the report's text begin with the network's, such as ``gan_p
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,13 +21,16 @@ from hw2lib.grader.reference import DigitReference
 from hw2lib.grader.scores import Grader, digit_scores, grader
 from hw2lib.kept import kept
 from hw2lib.metrics import fidelity
+from hw2lib.metrics.images import stored_images
 from hw2lib.metrics.reference import Reference, face_scores, reference, shipped
 from hw2lib.training.cards import value_name
 from hw2lib.training.run_folder import RunFolder
 
 Scores = dict[str, float]
+Sets = dict[str, Callable[[], Tensor]]  # name to what draws the images, uint8 (N, 3, 64, 64), where they are needed
 
-OF_FACES = ("sliced_wasserstein", "face_rate", "brightness", "contrast", "diversity")
+FLOOR = "real, train against val"
+OF_FACES = ("sliced_wasserstein", "one_face", "lattice", "brightness", "contrast", "diversity")
 
 
 def mark_scores(gan: GAN, images, domain: str, count: int) -> Scores:
@@ -70,8 +74,7 @@ def scores_by_network(
     """
     scores: dict[str, list[Scores]] = {network: [] for network in networks}
     for folder in folders:
-        last = folder.card["curve"][-1]
-        sets = [last | {"relative_face_rate": 100 * last["face_rate"] / real.face_rate}]
+        sets = folder.card["curve"][-1:]
         if folder.weights.exists():
             sets = [face_set_scores(folder, seed, count, real, draw, **options) for seed in seeds]
         scores[folder.settings["network"]] += sets
@@ -90,7 +93,7 @@ def headline(scores: dict[str, list[Scores]], real: Reference, noise: Scores) ->
     values = {
         value_name(network, name): float(np.mean([one[name] for one in sets]))
         for network, sets in scores.items() if sets
-        for name in (*OF_FACES, "relative_face_rate") if name in sets[0]
+        for name in OF_FACES if name in sets[0]
     }  # fmt: skip
     values |= {f"real_{name}": getattr(real, name) for name in OF_FACES[1:]}
     distances = {"noise": noise["sliced_wasserstein"], "real": real.floor["sliced_wasserstein"]}
@@ -105,26 +108,47 @@ def digit_set_scores(
     return digit_scores(draw(folder, seed, count, device), torch.arange(count) % 10, grader, real)
 
 
-def inception_table(
-    folders: Sequence[RunFolder], seed: int, count: int, preset: str, data_dir: str, device: torch.device | str
-) -> pd.DataFrame | str:
-    """FID, IS and KID of `count` faces of each run against the real val faces; or, in a line, why there are none."""
-    if preset != "paper" and not data_dir:
-        return "No FID, IS and KID: they need the real faces themselves; set data_dir, or preset to paper."
-    try:
-        extractor = fidelity.inception(device=device)
-    except fidelity.Unavailable as error:
-        return f"No FID, IS and KID: {error}."
-    images = data.source(preset, data_dir)
+def distance_tables(
+    sets: Sets, count: int, preset: str, data_dir: str, device: torch.device | str
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """Tables of sets of `count` faces against real val faces, and a sentence for each that cannot be had, or "".
+
+    ``fidelity`` has FID, IS and KID, ``descriptors`` the Fréchet distance of `fidelity.face_descriptors`, from `count`
+    val faces. The last row of each is the floor, `count` train faces.
+    """
+    tables, missing = {}, []
+    for name, title, measure in (
+        ("fidelity", "FID, IS and KID", partial(_inception_table, device=device)),
+        ("descriptors", "face descriptor distances", _descriptor_table),
+    ):
+        try:
+            if preset != "paper" and not data_dir:
+                raise fidelity.Unavailable("they need the real faces themselves; set data_dir, or preset to paper")
+            tables[name] = measure(sets, count, data.source(preset, data_dir))
+        except fidelity.Unavailable as error:
+            missing.append(f"No {title}: {error}.")
+    return tables, " ".join(missing)
+
+
+def _inception_table(sets: Sets, count: int, images: data.ImageSource, device: torch.device | str) -> pd.DataFrame:
+    extractor = fidelity.inception(device=device)
     real = fidelity.stored_features(images, FACES, "val", extractor)
-    features = {f.settings["network"]: fidelity.extract(draw(f, seed, count, device), extractor) for f in folders}
-    features["real, train against val"] = fidelity.stored_features(images, FACES, "train", extractor, count)
+    features = {name: fidelity.extract(draw(), extractor) for name, draw in sets.items()}
+    features[FLOOR] = fidelity.stored_features(images, FACES, "train", extractor, count)
     rows = []
     for name, seen in features.items():
         scores = fidelity.scores(seen, real)
         inception = f"{scores['is']:.3f} ± {scores['is_deviation']:.3f}"
         rows.append([name, f"{scores['fid']:.2f}", inception, f"{1000 * scores['kid']:.2f}"])
     return pd.DataFrame(rows, columns=["images", "FID", "IS", "KID x 1000"])
+
+
+def _descriptor_table(sets: Sets, count: int, images: data.ImageSource) -> pd.DataFrame:
+    real = fidelity.face_descriptors(stored_images(images, FACES, "val", count))
+    sets = sets | {FLOOR: partial(stored_images, images, FACES, "train", count)}
+    seen = {name: fidelity.face_descriptors(draw()) for name, draw in sets.items()}
+    rows = [[name, f"{100 * fidelity.frechet_distance(found, real):.2f}"] for name, found in seen.items()]
+    return pd.DataFrame(rows, columns=["images", "face descriptor distance x 100"])
 
 
 def loss_against_quality(card: dict) -> Scores:
@@ -157,7 +181,7 @@ def at_the_same_step(cards: Sequence[dict]) -> Scores:
     return {"same_step": float(step)} | {
         value_name(network, name, "then"): value
         for network, curve in curves.items()
-        for name, value in curve[step].items() if name != "step"
+        for name, value in curve[step].items() if name in OF_FACES
     }  # fmt: skip
 
 
@@ -173,6 +197,6 @@ def study_headline(frame: pd.DataFrame) -> Scores:
 
     Names are such as ``gan_plain_study_colour_contrast``, of network, recipe and score.
     """
-    names = ["sliced_wasserstein", "face_rate", "brightness", "contrast", "roughness"]
+    names = ["sliced_wasserstein", "brightness", "contrast", "roughness"]
     variants = frame.groupby(["network", "recipe"])[names].mean() if len(frame) else frame
     return {value_name(*key, name): float(row[name]) for key, row in variants.iterrows() for name in names}

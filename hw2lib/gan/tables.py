@@ -40,8 +40,8 @@ Scores = dict[str, float]
 # Scores to the titles of columns and how many decimals they show.
 COLUMNS = {
     "sliced_wasserstein": ("sliced Wasserstein x 1000", 1),
-    "face_rate": ("face rate, %", 1),
-    "relative_face_rate": ("of real, %", 1),
+    "one_face": ("one face, %", 1),
+    "lattice": ("lattice", 2),
     "brightness": ("brightness", 3),
     "contrast": ("contrast", 3),
     "diversity": ("diversity", 3),
@@ -72,7 +72,7 @@ def face_table(
 
     `scores` has those of each set of images by network; without a set they are missing.
     """
-    real = {**vars(reference), **reference.floor, "relative_face_rate": 100.0}
+    real = {**vars(reference), **reference.floor}
     seen = {folder.settings["network"]: images_seen(folder.settings) for folder in folders}
     rows = {**scores, f"{reference.origin} faces": [real], "uniform noise": [noise]}
     return pd.DataFrame(
@@ -111,5 +111,5 @@ def study_table(frame: pd.DataFrame, titles: dict[tuple[str, str], str]) -> pd.D
     for (network, recipe), title in titles.items():
         runs = frame[(frame["network"] == network) & (frame["recipe"] == recipe)].to_dict("records")
         seeds = ", ".join(str(run["seed"]) for run in runs) or MISSING
-        rows.append({"variant": title, "seeds": seeds} | _spreads(runs, "relative_face_rate", "diversity"))
+        rows.append({"variant": title, "seeds": seeds} | _spreads(runs, "one_face", "lattice", "diversity"))
     return pd.DataFrame(rows)

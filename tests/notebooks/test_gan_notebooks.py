@@ -49,6 +49,13 @@ def test_scores(run, samples, build):
     assert distances["stand-in faces"] < 20 < 100 < distances["dcgan"]
     assert record["values"]["dcgan_sliced_wasserstein"] == pytest.approx(distances["dcgan"], abs=0.05)
     assert record["values"]["fidelity_missing"].startswith("No FID, IS and KID: they need the real faces")
+    assert "No face descriptor distances: they need the real faces" in record["values"]["fidelity_missing"]
+    assert table["columns"][3:5] == ["one face, %", "lattice"]
+    shown = {row[0]: row[3:5] for row in table["rows"]}
+    assert shown["uniform noise"][0] == "0.0"
+    assert float(shown["uniform noise"][1]) == pytest.approx(1, abs=0.1)
+    assert float(shown["stand-in faces"][0]) > 50
+    assert record["values"]["real_one_face"] == pytest.approx(float(shown["stand-in faces"][0]), abs=0.05)
 
 
 def test_training(run, samples):
