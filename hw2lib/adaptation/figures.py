@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from hw2lib.adaptation.choice import CRITERIA, as_it_is, chosen, formatted, rank_correlation
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.tables import METHOD_TITLES, compared, method_title, pair_title, select
-from hw2lib.plots.style import PALETTE, WIDTH
+from hw2lib.plots import PALETTE, WIDTH
 
 COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:])  # of methods, in their order
 MARKERS = ("s", "o", "^", "D", "v", "P", "X")

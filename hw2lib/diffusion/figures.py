@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
 from hw2lib.data.prepare import to_uint8
+from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.grids import image_grid
-from hw2lib.plots.style import PALETTE, WIDTH
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one for each colour of the palette
 

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from hw2lib.metrics.reference import Reference
+from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.grids import image_grid
-from hw2lib.plots.style import PALETTE, WIDTH
 
 STRIP_ROWS = 6
 QUALITY = {"sliced_wasserstein": "sliced Wasserstein\nx 1000", "brightness": "brightness", "contrast": "contrast"}

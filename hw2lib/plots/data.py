@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hw2lib.data import TITLES, ImageSet
+from hw2lib.plots import WIDTH
 from hw2lib.plots.grids import image_grid
-from hw2lib.plots.style import WIDTH
 
 
 def digit_samples(sets: Sequence[ImageSet], rows: int, seed: int) -> Figure:

@@ -11,8 +11,8 @@ from matplotlib.patches import FancyArrowPatch, Patch, Polygon, Rectangle
 from torch import nn
 
 from hw2lib.layers import Parts, count_parameters
+from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.stages import Operation, Stage, stages, trace
-from hw2lib.plots.style import PALETTE, WIDTH
 
 GREY = "#555555"
 COLOURS = {

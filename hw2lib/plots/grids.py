@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hw2lib.plots.style import WIDTH
+from hw2lib.plots import WIDTH
 
 GAP = 2  # pixels of an image between two of them
 

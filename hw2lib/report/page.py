@@ -40,7 +40,7 @@ class Page:
     """
 
     def __init__(self, notebook: str, data=None) -> None:
-        from hw2lib.plots.style import use_style  # matplotlib, which who runs notebooks need not wait for
+        from hw2lib.plots import use_style  # matplotlib, which who runs notebooks need not wait for
 
         self._began = time.time()
         self._name, self._data = notebook, data

@@ -4,7 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from hw2lib.plots.style import use_style
+from hw2lib.plots import use_style
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.patches import FancyArrowPatch
 
 from hw2lib.networks import build
+from hw2lib.plots import WIDTH
 from hw2lib.plots.drawings import BREADTH, denoiser_drawing
 from hw2lib.plots.stages import trace
-from hw2lib.plots.style import WIDTH
 
 NETWORKS = ["unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet", "context-unet-128"]
 MARGIN = 0.06  # inches between a shape and the end of its band

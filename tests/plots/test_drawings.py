@@ -7,8 +7,8 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, Polygon
 
 from hw2lib.networks import build
+from hw2lib.plots import WIDTH
 from hw2lib.plots.drawings import COLOURS, network_drawing
-from hw2lib.plots.style import WIDTH
 
 NETWORKS = ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan", "acgan", "dann-wide", "dann-grey-plus"]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.grids import GAP, digit_grid, image_grid, mosaic
-from hw2lib.plots.style import PALETTE, WIDTH
 
 RNG = np.random.default_rng(0)
 
