@@ -37,8 +37,9 @@ class Recipe(NetworkRecipe):
     early: float = Field(
         default=0, ge=0, lt=1, description=f"share of the steps, the first, with images of {EARLY_SIZE}x{EARLY_SIZE}"
     )
-    coarse: list[float] = Field(
-        default=[],
+    coarse: tuple[float, ...] = Field(
+        default=(),
+        strict=False,
         description="shares of the steps, the first, that see means of 4x4 and of 2x2 noisy pixels; for face-pyramid",
     )
     schedule: Literal[tuple(SCHEDULES)]
