@@ -104,13 +104,13 @@ def train(networks, recipe_names, pairs, methods, seeds, preset, data_dir, devic
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
 @click.option("--sampler", help="Denoiser: such as ddpm; an unknown one lists all.  [default: ddim]")
 @click.option("--steps", type=int, help="Denoiser: 1 to its T.  [default: 8; of ddpm all]")
-@click.option("--guidance-weight", type=float, help="Denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
+@click.option("--guidance-weight", type=float, help="Denoiser: w of Ho and Salimans 2022, 0: none.  [default: 1.75]")
 @click.option(
     "--guidance-interval",
     nargs=2,
     type=float,
     metavar="LOW HIGH",
-    help="Denoiser: the steps that are guided, in shares of its T.  [default: 0.3 0.95]",
+    help="Denoiser: the steps that are guided, in shares of its T.  [default: 0.2 0.95]",
 )
 @click.option("--eta", type=float, help="Denoiser: noise that the sampler adds, 0 to 1.  [default: 1 of ddim, else 0]")
 @click.option("--noise", type=_PATH, help="Faces: a folder with 00.pt to 09.pt.")

@@ -27,8 +27,9 @@ from hw2lib.training.run_folder import RunFolder
 
 BATCH = 50  # images drawn at a time
 HOMEWORK = SamplerSettings("ddim", 50, spacing="leading", clip=False)  # as the homework has faces drawn
-# Digits: TODO
-DEFAULT = SamplerSettings("ddim", 8, guidance_weight=2.0, eta=1.0, guidance_interval=(0.3, 0.95))
+# For digits: of the ways of at most 16 calls of context-unet-64 that were tried, and of which at least 99.5 % of 500
+# digits of seed 100 were read, the one with the least Fréchet distance from the val digits.
+DEFAULT = SamplerSettings("ddim", 8, guidance_weight=1.75, eta=1.0, guidance_interval=(0.2, 0.95))
 
 
 def default_settings(network: str, **given: Any) -> SamplerSettings:

@@ -25,7 +25,7 @@ from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
 
 OF_FACES = ("sliced_wasserstein", "face_rate", "contrast")  # in the curve over a training
-LONG = 5  # images whose time is that of very many steps
+LONG = 3  # images whose time is that of very many steps
 
 
 def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False) -> dict[str, float]:
