@@ -143,16 +143,23 @@ def _seconds(text: str) -> float:
 @click.option("--weights", type=_PATH, help="A safetensors file.  [default: the one that ships]")
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
 @click.option("--sampler", help="Denoiser: such as ddpm; an unknown one lists all.  [default: ddim]")
-@click.option("--steps", type=int, help="Denoiser: 1 to its T.  [default: 20; of ddpm all]")
-@click.option("--guidance-weight", type=float, help="Denoiser: w of Ho and Salimans 2022, 0: none.  [default: 2]")
+@click.option("--steps", type=int, help="Denoiser: 1 to its T.  [default: 8; of ddpm all]")
+@click.option("--guidance-weight", type=float, help="Denoiser: w of Ho and Salimans 2022, 0: none.  [default: 1.75]")
+@click.option(
+    "--guidance-interval",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="Denoiser: the steps that are guided, in shares of its T.  [default: 0.2 0.95]",
+)
 @click.option("--eta", type=float, help="Denoiser: noise that the sampler adds, 0 to 1.  [default: 1 of ddim, else 0]")
 @click.option("--noise", type=_PATH, help="Faces: a folder with 00.pt to 09.pt.")
 @click.option("--normalise", help="Denoiser: range or min-max.  [default: range; with --noise min-max]")
 @_device
 @_overwrite
 def sample(
-    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, eta, noise, normalise,
-    device, overwrite,
+    network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, guidance_interval, eta, noise,
+    normalise, device, overwrite,
 ) -> None:  # fmt: skip
     """Draw images with NETWORK, such as dcgan, acgan or face-unet. Interrupted, the same line continues.
 
@@ -164,7 +171,8 @@ def sample(
     from hw2lib import image_files
     from hw2lib.diffusion.sample import default_settings
 
-    options = {"sampler": sampler, "steps": steps, "guidance_weight": guidance_weight, "eta": eta}
+    options = {"sampler": sampler, "steps": steps, "eta": eta}
+    options |= {"guidance_weight": guidance_weight, "guidance_interval": guidance_interval}
     given = {name: value for name, value in options.items() if value is not None}
     settings = default_settings(network, **given) if given else None
     options = {"sampler": settings, "noise": noise, "normalise": normalise}

@@ -16,8 +16,8 @@ from hw2lib.data.image_folder import MARKER
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.networks import context_unet, unet
-from hw2lib.diffusion.recipe import GUIDED, Recipe
-from hw2lib.diffusion.sample import Denoiser, DenoiserDrawer, draw_images, scaled
+from hw2lib.diffusion.recipe import Recipe
+from hw2lib.diffusion.sample import DEFAULT, Denoiser, DenoiserDrawer, draw_images, scaled
 from hw2lib.diffusion.samplers import SAMPLERS, Sampler, SamplerSettings
 from hw2lib.diffusion.schedule import SCHEDULES
 from hw2lib.layers import Inputs
@@ -106,7 +106,7 @@ def test_digits_are_numbered_and_seeded_and_share_their_noise(sample, tmp_path):
     assert list(images(tmp_path / "out")) == [f"{d}_{i:03d}.png" for d in range(10) for i in range(1, 13)]
     for digit, i in ((0, 0), (7, 9), (9, 11)):
         file = tmp_path / f"out/{digit}_{i + 1:03d}.png"
-        assert_drawn(file, replace(GUIDED, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
+        assert_drawn(file, replace(DEFAULT, steps=3), i, digit, SCHEDULES["cosine"](1000), seed=5)
 
 
 def test_by_default_a_hundred_of_each_digit(sample, tmp_path):
@@ -173,7 +173,10 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
     one = ("--digit", "3", "--count", "1")
     sample(*one, *FEW)
     settings = bound_to(tmp_path / "out")
-    assert (settings["sampler"], settings["steps"], settings["guidance_weight"]) == ("ddim", 3, 2.0)
+    expected = ("ddim", 3, DEFAULT.guidance_weight, list(DEFAULT.guidance_interval))
+    assert tuple(settings[name] for name in ("sampler", "steps", "guidance_weight", "guidance_interval")) == expected
+    sample(*one, *FEW)
+    assert bound_to(tmp_path / "out") == settings, "the same again, as JSON has it"
     assert (settings["schedule"], settings["diffusion_steps"], settings["size"]) == ("cosine", 1000, 28)
 
     drawn = {images(tmp_path / "out")["3_001.png"]}
@@ -182,7 +185,11 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
             (("--sampler", "dpm-solver", "--eta", "1", *FEW), "sampler is ddim there and dpm-solver here"),
             ((*FEW, "--eta", "0"), "eta is 1.0 there and 0.0 here"),
             (("--steps", "4"), "steps is 3 there and 4 here"),
-            ((*FEW, "--guidance-weight", "3"), "guidance_weight is 2.0 there and 3.0 here"),
+            ((*FEW, "--guidance-weight", "3"), f"guidance_weight is {DEFAULT.guidance_weight} there and 3.0 here"),
+            (
+                (*FEW, "--guidance-interval", "0.5", "1"),
+                f"guidance_interval is {list(DEFAULT.guidance_interval)} there and [0.5, 1.0] here",
+            ),
         ]
     ):
         status, _, err = sample(*one, *way)
@@ -190,7 +197,14 @@ def test_the_sampler_its_steps_and_guidance_make_another_set(sample, tmp_path):
         assert f"holds images of other settings ({difference})" in err
         sample(*one, *way, out=f"other{i}")
         drawn.add(images(tmp_path / f"other{i}")["3_001.png"])
-    assert len(drawn) == 5
+    assert len(drawn) == 6
+
+
+def test_the_interval_is_that_of_the_line(sample, tmp_path):
+    one = ("--digit", "3", "--count", "1", *FEW, "--guidance-interval", "0.5", "1")  # steps at t/T of 1, 2/3 and 1/3
+    assert sample(*one)[0] == 0
+    way = replace(DEFAULT, steps=3, guidance_interval=(0.5, 1.0))
+    assert_drawn(tmp_path / "out/3_001.png", way, 0, 3, SCHEDULES["cosine"](1000))
 
 
 def euler(schedule, grid, draw):
@@ -232,7 +246,7 @@ def test_schedule_steps_and_size_are_those_of_the_card_beside_the_weights(sample
     sample(*one, *FEW, out="ours")
     card(weights, schedule="linear", diffusion_steps=40, size=32)
     sample(*one, *FEW)
-    assert_drawn(tmp_path / "out/3_001.png", replace(GUIDED, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
+    assert_drawn(tmp_path / "out/3_001.png", replace(DEFAULT, steps=3), 0, 3, SCHEDULES["linear"](40), 32)
     assert images(tmp_path / "out") != images(tmp_path / "ours")
 
     status, _, err = sample(*one, *FEW, out="ours")
@@ -265,6 +279,18 @@ def test_weights_that_ship_are_the_default(hw2, weights, tmp_path):
         (["--steps", "1001"], "1001 steps: give 1 to 1000, the number of steps that the network was trained for"),
         (["--guidance-weight", "-0.5"], "guidance weight -0.5: give 0 or more"),
         (["--guidance-weight", "nan"], "guidance weight nan: give 0 or more"),
+        (
+            ["--guidance-interval", "0.8", "0.3"],
+            "guidance interval 0.8 to 0.3: give two shares of T from 0 to 1, the lower",
+        ),
+        (
+            ["--guidance-interval", "0", "1.5"],
+            "guidance interval 0 to 1.5: give two shares of T from 0 to 1, the lower",
+        ),
+        (
+            ["--guidance-weight", "0", "--guidance-interval", "0.3", "0.8"],
+            "guidance interval 0.3 to 0.8 of the guidance weight 0: give a weight above 0, or the interval 0 to 1",
+        ),
         (["--sampler", "euler"], "unknown sampler 'euler': choose one of ddpm, ddim, dpm-solver"),
         (["--digit", "10"], "--digit 10: give 0 to 9"),
         (["--digit", "-1"], "--digit -1: give 0 to 9"),

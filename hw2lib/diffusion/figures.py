@@ -1,6 +1,6 @@
 """Figures of the diffusion part: digits and faces, the way to them, and what guidance, steps and eta do to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -24,27 +24,32 @@ def reverse_process(ways: Mapping[str, Mapping[int, Tensor]]) -> Figure:
     return image_grid(rows, list(ways), [f"t = {t:,}" for t in steps])
 
 
-def guidance_grid(sets: Mapping[float, Tensor], columns: int = 10) -> Figure:
-    """The same noise and digits under several weights: uint8 (N, C, H, W) of each weight, `columns` of them a row."""
-    return image_grid([images[:columns].numpy() for images in sets.values()], [f"w = {w:g}" for w in sets])
+def guidance_grid(sets: Mapping[str, Tensor], columns: int = 10) -> Figure:
+    """The same noise and digits under several guidances: uint8 (N, C, H, W) of each, `columns` of them a row."""
+    return image_grid([images[:columns].numpy() for images in sets.values()], list(sets))
 
 
-def accuracy_and_diversity(frame: pd.DataFrame, real_accuracy: float | None) -> Figure:
-    """Both over the guidance weight, mean and range over the seeds; dashed: accuracy on real digits."""
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5), layout="constrained")
-    names = {"accuracy": ("accuracy, %", real_accuracy), "diversity": ("diversity within a digit", None)}
-    for axes, (key, (title, real)) in zip(panels, names.items(), strict=True):
-        _line(axes, frame, "guidance_weight", key)
-        _dashed(axes, real)
+def scores_over_weights(frames: Iterable[pd.DataFrame], real_accuracy: float | None) -> Figure:
+    """Scores of sweeps over the guidance weight, a line for each interval; dashed: accuracy on real digits."""
+    frame = pd.concat(frames, ignore_index=True)
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.6), layout="constrained")
+    titles = {"accuracy": "accuracy, %", "frechet": "Fréchet distance", "diversity": "diversity within a digit"}
+    for axes, (key, title) in zip(panels, titles.items(), strict=True):
+        if key in frame:  # there is no distance under a classifier of the user's
+            _lines(axes, frame.assign(way="guided t/T: " + frame["guided"]), "guidance_weight", key)
         axes.set(xlabel="guidance weight w", ylabel=title)
+    _dashed(panels[0], real_accuracy)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def scores_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figure:
     """Accuracy and Fréchet distance over the number of steps, a line a way to sample; dashed: accuracy on real digits.
 
-    The first panel leaves out what lies far below the rest, the second is logarithmic.
+    The first panel leaves out what lies far below the rest, the second is logarithmic. Rows without scores are left
+    out.
     """
+    frame = frame.dropna(subset="accuracy")
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.9), layout="constrained")
     titles = {"accuracy": "accuracy, %", "frechet": "Fréchet distance"}
     for axes, (key, title) in zip(panels, titles.items(), strict=True):

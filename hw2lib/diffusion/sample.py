@@ -15,8 +15,8 @@ from hw2lib.data import FACES
 from hw2lib.data.prepare import to_uint8
 from hw2lib.diffusion.networks import face_unet
 from hw2lib.diffusion.networks.unet import DIGITS
-from hw2lib.diffusion.recipe import GUIDED, OF_FACES, Recipe, recipe_of
-from hw2lib.diffusion.samplers import SAMPLERS, Model, SamplerSettings, guided
+from hw2lib.diffusion.recipe import OF_FACES, Recipe, recipe_of
+from hw2lib.diffusion.samplers import SAMPLERS, WHOLE, Model, SamplerSettings, guided
 from hw2lib.diffusion.schedule import Schedule, grid, linear, noise_of
 from hw2lib.errors import UserError
 from hw2lib.kept import kept
@@ -27,16 +27,22 @@ from hw2lib.training.run_folder import RunFolder
 
 BATCH = 50  # images drawn at a time
 HOMEWORK = SamplerSettings("ddim", 50, spacing="leading", clip=False)  # as the homework has faces drawn
+# For digits: of the ways of at most 16 calls of context-unet-64 that were tried, and of which at least 99.5 % of 500
+# digits of seed 100 were read, the one with the least Fréchet distance from the val digits.
+DEFAULT = SamplerSettings("ddim", 8, guidance_weight=1.75, eta=1.0, guidance_interval=(0.2, 0.95))
 
 
 def default_settings(network: str, **given: Any) -> SamplerSettings:
     """How a network draws unless it is told otherwise; `given` replaces single settings.
 
-    A sampler other than the network's own adds no noise by default, and one that takes all steps takes them.
+    A sampler other than the network's own adds no noise by default, and one that takes all steps takes them. Without
+    guidance there is no interval of it.
     """
-    usual = HOMEWORK if network in OF_FACES else GUIDED
+    usual = HOMEWORK if network in OF_FACES else DEFAULT
     sampler = given.get("sampler", usual.sampler)
     others = {} if sampler == usual.sampler else {"eta": 0.0}
+    if given.get("guidance_weight") == 0:
+        others["guidance_interval"] = WHOLE
     if sampler in SAMPLERS and SAMPLERS[sampler].all_steps:
         others["steps"] = None
     return replace(usual, **others | given)
@@ -140,7 +146,8 @@ def draw_images(
     if wrong := [label for label in labels.tolist() if not -1 <= label < DIGITS]:
         raise UserError(f"label {wrong[0]}: give 0 to {DIGITS - 1}, or -1 for none")
     size, device = denoiser.size, denoiser.device
-    model = guided(denoiser.model(mixed), settings.guidance_weight, together=device.type == "cuda")
+    weight, interval, together = settings.guidance_weight, settings.guidance_interval, device.type == "cuda"
+    model = guided(denoiser.model(mixed), weight, interval, together)
     steps = denoiser.grid(settings)
     noise = ImageNoise(seed, numbers)
     x = noise.draw(3, size, size)  # also where it is replaced: what is added on the way must not be the same again
@@ -239,7 +246,8 @@ class DenoiserDrawer:
         self._denoiser.grid(settings)  # fails before any drawing
         self._settings, self._normalise, self.digits = settings, normalise, self._denoiser.classes
         self._noise = noise(self._denoiser.size) if noise else None
-        self.settings = asdict(settings) | learned | {"normalise": normalise}
+        self.settings = asdict(settings) | {"guidance_interval": list(settings.guidance_interval)}  # as JSON has it
+        self.settings |= learned | {"normalise": normalise}
         if noise:
             self.settings["noise"] = hashlib.sha256(self._noise.numpy().tobytes()).hexdigest()
 

@@ -20,8 +20,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hw2lib.diffusion.schedule import SPACINGS, Schedule
+from hw2lib.diffusion.schedule import grid as grid_of
 from hw2lib.errors import UserError
 
+WHOLE = (0.0, 1.0)  # the interval of t/T that has all steps
 Model = Callable[[Tensor, Tensor, Tensor], Tensor]
 Draw = Callable[..., Tensor]  # of the shape of one image to normal noise for all, such as `ImageNoise.draw`
 # From the state at step t, the image and the noise that make it up, t and the next step s to the state at s.
@@ -149,11 +151,12 @@ class SamplerSettings:
     """A sampler, and how it draws; `UserError` for other values."""
 
     sampler: str = "dpm-solver"  # a key of `SAMPLERS`
-    steps: int | None = 20  # how often the network predicts, twice each time with guidance; None: all steps
+    steps: int | None = 20  # on the way, each with one call of the network or, with guidance, two; None: all steps
     guidance_weight: float = 0.0  # w of Ho and Salimans 2022, 0: none; the scale of other code is w + 1
     eta: float = 0.0  # in [0, 1], how much noise is added on the way; 0 for a sampler that has no eta
     spacing: str = "trailing"  # see `hw2lib.diffusion.schedule.grid`
     clip: bool = True  # keep predicted images within [-1, 1] on the way
+    guidance_interval: tuple[float, float] = WHOLE  # the shares t/T that are guided; see `guided`
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -162,6 +165,12 @@ class SamplerSettings:
             raise UserError(f"{self.steps} steps: give at least 1")
         if not 0 <= self.guidance_weight < math.inf:
             raise UserError(f"guidance weight {self.guidance_weight}: give 0 or more")
+        low, high = self.guidance_interval
+        if not 0 <= low < high <= 1:
+            raise UserError(f"guidance interval {low:g} to {high:g}: give two shares of T from 0 to 1, the lower first")
+        if self.guidance_interval != WHOLE and not self.guidance_weight:
+            given = f"guidance interval {low:g} to {high:g} of the guidance weight 0"
+            raise UserError(f"{given}: give a weight above 0, or the interval 0 to 1")
         if not 0 <= self.eta <= 1:
             raise UserError(f"eta {self.eta}: give 0 to 1")
         if self.eta and not SAMPLERS[self.sampler].has_eta:
@@ -179,16 +188,40 @@ class SamplerSettings:
         return sampler.title + (f", η = {self.eta:g}" if self.eta else "")
 
     @property
+    def guided(self) -> str:
+        """Which t/T are guided: ``all``, ``none`` or such as ``0.2 to 0.8``."""
+        low, high = self.guidance_interval
+        whole = "all" if self.guidance_weight else "none"
+        return whole if self.guidance_interval == WHOLE else f"{low:g} to {high:g}"
+
+    @property
+    def short_title(self) -> str:
+        """``20 steps of DPM-Solver++``."""
+        return f"{'all' if self.steps is None else self.steps} steps of {self.name}"
+
+    @property
     def title(self) -> str:
-        """For a caption: ``20 steps of DPM-Solver++, w = 0.5``."""
-        steps = "all steps" if self.steps is None else f"{self.steps} steps"
-        return f"{steps} of {self.name}, w = {self.guidance_weight:g}"
+        """For a caption: ``20 steps of DPM-Solver++, w = 0.5`` or, with an interval, ``… at t/T of 0.2 to 0.8``."""
+        where = "" if self.guidance_interval == WHOLE else f" at t/T of {self.guided}"
+        return f"{self.short_title}, w = {self.guidance_weight:g}{where}"
+
+    def calls(self, total: int) -> int:
+        """How often the network is called for an image, with a schedule of `total` steps."""
+        times = torch.tensor(grid_of(total, self.steps or total, self.spacing)[:-1]) / total
+        return len(times) + (int(_within(times, self.guidance_interval).sum()) if self.guidance_weight else 0)
 
 
-def guided(model: Model, weight: float, together: bool = False) -> Model:
+def _within(times: Tensor, interval: tuple[float, float]) -> Tensor:
+    """Which t/T are guided: those above the lower end of the interval and up to the upper one."""
+    return (times > interval[0]) & (times <= interval[1])
+
+
+def guided(model: Model, weight: float, interval: tuple[float, float] = WHOLE, together: bool = False) -> Model:
     """A model with classifier-free guidance: (1 + w) c - w u (Ho and Salimans 2022, equation 6); at w = 0 the model.
 
-    c is the prediction with the label, u the one without. `together` predicts both in one doubled batch, for GPUs.
+    c is the prediction with the label, u the one without. Above the lower end of the interval of t/T and up to the
+    upper one the model is guided (Kynkäänniemi et al. 2024, section 3); elsewhere it is called once, for c. A batch is
+    of one time. `together` predicts both in one doubled batch, for GPUs.
     """
     if not 0 <= weight < math.inf:
         raise UserError(f"guidance weight {weight}: give 0 or more")
@@ -196,6 +229,8 @@ def guided(model: Model, weight: float, together: bool = False) -> Model:
         return model
 
     def with_guidance(x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        if not _within(time, interval).all():
+            return model(x, time, labels)
         none = torch.full_like(labels, -1)
         if together:
             conditional, free = model(torch.cat([x, x]), time.repeat(2), torch.cat([labels, none])).chunk(2)

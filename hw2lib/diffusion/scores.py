@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -24,7 +25,7 @@ from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
 
 OF_FACES = ("sliced_wasserstein", "one_face", "lattice", "contrast")  # in the curve over a training
-MOST_STEPS = 5_000  # of all images of a set together, where samplers are compared
+LONG = 3  # images whose time is that of very many steps
 
 
 def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False) -> dict[str, float]:
@@ -50,10 +51,10 @@ def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: i
     return images, labels, (time.perf_counter() - start) / count
 
 
-def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings) -> float:
-    """How long drawing takes, in full batches."""
-    timed_set(denoiser, replace(settings, steps=1), 0, BATCH)  # the first call of a network takes longer than others
-    return timed_set(denoiser, settings, 0, BATCH)[2]
+def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings, count: int = BATCH) -> float:
+    """How long drawing takes, in a batch of that many."""
+    timed_set(denoiser, replace(settings, steps=1), 0, count)  # the first call of a network takes longer than others
+    return timed_set(denoiser, settings, 0, count)[2]
 
 
 @kept
@@ -82,7 +83,7 @@ def sweep(
 ) -> pd.DataFrame:
     """A set of digits for each way to sample and each seed of the noise: a row each, the settings beside the scores.
 
-    Columns: those of `SamplerSettings`, ``way``, ``seed``, ``images``, and those of `set_row`.
+    Columns: those of `SamplerSettings`, ``way``, ``guided``, ``calls``, ``seed``, ``images``, and those of `set_row`.
     `UserError` for fewer than two images of each digit.
     """
     if count < 2 * DIGITS:
@@ -91,10 +92,16 @@ def sweep(
     for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
         timed_set(denoiser, replace(way, steps=1), 0, min(count, BATCH))
     for way, seed in tqdm(combinations, desc="sets of digits", unit="set"):
-        settings = vars(way) | {"way": way.name, "steps": way.steps or denoiser.schedule.steps}
+        settings = _columns(denoiser, way)
         row = set_row(denoiser, way, seed, count, grader, real, environment.machine())
         rows.append(settings | {"seed": seed, "images": count} | row)
     return pd.DataFrame(rows)
+
+
+def _columns(denoiser: Denoiser, way: SamplerSettings) -> dict[str, Any]:
+    """The settings in a row of `sweep`."""
+    steps, calls = way.steps or denoiser.schedule.steps, way.calls(denoiser.schedule.steps)
+    return vars(way) | {"way": way.name, "guided": way.guided, "steps": steps, "calls": calls}
 
 
 def compare_samplers(
@@ -107,27 +114,25 @@ def compare_samplers(
     grader: Grader,
     real: DigitReference | None = None,
 ) -> pd.DataFrame:
-    """`sweep` over all samplers at the numbers of steps of `grid`, and over DDPM alone at those of `ancestral`.
+    """`sweep` over all samplers at the numbers of steps of `grid`, and the time of DDPM at those of `ancestral`.
 
-    A sampler that has an eta is compared at 0 and at 1. Guidance is that of `settings`. A set of `count` digits that
-    would take more than `MOST_STEPS` in all has fewer, as the column ``images`` says.
+    A sampler that has an eta is compared at 0 and at 1. Guidance is that of `settings`. The time is of `LONG` images,
+    which are not scored.
     """
     etas = [(name, eta) for name, sampler in SAMPLERS.items() for eta in ((0.0, 1.0) if sampler.has_eta else (0.0,))]
     ways = [replace(settings, sampler=name, eta=eta, steps=steps) for name, eta in etas for steps in grid]
-    ways += [replace(settings, sampler="ddpm", eta=0.0, steps=steps) for steps in ancestral]
-    counts = [max(2 * DIGITS, min(count, MOST_STEPS // way.steps // DIGITS * DIGITS)) for way in ways]
-    frames = [sweep(denoiser, [way], seeds, images, grader, real) for way, images in zip(ways, counts, strict=True)]
-    return pd.concat(frames, ignore_index=True)
+    long = [replace(settings, sampler="ddpm", eta=0.0, steps=steps) for steps in ancestral]
+    timed = [
+        _columns(denoiser, way) | {"images": LONG, "seconds": seconds_an_image(denoiser, way, LONG)} for way in long
+    ]
+    return pd.concat([sweep(denoiser, ways, seeds, count, grader, real), pd.DataFrame(timed)], ignore_index=True)
 
 
-def speedups(frame: pd.DataFrame, settings: SamplerSettings) -> dict[str, float]:
-    """How many times as long as with `settings` an image takes in more steps of DDPM: ``ddpm_400_times``."""
-    seconds = frame.groupby(["way", "steps"])["seconds"].mean()
-    ours, ddpm = (settings.name, settings.steps), SAMPLERS["ddpm"].title
-    if ours not in seconds:
-        return {}
-    longer = [steps for way, steps in seconds.index if way == ddpm and steps > settings.steps]
-    return {f"ddpm_{steps}_times": seconds[ddpm, steps] / seconds[ours] for steps in longer}
+def speedups(frame: pd.DataFrame, ours: pd.DataFrame) -> dict[str, float]:
+    """How many times as long as in the sets of `ours` an image takes in more steps of DDPM: ``ddpm_400_times``."""
+    ddpm = frame[(frame["way"] == SAMPLERS["ddpm"].title) & (frame["steps"] > ours["steps"].iloc[0])]
+    seconds = ddpm.groupby("steps")["seconds"].mean() / ours["seconds"].mean()
+    return {f"ddpm_{steps}_times": times for steps, times in seconds.items()}
 
 
 def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -135,6 +140,6 @@ def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return {
         value_name(title, name): float(frame[name].mean())
         for title, frame in frames.items()
-        for name in ("accuracy", "frechet", "diversity", "seconds")
-        if name in frame
+        for name in ("accuracy", "frechet", "diversity", "seconds", "calls")
+        if name in frame and frame[name].notna().any()
     }

@@ -1,14 +1,13 @@
 """Tables of the diffusion part: what the presets show, how denoisers are trained, and what their images score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 import pandas as pd
 import torch
 
-from hw2lib.diffusion.recipe import GUIDED, Recipe, recipe_of
+from hw2lib.diffusion.recipe import GUIDED, OF_DIGITS, Recipe, recipe_of
 from hw2lib.diffusion.sample import Denoiser
-from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.scores import seconds_an_image
 from hw2lib.grader.reference import DigitReference, real_row
 from hw2lib.grader.scores import Grader
@@ -26,10 +25,9 @@ DENOISERS = {
     "paper": ["context-unet-64", "unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
 }
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
-GUIDANCE = {"smoke": 20, "quick": 100, "paper": 400}  # of a set for each guidance weight
-COMPARED = {"smoke": 20, "quick": 30, "paper": 50}  # of a set for each sampler and number of steps
-GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50, 100]}  # numbers of steps of all samplers
-ANCESTRAL = {"smoke": [8], "quick": [], "paper": [400, 1000]}  # further ones of DDPM: those of two reports, and all
+COMPARED = {"smoke": 20, "quick": 30, "paper": 60}  # digits of a set for each sampler and number of steps
+GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50]}  # numbers of steps of all samplers
+ANCESTRAL = {"smoke": [8], "quick": [], "paper": [1000]}  # further ones of DDPM, for their time
 
 MILLISECONDS = "milliseconds an image"
 
@@ -95,40 +93,48 @@ def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
 
 
 def score_table(
-    networks: Sequence[str], frames: Mapping[str, pd.DataFrame], real: DigitReference | None
+    networks: Sequence[str], frames: Mapping[str, pd.DataFrame], real: DigitReference | None, calls: bool = False
 ) -> pd.DataFrame:
-    """Scores of each denoiser, mean and spread over the sets, beside those of real digits.
+    """Scores of networks that draw digits, mean and spread over the sets, beside those of real digits.
 
-    `frames` has the `hw2lib.diffusion.scores.sweep` or the `last_step` of each that is trained; others are missing.
+    `frames` has the `hw2lib.diffusion.scores.sweep` or the `at_the_end` of each that is trained; others are missing.
+    With `calls` there is a column of how often each network is called for an image.
     """
     rows = []
     for name in networks:
-        frame = frames.get(name, pd.DataFrame())
-        row = {"digits": name, "parameters": f"{count_parameters(build(name)):,}", **_scores(frame)}
+        frame, network = frames.get(name, pd.DataFrame()), build(name)
+        parameters = count_parameters(getattr(network, "generator", network))
+        row = {"digits": name, "parameters": f"{parameters:,}"} | ({"calls": _calls(frame)} if calls else {})
+        row |= _scores(frame)
         images = list(frame.get("images", []))
         rows.append(row | {"images": f"{len(images)} x {images[0]:,}" if images else UNKNOWN})
     return pd.DataFrame([*rows, real_row(real)]).fillna(UNKNOWN)
 
 
-def last_step(
-    folder: RunFolder, way: SamplerSettings, judge: Grader, device: torch.device | str = "cpu"
-) -> pd.DataFrame:
+def at_the_end(folder: RunFolder, judge: Grader, device: torch.device | str = "cpu") -> pd.DataFrame:
     """The scores of a run's last step, from its card: a row in the columns of `hw2lib.diffusion.scores.sweep`.
 
-    It stands for weights that were not kept. There is none if the table's images are not drawn as `GUIDED` says or
-    have another grader than the project's own, or if the recipe is not ``guided``. The time is of an untrained network.
+    It stands for the weights of a denoiser that were not kept; there is none if its recipe is not ``guided``. Digits
+    of denoisers were drawn as `GUIDED` says, and their time is that of an untrained network. There is none either for
+    another grader than the project's own.
     """
-    recipe = recipe_of(folder.settings, folder.path)
-    if not recipe.guided or way != GUIDED or judge.accuracy is None:
-        return pd.DataFrame()
-    denoiser = Denoiser.from_recipe(recipe, build(recipe.network).to(device))
-    row = {"images": recipe.scored, "seconds": seconds_an_image(denoiser, way)}
-    return pd.DataFrame([folder.card["curve"][-1] | row])
+    row = folder.card["curve"][-1] | {"images": folder.settings["scored"], "calls": 1}
+    if folder.settings["network"] in OF_DIGITS:
+        recipe = recipe_of(folder.settings, folder.path)
+        if not recipe.guided or judge.accuracy is None:
+            return pd.DataFrame()
+        denoiser = Denoiser.from_recipe(recipe, build(recipe.network).to(device))
+        row |= {"calls": GUIDED.calls(recipe.diffusion_steps), "seconds": seconds_an_image(denoiser, GUIDED)}
+    return pd.DataFrame([row] if judge.accuracy is not None else [])
 
 
-def guidance_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Scores for each guidance weight, mean and spread over the sets of a `hw2lib.diffusion.scores.sweep`."""
-    return pd.DataFrame([{"w": f"{w:g}", **_scores(rows)} for w, rows in frame.groupby("guidance_weight")])
+def guidance_table(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Scores for each guidance, a row a `hw2lib.diffusion.scores.sweep`, mean and spread over its sets."""
+    ways = [(frame.iloc[0], frame) for frame in frames]
+    return pd.DataFrame(
+        {"w": f"{way['guidance_weight']:g}", "guided t/T": way["guided"], "calls": _calls(frame), **_scores(frame)}
+        for way, frame in ways
+    )
 
 
 def sampler_table(frame: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
@@ -136,8 +142,9 @@ def sampler_table(frame: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
     digits = {"accuracy": 1, "frechet": 0}[score]
     rows = []
     for steps, sets in frame.groupby("steps"):
-        values = sets.groupby("way")[score].apply(lambda values: spread(list(values), digits))
-        row = {"steps": f"{steps:,}"} | values.reindex(frame["way"].unique(), fill_value=UNKNOWN).to_dict()
+        values = sets.dropna(subset=score).groupby("way")[score].apply(lambda values: spread(list(values), digits))
+        row = {"steps": f"{steps:,}", "calls": _calls(sets)}
+        row |= values.reindex(frame["way"].unique(), fill_value=UNKNOWN).to_dict()
         row[MILLISECONDS] = spread(list(1000 * sets["seconds"]))
         rows.append(row | {"images a set": f"{sets['images'].iloc[0]}"})
     return pd.DataFrame(rows)
@@ -169,7 +176,17 @@ def _last_scores(folders: Sequence[RunFolder], variant: tuple[str, str]) -> list
     return [run.card["curve"][-1] for run in runs]
 
 
+def _calls(frame: pd.DataFrame) -> str:
+    """Of the network for an image."""
+    return f"{frame['calls'].iloc[0]:,}" if "calls" in frame else UNKNOWN
+
+
 def _scores(frame: pd.DataFrame) -> dict[str, str]:
+    """Missing without any set; unknown where the sets do not have a score."""
     columns = {"accuracy, %": ("accuracy", 1), "Fréchet distance": ("frechet", 2), "diversity": ("diversity", 3)}
-    scores = {title: spread(list(frame.get(name, [])), digits) for title, (name, digits) in columns.items()}
-    return scores | {MILLISECONDS: spread([1000 * seconds for seconds in frame.get("seconds", [])])}
+    columns[MILLISECONDS] = ("seconds", 1)
+    known = frame.assign(seconds=1000 * frame["seconds"]) if "seconds" in frame else frame
+    return {
+        title: UNKNOWN if len(known) and name not in known else spread(list(known.get(name, [])), digits)
+        for title, (name, digits) in columns.items()
+    }

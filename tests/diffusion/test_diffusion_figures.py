@@ -27,12 +27,18 @@ def test_the_way_from_noise_is_clamped_and_named_by_its_steps():
 
 def test_guidance_has_the_mean_of_the_sets_at_each_weight():
     frame = pd.DataFrame(
-        {"guidance_weight": [0.0, 0.0, 2.0, 2.0], "accuracy": [90, 92, 98, 100], "diversity": [0.3, 0.3, 0.2, 0.1]}
-    )
-    accuracy, diversity = figures.accuracy_and_diversity(frame, 97.4).axes
-    assert accuracy.lines[0].get_xydata().tolist() == [[0, 91], [2, 99]]
-    assert list(accuracy.lines[1].get_ydata()) == [97.4, 97.4], "real digits"
+        {
+            "guidance_weight": [1.0, 1.0, 2.0, 2.0, 2.0], "guided": [*["all"] * 4, "0.2 to 0.8"],
+            "accuracy": [90, 92, 98, 100, 97], "diversity": [0.3, 0.3, 0.2, 0.1, 0.4],
+        }
+    )  # fmt: skip
+    figure = figures.scores_over_weights([frame[:2], frame[2:]], 97.4)
+    accuracy, distance, diversity = figure.axes
+    assert [line.get_xydata().tolist() for line in accuracy.lines[:2]] == [[[1, 91], [2, 99]], [[2, 97]]]
+    assert list(accuracy.lines[2].get_ydata()) == [97.4, 97.4], "real digits"
+    assert not distance.lines, "unknown under this classifier"
     assert diversity.lines[0].get_ydata() == pytest.approx([0.3, 0.15])
+    assert [text.get_text() for text in figure.legends[0].texts] == ["guided t/T: all", "guided t/T: 0.2 to 0.8"]
 
 
 def test_accuracy_is_drawn_over_steps_and_over_time():

@@ -80,33 +80,37 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
     assert list(zip(frame["sampler"], frame["steps"], frame["seed"], strict=True)) == [
         ("ddim", 2, 0), ("ddim", 2, 1), ("dpm-solver", 20, 0), ("dpm-solver", 20, 1),
     ]  # fmt: skip
+    assert list(frame["calls"]) == [2, 2, 40, 40]
+    assert list(frame["guided"]) == ["none", "none", "all", "all"]
     assert (frame["seconds"] > 0).all()
     assert frame["accuracy"].between(0, 40).all(), "nothing was learned"
 
 
-@pytest.mark.slow
-def test_samplers_are_compared_on_fewer_images_where_there_are_many_steps(finished, monkeypatch):
-    monkeypatch.setattr(scores, "MOST_STEPS", 250)
+def test_samplers_are_compared_on_equal_sets_and_long_ones_are_timed(finished, monkeypatch):
     denoiser = load(finished(diffusion_steps=20))
-    ours = SamplerSettings("ddim", 5)
-    frame = scores.compare_samplers(denoiser, ours, [1, 5], [10, 20], [0], 60, grader())
-    assert list(zip(frame["way"], frame["steps"], frame["images"], strict=True)) == [
-        ("DDPM", 1, 60), ("DDPM", 5, 50), ("DDIM", 1, 60), ("DDIM", 5, 50), ("DDIM, η = 1", 1, 60),
-        ("DDIM, η = 1", 5, 50), ("DPM-Solver++", 1, 60), ("DPM-Solver++", 5, 50), ("SDE-DPM-Solver++", 1, 60),
-        ("SDE-DPM-Solver++", 5, 50), ("DDPM", 10, 20), ("DDPM", 20, 20),
-    ]  # fmt: skip
-    assert list(scores.speedups(frame, ours)) == ["ddpm_10_times", "ddpm_20_times"]
-    assert scores.speedups(frame, replace(ours, steps=3)) == {}
-    frame["seconds"] = frame["steps"] * 0.01
-    ours = replace(ours, steps=1)
-    assert scores.speedups(frame, ours) == pytest.approx({"ddpm_5_times": 5, "ddpm_10_times": 10, "ddpm_20_times": 20})
+    monkeypatch.setattr(scores, "set_row", lambda *_: {"accuracy": 50.0, "seconds": 0.01})
+    monkeypatch.setattr(scores, "seconds_an_image", lambda denoiser, way, count: way.steps * 0.01)
+    ours = SamplerSettings("ddim", 1, guidance_weight=1.0, guidance_interval=(0.3, 0.8))
+    frame = scores.compare_samplers(denoiser, ours, [1, 5], [20], [0], 60, grader())
+    assert list(zip(frame["way"], frame["steps"], frame["calls"], frame["images"], strict=True)) == [
+        (way, steps, calls, 60)
+        for way in ("DDPM", "DDIM", "DDIM, η = 1", "DPM-Solver++", "SDE-DPM-Solver++")
+        for steps, calls in ((1, 1), (5, 8))  # of t/T of 1, 0.8, 0.6, 0.4 and 0.2
+    ] + [("DDPM", 20, 30, scores.LONG)]
+    assert frame["accuracy"].isna().tolist() == [False] * 10 + [True], "it is timed alone"
+    rows = tables.sampler_table(frame).set_index("steps")
+    assert rows.loc["20"].tolist() == ["30", *["–"] * 5, "200.0", "5"]
+    ours = pd.DataFrame({"steps": [3, 3], "seconds": [0.001, 0.003]})
+    assert scores.speedups(frame, ours) == pytest.approx({"ddpm_5_times": 5, "ddpm_20_times": 100})
+    assert "ddpm_20_accuracy" not in scores.headline({"DDPM 20": frame[-1:]})
 
 
 SETS = pd.DataFrame(
     {
         "way": ["DDPM", "DDPM", "DPM-Solver++", "DPM-Solver++"], "steps": [5, 5, 5, 10], "accuracy": [10.0, 20, 90, 99],
         "frechet": [9.0, 9, 2, 1], "diversity": [0.3, 0.3, 0.2, 0.1], "seconds": [0.01, 0.01, 0.01, 0.03],
-        "guidance_weight": [0.0, 0.0, 2.0, 2.0], "images": 100,
+        "guidance_weight": [0.0, 0.0, 2.0, 2.0], "guided": ["none", "none", "all", "0.2 to 0.8"], "images": 100,
+        "calls": [5, 5, 10, 16],
     }
 )  # fmt: skip
 
@@ -120,9 +124,18 @@ def test_the_tables():
     assert list(rows["parameters"]) == ["18,743,187", "5,885,123", "–"]
     assert rows.loc["unet-two-level", "milliseconds an image"] == "10.0 ± 0.0"
     assert list(rows["images"]) == ["–", "2 x 100", "–"]
-    rows = tables.guidance_table(SETS)
-    assert list(rows["w"]) == ["0", "2"]
-    assert rows["diversity"].iloc[1] == "0.150 ± 0.071"
+    assert "calls" not in rows
+    card = pd.DataFrame([{"accuracy": 98.2, "frechet": 24.0, "images": 1000, "calls": 1}])
+    rows = tables.score_table(
+        ["unet-two-level", "acgan"], {"unet-two-level": SETS[:2], "acgan": card}, real, calls=True
+    )
+    assert list(rows["calls"]) == ["5", "1", "–"]
+    assert rows.set_index("digits").loc["acgan", ["diversity", "milliseconds an image"]].tolist() == ["–", "–"]
+    rows = tables.guidance_table([SETS[:2], SETS[2:3], SETS[3:]])
+    assert list(zip(rows["w"], rows["guided t/T"], rows["calls"], strict=True)) == [
+        ("0", "none", "5"), ("2", "all", "10"), ("2", "0.2 to 0.8", "16"),
+    ]  # fmt: skip
+    assert list(rows["diversity"]) == ["0.300 ± 0.000", "0.200", "0.100"]
     rows = tables.sampler_table(SETS).set_index("steps")
     assert rows.loc["5", "DDPM"] == "15.0 ± 7.1"
     assert list(rows["DPM-Solver++"]) == ["90.0", "99.0"]
@@ -136,15 +149,15 @@ def test_without_weights_a_run_is_known_by_its_last_step(finished, monkeypatch):
     last = {"step": 3, "accuracy": 90.0, "frechet": 8.0, "diversity": 0.2}
     folder = finished(curve=[{"step": 2, "accuracy": 1.0, "frechet": 9.0}, last], scored=70)
     folder.weights.unlink()
-    frame = tables.last_step(folder, GUIDED, grader())
+    frame = tables.at_the_end(folder, grader())
     (row,) = tables.score_table(["unet-two-level"], {"unet-two-level": frame}, None).to_dict("records")[:1]
     assert (row["accuracy, %"], row["Fréchet distance"], row["diversity"]) == ("90.0", "8.00", "0.200")
     assert row["images"] == "1 x 70"
     assert float(row["milliseconds an image"]) > 0
-    assert tables.last_step(folder, replace(GUIDED, steps=10), grader()).empty, "drawn in another way"
-    assert tables.last_step(finished(curve=[last], guided=False), GUIDED, grader()).empty
+    assert list(frame["calls"]) == [GUIDED.calls(1000)]
+    assert tables.at_the_end(finished(curve=[last], guided=False), grader()).empty
     other = replace(grader(), accuracy=None)
-    assert tables.last_step(folder, GUIDED, other).empty, "graded by another classifier"
+    assert tables.at_the_end(folder, other).empty, "graded by another classifier"
 
 
 def test_the_study_and_the_lengths_of_training(finished):

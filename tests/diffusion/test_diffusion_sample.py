@@ -109,6 +109,11 @@ def test_quality_is_that_of_the_way_it_is_asked_for(denoiser, monkeypatch):
         ({"sampler": "ddim", "eta": 1.5}, "eta 1.5: give 0 to 1"),
         ({"sampler": "ddpm", "eta": 0.5}, "eta 0.5: ddpm has none; choose ddim or dpm-solver"),
         ({"spacing": "even"}, "unknown spacing 'even'"),
+        ({"guidance_weight": 1.0, "guidance_interval": (0.5, 0.5)}, "interval 0.5 to 0.5: give two shares of T from 0"),
+        ({"guidance_weight": 1.0, "guidance_interval": (-0.1, 0.5)}, "guidance interval -0.1 to 0.5: give"),
+        ({"guidance_weight": 1.0, "guidance_interval": (0.5, 1.1)}, "guidance interval 0.5 to 1.1: give"),
+        ({"guidance_weight": 1.0, "guidance_interval": (float("nan"), 1.0)}, "guidance interval nan to 1: give"),
+        ({"guidance_interval": (0.2, 0.8)}, "interval 0.2 to 0.8 of the guidance weight 0: give a weight"),
     ],
 )
 def test_bad_settings(settings, what):
@@ -139,6 +144,22 @@ def test_guidance_of_a_network_that_learned_no_image_without_its_label(denoiser)
     settings = SamplerSettings(steps=1, guidance_weight=0.5)
     with pytest.raises(UserError, match=r"weight 0\.5: the network learned no image without its label; give 0"):
         draw_images(replace(denoiser, guidable=False), settings, 0, [0], torch.tensor([0]))
+
+
+def test_a_way_in_words():
+    way = SamplerSettings("ddim", 10, 2.0, eta=1.0)
+    assert (way.title, way.guided) == ("10 steps of DDIM, η = 1, w = 2", "all")
+    limited = replace(way, guidance_interval=(0.25, 0.85))
+    assert (limited.title, limited.guided) == (f"{way.title} at t/T of 0.25 to 0.85", "0.25 to 0.85")
+    assert replace(way, guidance_weight=0.0).guided == "none"
+
+
+def test_the_default_without_guidance_has_no_interval():
+    usual = drawing.default_settings("context-unet-64")
+    assert usual.guidance_interval != (0.0, 1.0)
+    assert usual.calls(1000) <= 16
+    assert drawing.default_settings("context-unet-64", guidance_weight=0.0).guidance_interval == (0.0, 1.0)
+    assert drawing.default_settings("context-unet-64", sampler="ddpm").guidance_interval == usual.guidance_interval
 
 
 def test_drawing_loads_neither_training_nor_other_families():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hw2lib.diffusion import samplers
-from hw2lib.diffusion.samplers import SAMPLERS, Sampler, guided
+from hw2lib.diffusion.samplers import SAMPLERS, Sampler, SamplerSettings, guided
 from hw2lib.diffusion.schedule import cosine, dropped, grid, linear, min_snr_weights, noise_of, noised, velocity
 from hw2lib.errors import UserError
 from hw2lib.noise import LARGEST_SEED, PLACES, ImageNoise
@@ -318,11 +318,70 @@ def test_guidance_that_does_nothing_costs_nothing():
         calls.append(len(x))
         return x
 
-    x, time, labels = torch.zeros(2, 1), torch.zeros(2), torch.zeros(2, dtype=torch.int64)
+    x, time, labels = torch.zeros(2, 1), torch.ones(2), torch.zeros(2, dtype=torch.int64)
     for weight, expected in [(0, [2]), (1, [2, 2])]:
         calls.clear()
         guided(counted, weight)(x, time, labels)
         assert calls == expected
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((0.0, 1.0), [100, 80, 60, 40, 20]),
+        ((0.4, 0.8), [80, 60]),  # the lower end is not in it, the upper one is
+        ((0.2, 0.8), [80, 60, 40]),
+        ((0.81, 0.99), []),
+    ],
+)
+def test_the_model_is_called_without_labels_in_the_interval_alone(name, interval, expected):
+    calls = []
+
+    def counted(x, time, labels):
+        calls.append((round(T * float(time[0])), labels.tolist()))
+        return toy(x, time, labels)
+
+    settings = SamplerSettings(name, 5, 1.5, guidance_interval=interval)
+    model = guided(counted, settings.guidance_weight, settings.guidance_interval)
+    x, steps, draw = noise().draw(1, 4, 4), grid(T, 5), noise().draw
+    found = SAMPLERS[name](model, x, LABELS, linear(T), steps, draw=draw)
+    assert [t for t, labels in calls if labels == LABELS.tolist()] == [100, 80, 60, 40, 20]
+    assert [t for t, labels in calls if labels == [-1, -1, -1]] == expected
+    assert len(calls) == settings.calls(T)
+
+    def by_hand(x, time, labels):
+        w = 1.5 * (round(T * float(time[0])) in expected)
+        return (1 + w) * toy(x, time, labels) - w * toy(x, time, torch.full_like(labels, -1))
+
+    again = SAMPLERS[name](by_hand, x, LABELS, linear(T), steps, draw=noise().draw)
+    assert torch.allclose(found, again, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_an_interval_that_holds_all_or_no_steps(name):
+    def drawn(*guidance):
+        return SAMPLERS[name](guided(toy, *guidance), x, LABELS, linear(T), grid(T, 5), draw=noise(1).draw)
+
+    x = noise().draw(1, 4, 4)
+    assert torch.equal(drawn(2.0, (0.0, 1.0)), drawn(2.0))
+    assert torch.equal(drawn(2.0, (0.81, 0.99)), drawn(0.0))
+    assert not torch.equal(drawn(2.0, (0.4, 0.8)), drawn(0.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "calls"),
+    [
+        (SamplerSettings("ddim", 10), 10),
+        (SamplerSettings("ddim", 10, 2.0), 20),
+        (SamplerSettings("ddim", 10, 2.0, guidance_interval=(0.25, 0.85)), 16),
+        (SamplerSettings("ddim", 10, 2.0, guidance_interval=(0.3, 0.8)), 15),
+        (SamplerSettings("ddpm", None, 1.0, guidance_interval=(0.5, 1.0)), 1500),
+        (SamplerSettings("ddim", 50, 1.0, spacing="leading", guidance_interval=(0.0, 0.021)), 52),  # steps 1 and 21
+    ],
+)
+def test_how_often_the_network_is_called(settings, calls):
+    assert settings.calls(1000) == calls
 
 
 def test_eta_is_for_samplers_that_have_one():

@@ -1,12 +1,31 @@
 """Notebooks 30 to 35."""
 
 import re
+from dataclasses import replace
 
 import pytest
+
+from hw2lib import paths
+from hw2lib.diffusion import tables
+from hw2lib.diffusion.recipe import GUIDED
+from hw2lib.diffusion.sample import default_settings
+from hw2lib.report import parameters
 
 
 def numbers(text: str) -> int:
     return int(text.replace(",", "") or 0)
+
+
+@pytest.mark.parametrize("number", ["31", "32", "33", "34"])
+def test_notebooks_draw_as_the_command_line_does(number):
+    (file,) = paths.NOTEBOOKS.glob(f"{number}*.ipynb")
+    found = {name: parameter.default for name, parameter in parameters.read(file).items()}
+    usual = default_settings("context-unet-64")
+    assert tuple(found.pop("guidance_interval")) == usual.guidance_interval
+    if number == "33":
+        assert usual.guidance_weight in found["limited"]
+    for name in ("sampler", "steps", "eta", "guidance_weight"):
+        assert found.get(name, getattr(usual, name)) == getattr(usual, name)
 
 
 def test_architectures(run):
@@ -33,7 +52,7 @@ def test_samples(run):
     record = run("31", "-p", "steps=4")
     (figure,) = record["figures"]
     assert figure["file"] == "digits-unet-two-level.png"
-    assert "4 steps of DDIM, η = 1, w = 2" in figure["caption"]
+    assert default_settings("unet-two-level", steps=4).title in figure["caption"]
     assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
 
 
@@ -43,14 +62,17 @@ def test_reverse_process(run):
 
 
 def test_guidance(run):
-    settings = ("-p", "steps=2", "-p", "count=40", "-p", "measured=0,2", "-p", "seeds=0,1")
-    record = run("33", *settings)
+    ways = ("-p", "weights=0,2", "-p", "limited=2", "-p", "guidance_interval=0.2,0.8")
+    record = run("33", "-p", "steps=2", "-p", "count=40", "-p", "seeds=0,1", *ways)
     assert [figure["file"] for figure in record["figures"]] == ["weights.png", "trade-off.png"]
-    assert [row[0] for row in record["tables"]["guidance"]["rows"]] == ["0", "2"]
-    assert {"w_0_accuracy", "w_2_diversity"} <= set(record["values"])
+    rows = record["tables"]["guidance"]["rows"]
+    assert [row[:3] for row in rows] == [["0", "none", "2"], ["2", "all", "4"], ["2", "0.2 to 0.8", "3"]]
+    assert {"w_0_accuracy", "w_2_diversity", "w_2_limited_frechet"} <= set(record["values"])
+    assert record["values"]["w_2_limited_calls"] == 3
 
 
-def test_scores(run):
+def test_scores(run, monkeypatch):
+    monkeypatch.setattr(tables, "GUIDED", replace(GUIDED, steps=2))
     settings = (
         "-p",
         "steps=2",
@@ -66,6 +88,9 @@ def test_scores(run):
         "seeds=0",
     )
     record = run("34", *settings)
+    usual = {row[0]: row[2:] for row in record["tables"]["default"]["rows"]}
+    assert usual["unet-two-level"][0] == str(default_settings("unet-two-level", steps=2).calls(1000))
+    assert float(usual["unet-two-level"][1]) < 60
     rows = {row[0]: row[2:] for row in record["tables"]["denoisers"]["rows"]}
     assert float(rows["unet-two-level"][0]) < 60 < 95 < float(rows["real MNIST-M"][0])
     assert [row[0] for row in record["tables"]["samplers"]["rows"]] == ["1", "2", "3"]
