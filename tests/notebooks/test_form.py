@@ -51,8 +51,8 @@ def test_a_notebook_shows_the_runs_that_the_report_asks_for(run, monkeypatch, no
     """`hw2 train --missing` trains by ``REPORT``, and a notebook what it chooses."""
     shown, asked = Counter(), Counter()
 
-    def finished(chosen, *settings, with_weights: bool = False) -> list:
-        shown.update(dict.fromkeys(chosen, with_weights))
+    def finished(chosen, *settings, train: bool = True, with_weights: bool = False) -> list:
+        shown.update(dict.fromkeys(chosen if train else (), with_weights))
         return []
 
     monkeypatch.setattr(runs, "finished", finished)
