@@ -22,8 +22,9 @@ from hw2lib.weights import save as save_weights
 
 
 @pytest.fixture
-def finished(tmp_path):
+def finished(tmp_path, monkeypatch):
     """A run of untrained weights; its card says what is asked for."""
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))  # where no results are kept from earlier tests
 
     def make(curve=(), **override) -> RunFolder:
         recipe = Recipe.choose("unet-two-level", "study", 0, "smoke", {"steps": 3} | override)
