@@ -15,9 +15,10 @@ PLAN = build.plan(PRESET, dict(config.get("parameters", {})))
 if workflow.is_main_process:  # a job on a cluster reads this file again while others are at work
     build.mark(PRESET, PLAN)
 
-# One notebook a core where none trains for long. Otherwise one at a time: training fills every core and the GPU, two
-# together need twice the memory, and times that a record holds are those of a machine without other work.
-THREADS = 1 if PRESET == "quick" else workflow.cores or 1
+ALL = workflow.cores or 1
+# One notebook a core, if none trains: training fills every core and the GPU, and two together need twice the memory.
+TRAINS = any(task.reasons for task in PLAN.values()) and build.trains(PRESET, dict(config.get("parameters", {})))
+TIMED = ("33_diffusion_guidance", "34_diffusion_scores")  # their tables have times, of a machine without other work
 
 
 def done(notebook):
@@ -38,6 +39,6 @@ rule notebook:
         settings=lambda wildcards: " ".join(f"-p {shlex.quote(s)}" for s in PLAN[wildcards.notebook].settings),
     message:
         "{wildcards.notebook}"
-    threads: THREADS
+    threads: lambda wildcards: ALL if TRAINS or wildcards.notebook in TIMED else 1
     shell:
         "{sys.executable:q} -m hw2lib run {wildcards.notebook} {params.settings}"

@@ -51,8 +51,9 @@ def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: i
     return images, labels, (time.perf_counter() - start) / count
 
 
-def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings, count: int = BATCH) -> float:
-    """How long drawing takes, in a batch of that many."""
+@kept
+def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings, machine: str, count: int = BATCH) -> float:
+    """How long drawing takes on a machine, in a batch of that many."""
     timed_set(denoiser, replace(settings, steps=1), 0, count)  # the first call of a network takes longer than others
     return timed_set(denoiser, settings, 0, count)[2]
 
@@ -122,9 +123,8 @@ def compare_samplers(
     etas = [(name, eta) for name, sampler in SAMPLERS.items() for eta in ((0.0, 1.0) if sampler.has_eta else (0.0,))]
     ways = [replace(settings, sampler=name, eta=eta, steps=steps) for name, eta in etas for steps in grid]
     long = [replace(settings, sampler="ddpm", eta=0.0, steps=steps) for steps in ancestral]
-    timed = [
-        _columns(denoiser, way) | {"images": LONG, "seconds": seconds_an_image(denoiser, way, LONG)} for way in long
-    ]
+    seconds = [seconds_an_image(denoiser, way, environment.machine(), LONG) for way in long]
+    timed = [_columns(denoiser, way) | {"images": LONG, "seconds": s} for way, s in zip(long, seconds, strict=True)]
     return pd.concat([sweep(denoiser, ways, seeds, count, grader, real), pd.DataFrame(timed)], ignore_index=True)
 
 

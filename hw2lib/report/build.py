@@ -55,6 +55,18 @@ def mark(preset: str, tasks: dict[str, Task]) -> None:
             os.utime(file, (0, 0))
 
 
+def trains(preset: str, overrides: dict[str, str]) -> bool:
+    """Whether notebooks may train for long: a run that the report shows is not finished, or it is not known."""
+    if preset != "paper" or overrides.keys() - {"preset", "data_dir"}:
+        return preset != "quick"
+    from hw2lib import runs
+
+    try:
+        return bool(runs.missing(preset, overrides.get("data_dir", "")))
+    except UserError:  # such as without images, of which each notebook that needs them tells
+        return True
+
+
 def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: list[str]) -> Path:
     """Bring a report up to date, and return its PDF, which shows what there is, even if a notebook failed.
 

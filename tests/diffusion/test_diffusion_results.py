@@ -90,7 +90,7 @@ def test_a_sweep_has_a_row_for_each_way_and_seed(finished):
 def test_samplers_are_compared_on_equal_sets_and_long_ones_are_timed(finished, monkeypatch):
     denoiser = load(finished(diffusion_steps=20))
     monkeypatch.setattr(scores, "set_row", lambda *_: {"accuracy": 50.0, "seconds": 0.01})
-    monkeypatch.setattr(scores, "seconds_an_image", lambda denoiser, way, count: way.steps * 0.01)
+    monkeypatch.setattr(scores, "seconds_an_image", lambda denoiser, way, machine, count: way.steps * 0.01)
     ours = SamplerSettings("ddim", 1, guidance_weight=1.0, guidance_interval=(0.3, 0.8))
     frame = scores.compare_samplers(denoiser, ours, [1, 5], [20], [0], 60, grader())
     assert list(zip(frame["way"], frame["steps"], frame["calls"], frame["images"], strict=True)) == [

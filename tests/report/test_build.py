@@ -6,6 +6,10 @@ import time
 
 import pytest
 
+from hw2lib import runs
+from hw2lib.errors import UserError
+from hw2lib.report import build
+
 COUNTED = "page.value('answer', {answer} + seed)\nfrom pathlib import Path\nopen('runs.txt', 'a').write('{name}\\n')"
 
 
@@ -109,3 +113,15 @@ def test_a_build_folder_that_cannot_be_is_one_line(project, command):
     assert done.stderr.count("\n") == 1
     assert f"hw2: error: {project.root}/Snakefile/" in done.stderr
     assert "Not a directory; runs write to" in done.stderr
+
+
+def test_notebooks_run_side_by_side_where_none_trains(monkeypatch):
+    def missing(preset: str, data_dir: str) -> list[str]:
+        if data_dir == "nowhere":
+            raise UserError("no images")
+        return ["a run"] if data_dir == "other images" else []
+
+    monkeypatch.setattr(runs, "missing", missing)
+    assert [build.trains(preset, {"preset": preset}) for preset in ("smoke", "quick", "paper")] == [True, False, False]
+    assert [build.trains("paper", {"data_dir": there}) for there in ("", "other images", "nowhere")] == [0, 1, 1]
+    assert build.trains("paper", {"networks": "dcgan"}), "a run that the report does not show"
