@@ -62,7 +62,7 @@ def trains(preset: str, overrides: dict[str, str]) -> bool:
     from hw2lib import runs
 
     try:
-        return bool(runs.missing(preset, overrides.get("data_dir", "")))
+        return bool(runs.missing(preset, overrides.get("data_dir", ""), "auto"))
     except UserError:  # such as without images, of which each notebook that needs them tells
         return True
 

@@ -116,7 +116,7 @@ def test_a_build_folder_that_cannot_be_is_one_line(project, command):
 
 
 def test_notebooks_run_side_by_side_where_none_trains(monkeypatch):
-    def missing(preset: str, data_dir: str) -> list[str]:
+    def missing(preset: str, data_dir: str, device: str) -> list[str]:
         if data_dir == "nowhere":
             raise UserError("no images")
         return ["a run"] if data_dir == "other images" else []
