@@ -76,6 +76,8 @@ def _run_of_record(preset: str, notebook: str) -> str | None:
 
 
 def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
+    # A grammar of addresses, which takes a second to build and checks none of a notebook; jsonschema does without it.
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
@@ -83,6 +85,7 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it has to say is raised as well
     try:
         options = {"start_timeout": 300, "extra_arguments": ["--log-level=CRITICAL"]}  # of the kernel
+        options["shutdown_kernel"] = "immediate"  # its page is written; leaving politely takes another second
         papermill.execute_notebook(
             source, target, checked, cwd=source.parent, progress_bar=sys.stderr.isatty(), **options
         )
