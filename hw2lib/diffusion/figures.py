@@ -50,13 +50,15 @@ def scores_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figur
     out.
     """
     frame = frame.dropna(subset="accuracy")
+    steps = sorted(frame["steps"].unique())
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.9), layout="constrained")
     titles = {"accuracy": "accuracy, %", "frechet": "Fréchet distance"}
     for axes, (key, title) in zip(panels, titles.items(), strict=True):
         if key in frame:  # there is no distance under a classifier of the user's
             _lines(axes, frame, "steps", key)
         axes.set(xscale="log", xlabel="steps", ylabel=title)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.set_xticks(steps, [f"{count:,}" for count in steps])
+        axes.minorticks_off()
     _dashed(panels[0], real_accuracy)
     panels[0].set_ylim(bottom=frame["accuracy"].quantile(0.1) - 2)
     panels[1].set_yscale("log")

@@ -59,6 +59,8 @@ def test_accuracy_is_drawn_over_steps_and_over_time():
     drawn = [line.get_xydata() for line in distance.lines]
     assert np.allclose(drawn[0], [[5, 9], [50, 9]])
     assert np.allclose(drawn[1], [[5, 3]]), "the mean of both sets"
+    assert titles(steps.get_xticklabels()) == ["5", "50"]
+    assert not steps.get_xticks(minor=True).size, "numbers between them would lie over each other"
     assert not figures.scores_over_steps(frame.drop(columns="frechet"), None).axes[1].lines
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["DDPM", "DPM-Solver++"]
 
