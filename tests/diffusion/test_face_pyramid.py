@@ -31,14 +31,6 @@ def test_a_new_one_answers_nothing_at_every_size():
 
 
 @torch.no_grad()
-def test_time_matters_and_labels_do_not(network):
-    x, time = torch.randn(2, 3, 32, 32), torch.tensor([0.2, 0.9])
-    answer = network(x, time, torch.tensor([-1, -1]))
-    assert torch.equal(answer, network(x, time, torch.tensor([3, 4])))
-    assert (answer - network(x, time / 2)).abs().amax((1, 2, 3)).min() > 0
-
-
-@torch.no_grad()
 def test_what_small_images_teach_holds_for_whole_ones(network):
     """With a first level that adds nothing, the answer is that to the means of 2x2 pixels."""
     for module in (network.top.shrink, network.top.head, network.top.share):
