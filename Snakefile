@@ -16,7 +16,7 @@ if workflow.is_main_process:  # a job on a cluster reads this file again while o
     build.mark(PRESET, PLAN)
 
 ALL = workflow.cores or 1
-# One notebook a core, if none trains: training fills every core and the GPU, and two together need twice the memory.
+# One notebook a core, if none trains for long: training fills every core and the GPU, and two together need twice the memory.
 TRAINS = any(task.reasons for task in PLAN.values()) and build.trains(PRESET, dict(config.get("parameters", {})))
 TIMED = ("33_diffusion_guidance", "34_diffusion_scores")  # their tables have times, of a machine without other work
 
