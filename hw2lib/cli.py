@@ -161,7 +161,7 @@ def sample(
     network, folder, count, seed, digits, weights, ema, sampler, steps, guidance_weight, guidance_interval, eta, noise,
     normalise, device, overwrite,
 ) -> None:  # fmt: skip
-    """Draw images with NETWORK, such as dcgan, acgan or face-unet. Interrupted, the same line continues.
+    """Draw images with NETWORK, such as dcgan, acgan or face-pyramid. Interrupted, the same line continues.
 
     Faces have other defaults: 50 steps of ddim, no guidance, eta 0. With --noise, a folder that hw2 noise writes, there
     are ten images, 00.png to 09.png, as the homework asks; --weights UNet.pt draws them with its network.
@@ -185,7 +185,7 @@ def sample(
 @click.option("--size", default=64, show_default=True, help="Height and width; the homework's network takes 256.")
 @_overwrite
 def noise(folder: Path, size: int, overwrite: bool) -> None:
-    """Write the fixed noise 00.pt to 09.pt to FOLDER, for hw2 sample face-unet --noise FOLDER."""
+    """Write the fixed noise 00.pt to 09.pt to FOLDER, for hw2 sample face-pyramid --noise FOLDER."""
     from hw2lib.diffusion import faces
 
     faces.write_noise(folder, size, overwrite)

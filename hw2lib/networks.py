@@ -35,7 +35,6 @@ DENOISERS = {
     "context-unet-128": "diffusion.networks.context_unet:narrow",
     "context-unet-64": "diffusion.networks.context_unet:narrower",
     "context-unet-32": "diffusion.networks.context_unet:narrowest",
-    "face-unet": "diffusion.networks.face_unet:small",
     "face-pyramid": "diffusion.networks.face_pyramid:pyramid",
 }
 CLASSIFIERS = {

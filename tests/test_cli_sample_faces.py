@@ -1,4 +1,4 @@
-"""``hw2 noise`` and ``hw2 sample face-unet``: the homework's ten faces, and sets of faces like those of a GAN."""
+"""``hw2 noise`` and ``hw2 sample face-pyramid``: the homework's ten faces, and sets of faces like those of a GAN."""
 
 import json
 import os
@@ -12,7 +12,8 @@ from refusals import assert_refused
 from hw2lib import paths
 from hw2lib.data.png import read_png
 from hw2lib.diffusion import faces
-from hw2lib.diffusion.networks import face_unet
+from hw2lib.diffusion.networks import face_pyramid, face_unet
+from hw2lib.diffusion.networks.face_pyramid import FacePyramid
 from hw2lib.diffusion.networks.face_unet import FaceUNet
 from hw2lib.diffusion.sample import Denoiser, min_max
 from hw2lib.diffusion.samplers import SamplerSettings
@@ -24,11 +25,11 @@ TEN = [f"{i:02d}.png" for i in range(10)]
 FEW = ("--steps", "3")
 
 
-def small() -> FaceUNet:
+def small() -> FacePyramid:
     """Draws something of its own at once, where a new network predicts no noise."""
     torch.manual_seed(0)
-    network = FaceUNet((32, 32), attending=1, size=SIZE, blocks=1)
-    torch.nn.init.normal_(network.out[2].weight, std=0.1)
+    network = FacePyramid((32, 32), size=SIZE)
+    torch.nn.init.normal_(network.top.head.weight, std=0.1)
     return network.eval()
 
 
@@ -42,16 +43,16 @@ def _places(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(paths, "TRAINED", tmp_path / "trained")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(face_unet, "small", small)
+    monkeypatch.setattr(face_pyramid, "pyramid", small)
     monkeypatch.setattr(face_unet, "course", course)
 
 
 @pytest.fixture
 def sample(hw2, tmp_path):
-    """Runs ``hw2 sample face-unet`` into the folder `out` with weights in `home`, whose card is of 16x16."""
+    """Runs ``hw2 sample face-pyramid`` into the folder `out` with weights in `home`, whose card is of 16x16."""
     (tmp_path / "home").mkdir()
     save_weights(small().state_dict(), tmp_path / "home/weights.safetensors")
-    settings = {"recipe": "ours", "network": "face-unet", "seed": 0, "steps": 9, "batch": 2, "ema_decay": 0.9,
+    settings = {"recipe": "ours", "network": "face-pyramid", "seed": 0, "steps": 9, "batch": 2, "ema_decay": 0.9,
                 "evaluations": 1, "domain": "face", "size": SIZE, "schedule": "linear", "diffusion_steps": 1000,
                 "loss": "mse", "label_dropout": 0.0, "optimiser": "adamw", "learning_rate": 1e-3,
                 "rates": "constant", "data": {}}  # fmt: skip
@@ -60,7 +61,7 @@ def sample(hw2, tmp_path):
     def run(*arguments: str, out: str = "out") -> tuple[int, str, str]:
         if "--weights" not in arguments:
             arguments = (*arguments, "--weights", str(tmp_path / "home/weights.safetensors"))
-        return hw2("sample", "face-unet", "--out", str(tmp_path / out), *arguments)
+        return hw2("sample", "face-pyramid", "--out", str(tmp_path / out), *arguments)
 
     return run
 
@@ -144,7 +145,7 @@ def test_the_homeworks_network(sample, noise, tmp_path):
         (["--eta", "1.5"], "eta 1.5: give 0 to 1"),
         (["--eta", "-0.1"], "eta -0.1: give 0 to 1"),
         (["--guidance-weight", "1"], "guidance weight 1: the network learned no image without its label; give 0"),
-        (["--digit", "3"], "face-unet has no digits to choose from; leave --digit out"),
+        (["--digit", "3"], "face-pyramid has no digits to choose from; leave --digit out"),
         (["--weights", "UNet.pt"], "UNet.pt: cannot be read: No such file"),
         (["--weights", "other.pt"], "other.pt: weights of another network ("),
     ],

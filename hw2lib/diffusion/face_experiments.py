@@ -23,6 +23,7 @@ from hw2lib.errors import UserError
 from hw2lib.metrics.images import contrast
 from hw2lib.training.cards import spread, value_name
 
+STEPS = {"smoke": 4, "quick": 20, "paper": 50}  # of 1,000, in which faces are drawn
 RUNS = {"smoke": 2, "quick": 2, "paper": 5}  # from the same noise, to see how far they part
 NOISES = {"smoke": 2, "quick": 4, "paper": 10}  # whose faces in few steps are compared with those in all
 

@@ -24,7 +24,7 @@ LARGEST = 1024  # pixels
 NAMES = tuple(f"{number:02d}" for number in range(10))
 BATCH = 10  # images drawn at a time
 
-TRAININGS = Trainings(["face-unet"], with_weights=True)
+TRAININGS = Trainings(["face-pyramid"], with_weights=True)
 NOTEBOOKS = ("12_gan_scores", "40_ddim_eta", "41_ddim_interpolation", "42_ddim_consistency")
 REPORT = {notebook: [TRAININGS] for notebook in NOTEBOOKS}
 

@@ -215,7 +215,7 @@ def test_faces_are_learned_without_labels(tmp_path, monkeypatch):
     network = Watched()
     monkeypatch.setattr(diffusion, "build", lambda name: network)
     short = {"batch": 8, "steps": 3, "evaluations": 1, "size": 16, "ema_decay": 0.0}
-    settings = Recipe.choose("face-unet", "ours", 0, "smoke", short)
+    settings = Recipe.choose("face-pyramid", "ours", 0, "smoke", short)
     folder = train(tmp_path / "run", settings)
     assert (torch.cat(network.seen) == -1).all()
     assert len(network.seen) == 3
@@ -268,7 +268,7 @@ def test_guided_images_are_scored_at_the_end_alone(tmp_path):
 
 
 def test_faces_without_a_val_split_are_refused_before_they_are_trained_on(tmp_path):
-    settings = Recipe.choose("face-unet", "ours", 0, "smoke", {"size": 16})
+    settings = Recipe.choose("face-pyramid", "ours", 0, "smoke", {"size": 16})
     with pytest.raises(UserError, match="face: has no val split"):
         train(tmp_path / "run", settings, Portraits({"train": 40}))
     assert not (tmp_path / "run" / "log.jsonl").exists()
@@ -307,9 +307,9 @@ def test_the_real_quality_of_faces(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("network", "key", "value", "what"),
     [
-        ("face-unet", "domain", "mnistm", "domain = 'mnistm'.*face-pyramid and no other denoiser learns from face"),
+        ("face-pyramid", "domain", "mnistm", "domain = 'mnistm'.*face-pyramid and no other denoiser learns from face"),
         ("context-unet", "domain", "face", "domain = 'face'.*face-pyramid and no other denoiser learns from face"),
-        ("face-unet", "label_dropout", 0.1, "label_dropout = 0.1.*face has no labels; give 0"),
+        ("face-pyramid", "label_dropout", 0.1, "label_dropout = 0.1.*face has no labels; give 0"),
     ],
 )
 def test_faces_are_for_their_own_network(network, key, value, what):

@@ -86,7 +86,7 @@ def test_a_run_that_is_stopped_saves_its_state_unless_it_has_diverged(tmp_path, 
 
 
 FAMILIES = {
-    "dcgan": {}, "acgan": {}, "unet-two-level": {}, "face-unet": {}, "digit-classifier": {},
+    "dcgan": {}, "acgan": {}, "unet-two-level": {}, "face-pyramid": {}, "digit-classifier": {},
     "dann-compact": {"pairs": ["mnistm-usps"], "methods": ["dann"]}, "uda-cnn": {"pairs": ["mnistm-usps"]},
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Denoisers of faces: the U-Net of DDPM (Ho et al. 2020, appendix B) as the course stores it, and a smaller one.
+"""The homework's denoiser of faces: the U-Net of DDPM (Ho et al. 2020, appendix B) as the course stores it.
 
-They take and return what those of `hw2lib.diffusion.networks.unet` do, at any size that can be halved from level to
-level. Faces have no label, so labels are not read.
+It takes and returns what the denoisers of `hw2lib.diffusion.networks.unet` do, at any size that can be halved from level
+to level. Faces have no label, so labels are not read.
 """
 
 import math
@@ -15,6 +15,7 @@ from hw2lib.layers import GroupNorm, Inputs
 
 TIME_SCALE = 1000  # times are embedded as steps of that many, counted from 0 as the course's are
 GROUPS = 32
+BLOCKS = 2  # residual blocks of each level on the way down
 
 
 class Sinusoids(nn.Module):
@@ -82,22 +83,19 @@ class FaceUNet(nn.Module):
         widths: channels of each level; the size is halved from one to the next.
         attending: the level, from 0, whose blocks have attention; the middle has it too.
         size: height and width that it is made for, in pixels.
-        blocks: residual blocks of each level on the way down.
-        patch: this many pixels a side are one position of the first level (Hoogeboom et al. 2023, section 3.2).
     """
 
-    def __init__(self, widths: tuple[int, ...], attending: int, size: int, blocks: int = 2, patch: int = 1) -> None:
+    def __init__(self, widths: tuple[int, ...], attending: int, size: int) -> None:
         super().__init__()
         self.inputs = Inputs(3, size)
-        base, bottom, embedding, colours = widths[0], widths[-1], 4 * widths[0], 3 * patch**2
+        base, bottom, embedding = widths[0], widths[-1], 4 * widths[0]
         self.time = nn.Sequential(
             Sinusoids(base), nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
-        self.fold = nn.PixelUnshuffle(patch)
-        down: list[nn.Module] = [nn.Conv2d(colours, base, 3, padding=1)]
+        down: list[nn.Module] = [nn.Conv2d(3, base, 3, padding=1)]
         kept = [base]  # channels of the maps that the way up reads
         for level, width in enumerate(widths):
-            for _ in range(blocks):
+            for _ in range(BLOCKS):
                 down.append(Block(kept[-1], width, embedding, level == attending))
                 kept.append(width)
             if level < len(widths) - 1:
@@ -107,39 +105,33 @@ class FaceUNet(nn.Module):
         up: list[nn.Module] = []
         last = bottom
         for level, width in reversed(list(enumerate(widths))):
-            for _ in range(blocks + 1):
+            for _ in range(BLOCKS + 1):
                 up.append(Block(last + kept.pop(), width, embedding, level == attending))
                 last = width
             if level:
                 up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)))
-        self.out = nn.Sequential(GroupNorm(GROUPS, base), nn.SiLU(), nn.Conv2d(base, colours, 3, padding=1))
-        self.unfold = nn.PixelShuffle(patch)
+        self.out = nn.Sequential(GroupNorm(GROUPS, base), nn.SiLU(), nn.Conv2d(base, 3, 3, padding=1))
         nn.init.zeros_(self.out[2].weight)
         nn.init.zeros_(self.out[2].bias)
         self._down, self._up = ([f"{way}{i + 1}" for i in range(len(x))] for way, x in (("down", down), ("up", up)))
         for name, module in zip(self._down + self._up, down + up, strict=True):
             self.add_module(name, module)
-        self._factor = patch * 2 ** (len(widths) - 1)
+        self._factor = 2 ** (len(widths) - 1)
 
     def forward(self, x: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
         if any(side % self._factor for side in x.shape[-2:]):
             raise UserError(f"images of {x.shape[-2]}x{x.shape[-1]}: give multiples of {self._factor}")
         embedding = self.time(time)
-        x, maps = self.fold(x), []
+        maps = []
         for module in map(self.get_submodule, self._down):
             x = module(x, embedding) if isinstance(module, Block) else module(x)
             maps.append(x)
         x = self.mid2(self.mid1(x, embedding), embedding)
         for module in map(self.get_submodule, self._up):
             x = module(torch.cat([x, maps.pop()], 1), embedding) if isinstance(module, Block) else module(x)
-        return self.unfold(self.out(x))
+        return self.out(x)
 
 
 def course() -> FaceUNet:
     """That of the homework's ``UNet.pt``, for 256x256. 113,673,219 parameters."""
     return FaceUNet((128, 128, 256, 256, 512, 512), attending=4, size=256)
-
-
-def small() -> FaceUNet:
-    """For 64x64, with most of its weights where maps are small, so that a CPU can train it. 17,624,972 parameters."""
-    return FaceUNet((32, 64, 160, 352), attending=1, size=64, blocks=1, patch=2)
