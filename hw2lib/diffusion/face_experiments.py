@@ -16,15 +16,18 @@ from torch import Tensor
 from hw2lib import used
 from hw2lib.data.png import read_png
 from hw2lib.data.prepare import to_uint8
-from hw2lib.diffusion.faces import NAMES, draw
+from hw2lib.diffusion.faces import NAMES, SEED, draw
 from hw2lib.diffusion.sample import Denoiser, min_max
 from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.metrics.images import contrast
+from hw2lib.metrics.reference import Reference, face_scores
+from hw2lib.noise import ImageNoise
 from hw2lib.training.cards import spread, value_name
 
 STEPS = {"smoke": 4, "quick": 20, "paper": 50}  # of 1,000, in which faces are drawn
 RUNS = {"smoke": 2, "quick": 2, "paper": 5}  # from the same noise, to see how far they part
+PAIRS = {"smoke": 10, "quick": 30, "paper": 200}  # of noises, whose faces halfway are scored
 NOISES = {"smoke": 2, "quick": 4, "paper": 10}  # whose faces in few steps are compared with those in all
 
 
@@ -154,6 +157,31 @@ def path_headline(frame: pd.DataFrame) -> dict[str, float]:
             values |= {f"{way}_{name}_half": float(half[name]), f"{way}_{name}_ends": float(ends[name].mean())}
         values[f"{way}_step_largest"] = float(rows["step"].max())
     return values
+
+
+def halfway(pairs: int, size: int) -> dict[str, Tensor]:
+    """The first noise of each of some pairs (``ends``), and the middle of each way of `PATHS` to the second.
+
+    Each (pairs, 3, size, size). `UserError` for fewer than two pairs.
+    """
+    if pairs < 2:
+        raise UserError(f"{pairs} pairs: give at least 2, whose faces are scored as a set")
+    noise = ImageNoise(SEED, range(2 * pairs)).draw(3, size, size)
+    both = list(zip(noise[::2], noise[1::2], strict=True))
+    return {"ends": noise[::2]} | {name: torch.stack([way(a, b, 0.5) for a, b in both]) for name, way in PATHS.items()}
+
+
+def halfway_table(faces: Mapping[str, Tensor], real: Reference) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Scores of faces in about [-1, 1] from the noises of `halfway`, and values such as ``lerp_one_face``."""
+    scores = {name: face_scores(to_uint8(images), real) for name, images in faces.items()}
+    rows = [
+        {"faces from": name, "sliced Wasserstein x 1000": f"{one['sliced_wasserstein']:.1f}",
+         "one face, %": f"{one['one_face']:.1f}", "contrast": f"{one['contrast']:.3f}"}
+        for name, one in scores.items()
+    ]  # fmt: skip
+    shown = ("sliced_wasserstein", "one_face")
+    values = {value_name(name, key): one[key] for name, one in scores.items() for key in shown}
+    return pd.DataFrame(rows), values
 
 
 # Faces in fewer steps.

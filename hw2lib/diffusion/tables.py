@@ -26,8 +26,8 @@ DENOISERS = {
     "paper": ["context-unet-64", "unet-two-level", "unet-three-level", "unet-wide-bottleneck", "context-unet"],
 }
 COUNTS = {"smoke": 20, "quick": 100, "paper": 1000}  # digits of a set that is scored
-COMPARED = {"smoke": 20, "quick": 30, "paper": 60}  # digits of a set for each sampler and number of steps
-GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20, 50]}  # numbers of steps of all samplers
+COMPARED = {"smoke": 20, "quick": 30, "paper": 1000}  # digits of a set for each sampler and number of steps
+GRIDS = {"smoke": [2, 4], "quick": [5, 10, 20], "paper": [5, 10, 20]}  # numbers of steps of all samplers
 ANCESTRAL = {"smoke": [8], "quick": [], "paper": [1000]}  # further ones of DDPM, for their time
 
 MILLISECONDS = "milliseconds an image"

@@ -22,7 +22,7 @@ from hw2lib.grader.scores import Grader, digit_scores, grader
 from hw2lib.kept import kept
 from hw2lib.metrics import fidelity
 from hw2lib.metrics.images import stored_images
-from hw2lib.metrics.reference import Reference, face_scores, reference, shipped
+from hw2lib.metrics.reference import Reference, face_scores, reference
 from hw2lib.training.cards import value_name
 from hw2lib.training.run_folder import RunFolder
 
@@ -44,11 +44,6 @@ def mark_scores(gan: GAN, images, domain: str, count: int) -> Scores:
     else:
         scores, names = digit_scores(drawn, labels, grader()), ("accuracy", "frechet")
     return {name: round(scores[name], 4) for name in names if name in scores}
-
-
-def real_faces(preset: str, data_dir: str = "") -> Reference:
-    """The faces that generated ones are compared with: those at hand; in ``quick`` else the numbers that ship."""
-    return reference(data.source(preset, data_dir), FACES) if data_dir or preset != "quick" else shipped(FACES)
 
 
 @kept

@@ -203,6 +203,18 @@ def test_the_truth_of_a_user(denoiser, tmp_path):
         experiments.truth(denoiser, NOISE[:3], str(tmp_path))
 
 
+def test_halfway_the_arc_keeps_the_norm_of_noise_and_the_line_loses_it():
+    noises = experiments.halfway(20, SIZE)
+    assert {name: tuple(noise.shape) for name, noise in noises.items()} == dict.fromkeys(
+        ("ends", "slerp", "lerp"), (20, 3, SIZE, SIZE)
+    )
+    shell = experiments.shell(noises["ends"][0])
+    for name, wanted in (("ends", shell), ("slerp", shell), ("lerp", shell / math.sqrt(2))):
+        assert float(noises[name].flatten(1).norm(dim=1).mean()) == pytest.approx(wanted, rel=0.02), name
+    with pytest.raises(UserError, match="1 pairs: give at least 2"):
+        experiments.halfway(1, SIZE)
+
+
 # The homework's UNet.pt
 
 

@@ -30,6 +30,8 @@ def test_interpolation_between_noises_of_a_user(run, tmp_path):
     assert values["slerp_norm_half"] == pytest.approx(values["slerp_norm_ends"], rel=0.02)
     assert values["lerp_norm_half"] == pytest.approx(values["lerp_norm_ends"] / 2**0.5, rel=0.02)
     assert values["slerp_sharpness_ends"] == values["lerp_sharpness_ends"]
+    assert [row[0] for row in record["tables"]["halfway"]["rows"]] == ["ends", "slerp", "lerp"]
+    assert values["ends_sliced_wasserstein"] > 50, "it has learned for two steps"
 
 
 def test_consistency(run, tmp_path):

@@ -1,7 +1,7 @@
 """The homework's denoiser of faces: the U-Net of DDPM (Ho et al. 2020, appendix B) as the course stores it.
 
-It takes and returns what the denoisers of `hw2lib.diffusion.networks.unet` do, at any size that can be halved from level
-to level. Faces have no label, so labels are not read.
+It takes and returns what the denoisers of `hw2lib.diffusion.networks.unet` do, at any size that can be halved from
+level to level. Faces have no label, so labels are not read.
 """
 
 import math
