@@ -28,6 +28,8 @@ from hw2lib.errors import UserError
 from hw2lib.report import age, markdown, parameters, record
 from hw2lib.report.record import Staging
 
+DRAWING = 2**14  # colours of a picture at most that is drawn and shows no image; most are blends at edges
+
 
 class Page:
     """Collects what a notebook shows, all figures in one style.
@@ -185,11 +187,14 @@ class Page:
 
 
 def _small_png(fig) -> bytes:
-    """The figure as a PNG file: RGB, and packed as well as PNG can."""
+    """The figure as a PNG file, packed as well as PNG can: RGB, or a palette where few colours make a drawing."""
     from PIL import Image
 
     content, packed = io.BytesIO(), io.BytesIO()
     fig.savefig(content, format="png", bbox_inches="tight")
     with Image.open(content) as picture:
-        picture.convert("RGB").save(packed, "PNG", optimize=True)
+        small = picture.convert("RGB")
+        if small.getcolors(DRAWING):
+            small = small.quantize(256, kmeans=2, dither=Image.Dither.NONE)
+        small.save(packed, "PNG", optimize=True)
     return packed.getvalue()

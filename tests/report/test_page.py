@@ -1,5 +1,6 @@
 """A page: what it keeps, what it refuses, and that a result which is there is never lost."""
 
+import io
 import json
 import os
 
@@ -216,11 +217,20 @@ def test_earlier_rows_and_values_stay_and_the_record_says_so(page, final):
         assert content["values"] == {"a_accuracy": 9.0, "b_accuracy": 2.0}
 
 
-def test_figures_are_rgb(page, final):
+def test_drawings_have_a_palette_and_images_all_their_colours(page, final):
+    figure, axes = plt.subplots()
+    axes.imshow(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8), interpolation="nearest")
     open_page = page()
     open_page.figure(a_figure(), "line", caption="A line.")
+    open_page.figure(figure, "noise", caption="Noise.")
     open_page.finish()
-    with Image.open(final / "line.png") as picture:
+    content = io.BytesIO()
+    a_figure().savefig(content, format="png", bbox_inches="tight")
+    with Image.open(final / "line.png") as small, Image.open(content) as whole:
+        assert small.mode == "P"
+        difference = np.asarray(small.convert("RGB"), int) - np.asarray(whole.convert("RGB"), int)
+        assert np.abs(difference).max() < 10
+    with Image.open(final / "noise.png") as picture:
         assert picture.mode == "RGB"
 
 
