@@ -9,7 +9,7 @@ from hw2lib.grader.reference import DigitReference, real_row
 from hw2lib.metrics.reference import Reference
 from hw2lib.training import cards
 from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
-from hw2lib.training.recipe import Trainings
+from hw2lib.training.recipe import SEEDS, Trainings
 from hw2lib.training.run_folder import RunFolder
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
@@ -27,13 +27,14 @@ STUDIES = {
 }
 
 FACES, DIGITS = Trainings(FACE_NETWORKS), Trainings(["acgan"], with_weights=True)
+SEEDED = Trainings(["acgan"], seeds=SEEDS)
 A_AND_B = Trainings(["gan-plain", "dcgan"], with_weights=True)
 STUDIED = [Trainings([network], [recipe], [0, 1, 2]) for network, recipe in STUDIES]
 REPORT = {
     "11_gan_samples": [FACES],
     "12_gan_scores": [FACES],
     "13_gan_training": [A_AND_B, FACES, *STUDIED],
-    "21_acgan_samples": [DIGITS],
+    "21_acgan_samples": [DIGITS, SEEDED],
 }
 
 Scores = dict[str, float]
@@ -81,12 +82,17 @@ def face_table(
     )
 
 
-def digit_table(sets: Sequence[Scores], real: DigitReference | None) -> pd.DataFrame:
+def digit_table(rows: dict[str, Sequence[Scores]], real: DigitReference | None) -> pd.DataFrame:
     """Accuracy and Fréchet distance over sets of digits (`hw2lib.grader.scores.digit_scores`), beside real ones."""
-    accuracy = spread([scores["accuracy"] for scores in sets])
-    distance = spread([scores.get("frechet") for scores in sets], 2)
-    acgan = {"digits": "acgan", "accuracy, %": accuracy, "Fréchet distance": distance}
-    return pd.DataFrame([acgan, real_row(real)])
+    shown = [
+        {
+            "digits": name,
+            "accuracy, %": spread([scores["accuracy"] for scores in sets]),
+            "Fréchet distance": spread([scores.get("frechet") for scores in sets], 2),
+        }
+        for name, sets in rows.items()
+    ]
+    return pd.DataFrame([*shown, real_row(real)])
 
 
 def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
