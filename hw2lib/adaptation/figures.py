@@ -1,7 +1,7 @@
 """Figures of the adaptation part: the idea, accuracies, curves, feature spaces."""
 
 from collections.abc import Sequence, Sized
-from itertools import product
+from itertools import cycle, product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,7 +66,7 @@ def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, impr
     series = compared(original, improved)
     frame = pd.concat(select(frame, **values).assign(series=title) for title, values in series.items())
     look = {"y": "pair", "order": list(map(pair_title, pairs)), "hue": "series"}
-    look["colours"] = dict(zip(series, COLOURS, strict=False))
+    look["colours"] = dict(zip(series, cycle(COLOURS)))
     grid = charts(_titled(frame), "strip", 0.9 + 0.4 * len(pairs), **DOTS, **look).set(xlim=(None, 100))
     return grid.set_axis_labels("accuracy on target test, %", "").figure
 
@@ -92,7 +92,7 @@ def _titled(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _colours(frame: pd.DataFrame) -> dict[str, str]:
     """The colour of each method, those that have no run yet included."""
-    return dict(zip(dict.fromkeys([*METHOD_TITLES.values(), *frame["method"]]), COLOURS, strict=False))
+    return dict(zip(dict.fromkeys([*METHOD_TITLES.values(), *frame["method"]]), cycle(COLOURS)))
 
 
 def criteria(runs: pd.DataFrame) -> Figure:

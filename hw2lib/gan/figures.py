@@ -1,5 +1,6 @@
 """Figures of the GAN part: images, and training seen through its losses and through the images."""
 
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -53,7 +54,7 @@ def study(frame: pd.DataFrame, titles: dict[tuple[str, str], str], reference: Re
     runs = frame.assign(variant=list(map(titles.get, zip(frame["network"], frame["recipe"], strict=True))))
     runs = runs.dropna(subset="variant").explode("curve", ignore_index=True)
     marks = runs[["variant"]].join(pd.DataFrame(list(runs["curve"])))
-    look = {"colours": dict(zip(titles.values(), PALETTE, strict=False)), "legend_columns": len(titles)}
+    look = {"colours": dict(zip(titles.values(), cycle(PALETTE))), "legend_columns": len(titles)}
     grid = measures(marks, QUALITY, 2.6, x="step", hue="variant", **look)
     for key, title in QUALITY.items():
         dashed(grid.axes_dict[title], _real(reference, key))

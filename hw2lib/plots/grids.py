@@ -6,6 +6,7 @@ Seaborn is imported where a chart is drawn: it takes a second or two, and most n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -89,7 +90,7 @@ def charts(
         frame: a row a measurement; where none has an x and a y, what comes back is one panel without marks.
         kind: ``line``, the mean of y over x and its range as a band; or one mark a row: ``scatter``, ``strip``.
         height, width: of the whole figure, in inches.
-        colours: of the values of the column `hue`, in their order; without, those of the palette.
+        colours: of the values of the column `hue` that are drawn, in their order; None: all, in those of the palette.
         columns: ``x``, ``y``, ``col``, ``hue`` and seaborn's other arguments; axes are shared if they say so.
     """
     import seaborn as sns
@@ -98,10 +99,10 @@ def charts(
     shared = {name: columns.pop(name, False) for name in ("sharex", "sharey", "legend_out")}
     if hue := columns.get("hue"):
         known = dict.fromkeys(frame[hue])
-        colours = colours or dict(zip(known, PALETTE, strict=False))
+        colours = colours or dict(zip(known, cycle(PALETTE)))
         columns |= {"palette": colours, "hue_order": [name for name in colours if name in known]}
     if kind == "line":
-        marks = {"style": hue, "markers": dict(zip(colours, MARKERS, strict=False))} if hue else {"marker": MARKERS[0]}
+        marks = {"style": hue, "markers": dict(zip(colours, cycle(MARKERS)))} if hue else {"marker": MARKERS[0]}
         columns |= {"dashes": False, "markersize": 4.5, "markeredgewidth": 0, "err_kws": {"lw": 0}} | marks
         columns.setdefault("errorbar", ("pi", 100))
     if frame.empty:
@@ -125,7 +126,7 @@ def measures(frame: pd.DataFrame, titles: Mapping[str, str], height: float, **co
     frame = frame.rename(columns=titles)
     known = [title for title in titles.values() if title in frame]
     frame = frame.melt([columns["x"], columns["hue"]], known, "measure")
-    return charts(frame, "line", height, y="value", col="measure", sharex=True, **columns)
+    return charts(frame, "line", height, y="value", col="measure", col_order=known, sharex=True, **columns)
 
 
 def confusion(read: Mapping[str, tuple[Sequence[int], Sequence[int]]], row: str, column: str) -> Figure:
@@ -144,11 +145,13 @@ def confusion(read: Mapping[str, tuple[Sequence[int], Sequence[int]]], row: str,
     for axes, (title, (true, seen)) in zip(panels[0], read.items(), strict=True):
         counts = np.histogram2d(true, seen, bins=10, range=[[0, 10], [0, 10]])[0]
         percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
-        words = np.where(percent < 0.5, "", np.char.mod("%.0f", percent))
+        words = np.char.mod("%.0f", percent)
+        words[words == "0"] = ""
         look = {"cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "square": True, "linewidths": 0.5}
         sns.heatmap(percent, annot=words, fmt="", annot_kws={"fontsize": 7}, ax=axes, **look)
-        axes.set(title=title, xlabel=column, ylabel=row)
+        axes.set(title=title, xlabel=column)
         axes.tick_params(length=0, rotation=0)
+    panels[0][0].set_ylabel(row)
     return figure
 
 

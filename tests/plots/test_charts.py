@@ -64,5 +64,5 @@ def test_a_confusion_has_percentages_of_each_row():
     cells = before.collections[0].get_array()
     assert [cells[0, 0], cells[0, 7], cells[9, 9], cells.sum()] == [75, 25, 100, 200]
     assert [text for text in texts(before.texts) if text] == ["75", "25", "100"]
-    assert [text for text in texts(after.texts) if text] == ["100"], "below one half stays empty"
+    assert [text for text in texts(after.texts) if text] == ["100"], "what rounds to 0 stays empty"
     assert [before.get_title(), before.get_ylabel(), before.get_xlabel()] == ["source-only", "digit", "read as"]
