@@ -32,6 +32,13 @@ class FeatureSpace:
     points: dict[str, np.ndarray]  # t-SNE coordinates (N, 2)
     distance: dict[str, float]  # proxy A-distance
     accuracy: dict[str, float | None]  # on the whole target test split, percent
+    read: dict[str, np.ndarray]  # (N,) the digits that each run takes them for
+
+    @property
+    def confusions(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """For each run the labels of the images of the target that have one, and the digits that they are read as."""
+        known = self.is_target & (self.labels >= 0)
+        return {title: (self.labels[known], read[known]) for title, read in self.read.items()} if known.any() else {}
 
     @property
     def panels(self) -> dict[str, np.ndarray]:
@@ -49,31 +56,37 @@ def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) 
     for folder in folders:
         settings, embedded = folder.settings, embed_run(folder, images, count, seed)
         titles = tuple(TITLES.get(settings[role], settings[role]) for role in ("source", "target"))
-        empty = FeatureSpace(titles, embedded["labels"], embedded["is_target"], {}, {}, {})
+        empty = FeatureSpace(titles, embedded["labels"], embedded["is_target"], {}, {}, {}, {})
         space = spaces.setdefault("{source}-{target}".format(**settings), empty)
         title = ", ".join([method_title(settings["method"]), *(f"{settings[key]}" for key in differ)])
         space.points[title] = embedded["points"]
         space.distance[title] = embedded["distance"]
+        space.read[title] = embedded["read"]
         space.accuracy[title] = folder.card["accuracy"]["target test"]
     return spaces
 
 
 @kept
+@torch.inference_mode()
 def embed_run(folder: RunFolder, images, count: int, seed: int) -> dict[str, Any]:
     """Up to `count` images of each domain's test split, chosen by `seed`, in the features of a finished run.
 
-    The result has ``points`` (N, 2) by t-SNE, ``labels`` (N,), ``is_target`` (N,), ``distance``: see `FeatureSpace`.
+    The result has ``points`` (N, 2) by t-SNE, ``labels``, ``is_target`` and ``read`` (N,), and ``distance``: see
+    `FeatureSpace`.
     """
     network, form = load(folder)
-    features, labels = [], []
+    features, labels, read = [], [], []
     for role in ("source", "target"):
         data = images.load(folder.settings[role], "test")
         chosen = np.sort(np.random.default_rng(seed).permutation(len(data))[:count])
-        features.append(outputs(network.features, torch.from_numpy(data.images[chosen]), *form).numpy())
+        seen = outputs(network.features, torch.from_numpy(data.images[chosen]), *form)
+        features.append(seen.numpy())
+        read.append(network.label(seen).argmax(1).numpy())
         labels.append(np.full(len(chosen), -1) if data.labels is None else data.labels[chosen])
     return {
         "points": embed(np.concatenate(features), seed),
         "labels": np.concatenate(labels),
+        "read": np.concatenate(read),
         "is_target": np.repeat([False, True], list(map(len, labels))),
         "distance": proxy_a_distance(*features),
     }

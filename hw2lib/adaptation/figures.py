@@ -1,12 +1,11 @@
 """Figures of the adaptation part: the idea, accuracies, curves, feature spaces."""
 
 from collections.abc import Sequence, Sized
-from itertools import product
+from itertools import cycle, product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
@@ -15,9 +14,10 @@ from hw2lib.adaptation.choice import CRITERIA, as_it_is, chosen, formatted, rank
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.tables import METHOD_TITLES, compared, method_title, pair_title, select
 from hw2lib.plots import PALETTE, WIDTH
+from hw2lib.plots.grids import charts
 
 COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:])  # of methods, in their order
-MARKERS = ("s", "o", "^", "D", "v", "P", "X")
+DOTS = {"x": "test", "dodge": True, "jitter": False, "orient": "h", "size": 6, "alpha": 0.75}  # a mark a run
 RING = {"marker": "o", "ms": 10, "mfc": "none", "mec": PALETTE[1], "mew": 1.5}  # around what is chosen
 # Ten colours for ten digits (Paul Tol, muted), and the digit itself written at its cluster.
 DIGIT_COLOURS = (
@@ -54,69 +54,45 @@ def idea() -> Figure:
 
 def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
     """Test accuracy of the last step: a mark a seed, a row for each network and recipe, a panel a pair."""
-    kinds = frame[["network", "recipe"]].drop_duplicates().to_dict("records")
-    rows = {"{network}\n{recipe}".format(**kind): kind for kind in kinds}
-    series = {method_title(method): ({"method": method}, style) for method, style in _styles(frame).items()}
-    figure, panels = _row(pairs, 0.9 + 0.36 * len(rows), sharey=True)
-    for axes, pair in zip(panels, pairs, strict=True):
-        _dots(axes, select(frame, pair=pair), rows, series, 0.2)
-        axes.set(title=pair_title(pair), xlabel="target test, %")
-    _legend(figure, panels[0])
-    return figure
+    frame = _titled(frame[frame["pair"].isin(pairs)])
+    rows = frame["network"] + "\n" + frame["recipe"]
+    look = {"col": "pair", "col_order": list(map(pair_title, pairs)), "hue": "method", "colours": _colours(frame)}
+    grid = charts(frame.assign(row=rows), "strip", 0.9 + 0.36 * rows.nunique(), y="row", sharey=True, **DOTS, **look)
+    return grid.set_axis_labels("target test, %", "").figure
 
 
 def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
     """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(pairs)), layout="constrained")
-    styles = ({"marker": marker, "color": colour} for marker, colour in zip("soD", COLOURS[:3], strict=True))
-    series = zip(compared(original, improved).items(), styles, strict=True)
-    rows = {pair_title(pair): {"pair": pair} for pair in pairs}
-    _dots(axes, frame, rows, {title: (values, style) for (title, values), style in series}, 0.18)
-    axes.set(xlabel="accuracy on target test, %", xlim=(None, 100))
-    _legend(figure, axes)
-    return figure
-
-
-def _dots(
-    axes: Axes, frame: pd.DataFrame, rows: dict[str, dict], series: dict[str, tuple[dict, dict]], apart: float
-) -> None:
-    """Target test accuracy, a mark a run: rows and series of runs, by title, of which each has some values."""
-    for i, (title, (values, style)) in enumerate(series.items()):
-        tests = [select(frame, **row, **values)["test"].dropna() for row in rows.values()]
-        heights = np.arange(len(rows)).repeat([len(part) for part in tests]) + apart * (i - (len(series) - 1) / 2)
-        axes.plot(np.concatenate([[], *tests]), heights, ls="", ms=5, alpha=0.75, label=title, **style)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    series = compared(original, improved)
+    frame = pd.concat(select(frame, **values).assign(series=title) for title, values in series.items())
+    look = {"y": "pair", "order": list(map(pair_title, pairs)), "hue": "series"}
+    look["colours"] = dict(zip(series, cycle(COLOURS)))
+    grid = charts(_titled(frame), "strip", 0.9 + 0.4 * len(pairs), **DOTS, **look).set(xlim=(None, 100))
+    return grid.set_axis_labels("accuracy on target test, %", "").figure
 
 
 def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], pairs: Sequence[str]) -> Figure:
     """Target test accuracy over training: mean of the seeds and the range between them."""
-    figure, panels = plt.subplots(
-        len(recipes), len(pairs), figsize=(WIDTH, 0.5 + 1.9 * len(recipes)), squeeze=False, layout="constrained"
-    )
-    for axes, (recipe, pair) in zip(panels.flat, product(recipes, pairs), strict=True):
-        for method, style in _styles(frame).items():
-            runs = select(frame, network=network, recipe=recipe, pair=pair, method=method)
-            if curves := [curve for curve in runs["curve"] if curve]:
-                steps, values = np.moveaxis(np.array(curves), 2, 0)  # (seeds, marks) each
-                axes.plot(steps[0], values.mean(0), ms=3, label=method_title(method), **style)
-                axes.fill_between(steps[0], values.min(0), values.max(0), color=style["color"], alpha=0.2, lw=0)
-        axes.set(title=f"{pair_title(pair)}, {recipe}", xlabel="step", ylabel="target test, %")
+    panels = [f"{pair_title(pair)}, {recipe}" for recipe, pair in product(recipes, pairs)]
+    frame = _titled(select(frame, network=network)).explode("curve", ignore_index=True).dropna(subset="curve")
+    frame["panel"] = frame["pair"] + ", " + frame["recipe"]
+    frame["step"], frame["accuracy"] = frame["curve"].str[0], frame["curve"].str[1]
+    look = {"col": "panel", "col_order": panels, "col_wrap": len(pairs), "hue": "method", "colours": _colours(frame)}
+    grid = charts(frame, "line", 0.5 + 1.9 * len(recipes), x="step", y="accuracy", **look)
+    for axes in grid.axes.flat:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.title.set_fontsize(8)
-    _legend(figure, panels[0][0])
-    return figure
+    return grid.set_axis_labels("step", "target test, %").figure
 
 
-def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Colour and marker of each method, those that have no run yet included."""
-    styles = ({"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=True))
-    return dict(zip(dict.fromkeys([*METHOD_TITLES, *frame["method"]]), styles, strict=False))
+def _titled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pairs and methods by their titles."""
+    return frame.assign(pair=frame["pair"].map(pair_title), method=frame["method"].map(method_title))
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    """The legend of one panel, above all."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+def _colours(frame: pd.DataFrame) -> dict[str, str]:
+    """The colour of each method, those that have no run yet included."""
+    return dict(zip(dict.fromkeys([*METHOD_TITLES.values(), *frame["method"]]), cycle(COLOURS)))
 
 
 def criteria(runs: pd.DataFrame) -> Figure:
@@ -152,17 +128,17 @@ def shapes(by_pair: dict[str, pd.DataFrame]) -> Figure:
         axes.set_xlabel("information, nats")
         axes.xaxis.set_major_locator(MaxNLocator(2))
     panels[0].set_ylabel("accuracy on target train, %")
-    _legend(figure, panels[0])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
     """Points (N, 2), a panel each, in colours of digits (N,), pale for -1; crosses: source, dots: target."""
-    figure, panels = _panels(points)
-    colours = np.array([*DIGIT_COLOURS, "#dddddd"])[labels]
-    for axes, xy in zip(panels, points.values(), strict=True):
-        for of_domain, style in ((~is_target, {"marker": "x", "s": 9, "lw": 0.5}), (is_target, {"s": 6, "lw": 0})):
-            axes.scatter(*xy[of_domain].T, c=colours[of_domain], rasterized=True, **style)
+    colours = {-1: "#dddddd"} | dict(enumerate(DIGIT_COLOURS))
+    marks = {"style": "target", "markers": {False: r"$\times$", True: "o"}}
+    marks |= {"size": "target", "sizes": {False: 14, True: 6}}
+    figure = _plane(points, {"digit": labels, "target": is_target}, hue="digit", colours=colours, legend=False, **marks)
+    for axes, xy in zip(figure.axes, points.values(), strict=True):
         for digit in np.unique(labels[~is_target & (labels >= 0)]):
             x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
@@ -172,23 +148,19 @@ def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.nd
 
 def by_domain(points: dict[str, np.ndarray], is_target: np.ndarray, source: str, target: str) -> Figure:
     """Embedded points (N, 2), a panel each, in the colours of their domains (N,) bool."""
-    figure, panels = _panels(points)
-    order = np.random.default_rng(0).permutation(len(is_target))  # neither domain is drawn on top
-    for axes, xy in zip(panels, points.values(), strict=True):
-        axes.scatter(*xy[order].T, c=np.where(is_target, PALETTE[1], PALETTE[0])[order], s=4, lw=0, rasterized=True)
-    for colour, title in ((PALETTE[0], source), (PALETTE[1], target)):
-        panels[0].scatter([], [], c=colour, s=20, label=title)
-    figure.legend(loc="outside upper center", ncols=2)
-    return figure
+    domains, colours = np.where(is_target, target, source), {source: PALETTE[0], target: PALETTE[1]}
+    return _plane(points, {"domain": domains}, hue="domain", colours=colours, s=4)
 
 
-def _panels(points: dict[str, np.ndarray]) -> tuple[Figure, np.ndarray]:
-    figure, panels = _row(points, 3.2)
-    for axes, title in zip(panels, points, strict=True):
-        axes.set(title=title, xticks=[], yticks=[])
-        axes.grid(False)
+def _plane(points: dict[str, np.ndarray], columns: dict[str, np.ndarray], **look) -> Figure:
+    """A panel for each embedding, a mark a point, in an order in which neither domain lies on top."""
+    parts = {title: pd.DataFrame(xy, columns=["x", "y"]).assign(**columns) for title, xy in points.items()}
+    frame = pd.concat(parts, names=["panel"]).reset_index("panel").sample(frac=1, random_state=0)
+    look |= {"x": "x", "y": "y", "col": "panel", "col_order": list(points), "linewidth": 0, "rasterized": True}
+    grid = charts(frame, "scatter", 3.2, **look).set(xticks=[], yticks=[], xlabel="", ylabel="")
+    for axes in grid.axes.flat:
         axes.spines[:].set(visible=True, color="#bbbbbb")
-    return figure, panels
+    return grid.figure
 
 
 def _row(parts: Sized, height: float, **kwargs) -> tuple[Figure, np.ndarray]:

@@ -1,21 +1,21 @@
 """Figures of the GAN part: images, and training seen through its losses and through the images."""
 
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from hw2lib.metrics.reference import Reference
 from hw2lib.plots import PALETTE, WIDTH
-from hw2lib.plots.grids import image_grid
+from hw2lib.plots.grids import dashed, image_grid, measures
 
 STRIP_ROWS = 6
-QUALITY = {"sliced_wasserstein": "sliced Wasserstein\nx 1000", "brightness": "brightness", "contrast": "contrast"}
+QUALITY = {"sliced_wasserstein": "sliced Wasserstein x 1000", "brightness": "brightness", "contrast": "contrast"}
 
 
 def samples(images: Tensor, columns: int = 8) -> Figure:
@@ -42,8 +42,8 @@ def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     for axes, (key, title) in zip(panels[1:], QUALITY.items(), strict=True):
         axes.plot([mark["step"] for mark in card["curve"]], [mark[key] for mark in card["curve"]], "o-", ms=3)
-        _draw_real(axes, reference, key)
-        axes.set(ylabel=title)
+        dashed(axes, _real(reference, key))
+        axes.set(ylabel=title.replace(" x", "\nx"))
     panels[-1].set(xlabel="step")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -51,31 +51,17 @@ def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
 
 def study(frame: pd.DataFrame, titles: dict[tuple[str, str], str], reference: Reference) -> Figure:
     """Quality over the steps for each variant: mean of the seeds and the range between them; dashed: real faces."""
-    figure, panels = plt.subplots(1, len(QUALITY), figsize=(WIDTH, 2.6), layout="constrained")
-    curves = dict(list(frame.groupby(["network", "recipe"])["curve"]))
-    for axes, (key, title) in zip(panels, QUALITY.items(), strict=True):
-        for colour, (variant, name) in zip(PALETTE, titles.items(), strict=False):
-            if variant in curves:
-                steps = [mark["step"] for mark in curves[variant].iloc[0]]
-                values = np.array([[mark[key] for mark in curve] for curve in curves[variant]])
-                axes.plot(steps, values.mean(0), "o-", ms=3, color=colour, label=name)
-                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
-        _draw_real(axes, reference, key)
-        axes.set(xlabel="step", title=title.replace("\n", " "))
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(titles))
-    return figure
+    runs = frame.assign(variant=list(map(titles.get, zip(frame["network"], frame["recipe"], strict=True))))
+    runs = runs.dropna(subset="variant").explode("curve", ignore_index=True)
+    marks = runs[["variant"]].join(pd.DataFrame(list(runs["curve"])))
+    look = {"colours": dict(zip(titles.values(), cycle(PALETTE))), "legend_columns": len(titles)}
+    grid = measures(marks, QUALITY, 2.6, x="step", hue="variant", **look)
+    for key, title in QUALITY.items():
+        dashed(grid.axes_dict[title], _real(reference, key))
+        grid.axes_dict[title].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return grid.set_axis_labels("step", "").figure
 
 
-def digit_accuracy(scores: dict[str, float]) -> Figure:
-    """Accuracy of each digit asked for (`hw2lib.grader.scores.digit_scores`), in percent; dashed: of all images."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.2), layout="constrained")
-    of_each = {name[-1]: value for name, value in scores.items() if name.startswith("accuracy_")}
-    axes.plot(list(of_each), list(of_each.values()), "o", ms=6, clip_on=False)
-    axes.axhline(scores["accuracy"], ls="--", lw=0.9, color="black")
-    axes.set(xlabel="digit asked for", ylabel="read as that digit, %", ylim=(min(80, min(of_each.values()) - 2), 100.5))
-    return figure
-
-
-def _draw_real(axes: Axes, reference: Reference, key: str) -> None:
-    axes.axhline({**vars(reference), **reference.floor}[key], ls="--", lw=0.9, color="black")
+def _real(reference: Reference, key: str) -> float:
+    """A measure of real faces."""
+    return {**vars(reference), **reference.floor}[key]

@@ -6,9 +6,12 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+import torch
 from synthetic import Synthetic
 
 from hw2lib.adaptation.embedding import distance_table, feature_spaces, headline, proxy_a_distance
+from hw2lib.adaptation.networks import load
+from hw2lib.metrics.accuracy import outputs
 from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder
 
@@ -71,11 +74,22 @@ def test_runs_of_any_method_have_a_feature_space(tmp_path):
     assert list(headline(spaces)) == ["mnistm_usps_improved_distance"]
 
 
+def test_a_confusion_has_what_the_network_reads_in_the_target(tmp_path):
+    folder, source = finished(tmp_path, "dann-compact", "dann"), Synthetic()
+    target = source.load("usps", "test")
+    (space,) = feature_spaces([folder], source, len(target), 0).values()
+    ((labels, read),) = space.confusions.values()
+    assert labels.tolist() == target.labels.tolist()
+    network, form = load(folder)
+    assert read.tolist() == outputs(network, torch.from_numpy(target.images), *form).argmax(1).tolist()
+
+
 def test_reading_runs_loads_no_training():
     code = """
 import sys
 from hw2lib.adaptation import choice, embedding, figures, tables
-print([name for name in sys.modules if name in ("hw2lib.adaptation.dann", "hw2lib.adaptation.uda", "lightning_fabric")])
+trainings = ("hw2lib.adaptation.dann", "hw2lib.adaptation.uda", "lightning_fabric")
+print([name for name in sys.modules if name in (*trainings, "seaborn")])
 print([name for name in sys.modules if name.startswith(("hw2lib.gan", "hw2lib.diffusion", "hw2lib.runs"))])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

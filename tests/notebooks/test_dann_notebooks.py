@@ -44,7 +44,9 @@ def test_runs_that_are_not_finished_are_missing(run, accuracy):
 def test_feature_space_uses_the_runs_of_the_table(run, build, accuracy):
     before = {file: file.stat().st_mtime_ns for file in (build / "smoke" / "runs").rglob("card.json")}
     record = run("53", "-p", "count=60", "-p", "pairs=mnistm-usps")
-    assert [figure["file"] for figure in record["figures"]] == ["mnistm-usps-class.png", "mnistm-usps-domain.png"]
+    assert [figure["file"] for figure in record["figures"]] == [
+        f"mnistm-usps-{what}.png" for what in ("class", "domain", "read")
+    ]
     rows = record["tables"]["distance"]["rows"]
     assert [row[1] for row in rows] == ["source-only", "DANN"]
     assert all(0 <= row[2] <= 2 for row in rows)
