@@ -28,7 +28,7 @@ from hw2lib.errors import UserError
 from hw2lib.training.run_folder import RunFolder, shipped_run
 
 IMAGES = ("acgan", "denoiser", "eta", "gans", "interpolation", "reverse_process")
-PLACES = dict.fromkeys(IMAGES, "images") | {"adaptation": "adaptation"}  # explorers, and the modules that they are in
+PLACES = dict.fromkeys(IMAGES, "images") | {"adaptation": "domains"}  # explorers, and the modules that they are in
 
 RESOLUTION = 110  # pixels of an inch
 LONGEST = "460px"  # of a control
