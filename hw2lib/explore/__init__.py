@@ -133,6 +133,7 @@ class Explorer(widgets.VBox):
             text = f"{type(error).__name__}: {error}"
             raise
         finally:
+            _current.stop = None
             with self._lock:
                 if stop is self._stopped:
                     self._show(png, text, took)

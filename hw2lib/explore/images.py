@@ -112,9 +112,10 @@ def _way(denoiser: Denoiser, settings: SamplerSettings, digit: int, seed: int) -
         return noise
 
     noise = ImageNoise(seed, [0])
-    start, label = noise.draw(3, denoiser.size, denoiser.size), torch.tensor([digit], device=denoiser.device)
+    start = noise.draw(3, denoiser.size, denoiser.size).to(denoiser.device, memory_format=torch.channels_last)
+    label = torch.tensor([digit], device=denoiser.device)
     options = {"eta": settings.eta, "draw": noise.draw, "clip": settings.clip, "return_intermediates": True}
-    states = SAMPLERS[settings.sampler](watched, start.to(denoiser.device), label, schedule, times, **options)
+    states = SAMPLERS[settings.sampler](watched, start, label, schedule, times, **options)
     size = denoiser.network.inputs.size
     return *(scaled(torch.cat(some), size).cpu() for some in (states, [*predicted, states[-1]])), times
 

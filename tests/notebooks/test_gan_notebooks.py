@@ -44,13 +44,7 @@ def test_scores(run, samples, build):
     assert before.items() <= after.items(), "trained once"
     assert {file.parent.parent.parent.name for file in after.keys() - before.keys()} <= {"face-pyramid"}
     table = record["tables"]["scores"]
-    assert [row[0] for row in table["rows"]] == [
-        "gan-plain",
-        "dcgan",
-        "face-pyramid",
-        "stand-in faces",
-        "uniform noise",
-    ]
+    assert [row[0] for row in table["rows"]] == ["gan-plain", "dcgan", "face-pyramid", "stand-in faces", "uniform noise"]
     distances = {row[0]: float(row[2].split(" ± ")[0]) for row in table["rows"]}
     assert distances["stand-in faces"] < 20 < 100 < distances["dcgan"]
     assert record["values"]["dcgan_sliced_wasserstein"] == pytest.approx(distances["dcgan"], abs=0.05)
