@@ -81,13 +81,14 @@ class Explorer(widgets.VBox):
         others: Sequence[widgets.Widget] = (),
     ) -> None:
         self.controls = dict(controls)
-        self.picture = widgets.Image(format="png", layout=Layout(max_width="100%", object_fit="contain"))
+        self.picture = widgets.Image(format="png", layout=Layout(max_width="100%", align_self="flex-start"))
         self.text = widgets.HTML()
         self.stop = widgets.Button(description="Stop", tooltip="Stop drawing", icon="stop", disabled=True)
+        self.stop.layout = Layout(width="6em", flex="none")
         self._draw_figure, self._drawn, self._lock = draw, {}, threading.Lock()
         self._stopped, self._future = threading.Event(), Future()
         for control in (*self.controls.values(), *others):
-            control.style.description_width = "9em"
+            control.style.description_width = "10em"
             control.layout.width = LONGEST
         row = widgets.HBox([self.stop, self.text], layout=Layout(align_items="center"))
         super().__init__([*others, *self.controls.values(), row, self.picture])
@@ -108,12 +109,12 @@ class Explorer(widgets.VBox):
             self._stopped.set()
             self._stopped = threading.Event()
             values = self._values()
+            if drawn := self._drawn.get(tuple(values.values())):
+                self._show(*drawn, "seen before")
+                return
             self.stop.disabled = False
             self.text.value = "drawing ..."
-            if tuple(values.values()) in self._drawn:
-                self._show(*self._drawn[tuple(values.values())], "seen before")
-            else:
-                self._future = _one_at_a_time.submit(self._make, values, self._stopped)
+            self._future = _one_at_a_time.submit(self._make, values, self._stopped)
 
     def _make(self, values: dict[str, Any], stop: threading.Event) -> None:
         """Draw, and show the picture unless another is wanted by now."""
@@ -141,6 +142,7 @@ class Explorer(widgets.VBox):
     def _show(self, png: bytes | None, text: str, took: str) -> None:
         if png:
             self.picture.value = png
+        self.picture.layout.display = None if self.picture.value else "none"
         self._caption = text
         self.text.value = f"<b>{took}</b> {html.escape(text)}"
         self.stop.disabled = True

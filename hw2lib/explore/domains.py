@@ -71,7 +71,7 @@ def adaptation(
 
     controls = {
         "pair": choice("pair", [(pair_title(pair), pair) for pair in pairs]),
-        "image": int_slider("image of the target", 0, 0, count - 1),
+        "image": int_slider("target image", 0, 0, count - 1),
     }
     return Explorer(draw, controls)
 

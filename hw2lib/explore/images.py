@@ -56,7 +56,7 @@ def denoiser(folders: Sequence[RunFolder] | None = None, device: str = "auto") -
     controls = {
         "network": choice("network", names),
         "digit": int_slider("digit", 3, 0, 9),
-        "guidance_weight": slider("guidance weight w", DEFAULT.guidance_weight, 0, 6, 0.25),
+        "guidance_weight": slider("guidance weight", DEFAULT.guidance_weight, 0, 6, 0.25),
         "sampler": choice("sampler", [(SAMPLERS[name].title, name) for name in SAMPLERS_SHOWN]),
         "steps": int_slider("steps", DEFAULT.steps, 1, 50),
         "images": int_slider("images", 2, 1, 10),
@@ -66,7 +66,7 @@ def denoiser(folders: Sequence[RunFolder] | None = None, device: str = "auto") -
 
 
 def reverse_process(folders: Sequence[RunFolder] | None = None, device: str = "auto") -> Explorer:
-    """A digit on its way from noise, and beside each state the image that the network sees in it.
+    """A digit on its way from noise, and beside each state the clean image that the network predicts from it.
 
     Arguments as of `denoiser`.
     """
@@ -82,13 +82,13 @@ def reverse_process(folders: Sequence[RunFolder] | None = None, device: str = "a
         states, images, times = way(network, digit, guidance_weight, seed)
         total = loaded(network).schedule.steps
         pair = to_uint8(torch.stack([states[step], images[step]]))
-        figure = _row(pair, [f"state, t = {times[step]:,}", "clean image in it"], 1.8)
+        figure = _row(pair, [f"state, t = {times[step]:,}", "predicted clean image"], 1.8)
         return figure, f"Digit {digit} at t = {times[step]:,} of {total:,}, after {step} of {WAY} steps."
 
     controls = {
         "network": choice("network", names),
         "digit": int_slider("digit", 3, 0, 9),
-        "guidance_weight": slider("guidance weight w", DEFAULT.guidance_weight, 0, 6, 0.25),
+        "guidance_weight": slider("guidance weight", DEFAULT.guidance_weight, 0, 6, 0.25),
         "seed": int_slider("seed", 0, 0, LAST),
         "step": int_slider("steps taken", WAY // 2, 0, WAY),
     }
