@@ -1,6 +1,6 @@
 # make report   set up, run every notebook on the default preset, build the PDF
 # make test     set up, run the tests (make test-all: the slow ones too)
-# make lab      set up, open JupyterLab
+# make lab      set up, open JupyterLab with sliders to play with
 # make bench    set up, measure what the project's speed claims rest on
 PYTHON ?= python3
 PRESET ?= quick
@@ -20,7 +20,7 @@ test-all: setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lab: setup
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks/90_explore.ipynb
 
 bench: setup
 	$(BIN)/python benchmarks/dann_training.py

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from hw2lib import paths
 from hw2lib.adaptation import dann
-from hw2lib.adaptation.losses import domain_loss
+from hw2lib.adaptation.dann import domain_loss
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.data import SPLITS, source

@@ -226,9 +226,9 @@ def score(folder: Path, kind: str, classifier: Path | None) -> None:
 @_overwrite
 def classify(folder: Path, csv: Path, weights: Path, device: str, overwrite: bool) -> None:
     """Classify the PNG images in FOLDER: write image_name,label to CSV, in the order of file names."""
-    from hw2lib.adaptation.classify import classify
+    from hw2lib import image_files
 
-    classified, unreadable = classify(folder, csv, weights, device, overwrite)
+    classified, unreadable = image_files.classify(folder, csv, weights, device, overwrite)
     for message in unreadable:
         click.echo(f"hw2: {message}", err=True)
     click.echo(f"{classified} images in {csv}")

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from hw2lib.adaptation.losses import domain_loss
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.pairs import accuracy_of, batch_of, evaluation, evaluation_split, train_split
 from hw2lib.adaptation.recipe import DANNRecipe
@@ -84,3 +84,17 @@ def train(
     card = evaluation(result, recipe, images, folder.history(), form, fabric)
     card |= circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds)
     return folder.finish(result.state_dict(), card)
+
+
+def domain_loss(output: Tensor, is_target: Tensor, is_probability: bool = False) -> Tensor:
+    """Cross-entropy of the domain classifier (Ganin et al. 2016, equation 9), in nats; `is_target` is (N,) bool.
+
+    `output` is (N, 2) logits of source and target, (N, 1) logit of target, or, if `is_probability`, its probability.
+    """
+    # Three digits of a bf16 logit are enough to predict, but not to sum a loss.
+    with torch.autocast(output.device.type, enabled=False):
+        output = output.float()
+        if output.shape[1] == 2:
+            return F.cross_entropy(output, is_target.long())
+        loss = F.binary_cross_entropy if is_probability else F.binary_cross_entropy_with_logits
+        return loss(output.squeeze(1), is_target.float())

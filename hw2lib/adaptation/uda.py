@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hw2lib.adaptation.losses import ClassThresholds, EqualShares, domain_loss, pseudo_label_loss
+from hw2lib.adaptation.dann import domain_loss
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, evaluation, evaluation_split, train_split
 from hw2lib.adaptation.recipe import ImprovedRecipe
@@ -114,3 +114,59 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.track_running_stats = True
+
+
+def pseudo_label_loss(logits: Tensor, given: Tensor, minimum: float | Tensor) -> tuple[Tensor, float]:
+    """Cross-entropy with a teacher's labels where it is confident (Sohn et al. 2020, equation 4), and how often it is.
+
+    Logits (N, C) are of strongly changed images, probabilities `given` (N, C) of the teacher for weakly changed ones.
+    Rows count whose largest is `minimum`, of each class by itself if (C,). The loss is their sum divided by N, in nats.
+    """
+    probability, label = given.max(1)
+    counts = probability >= (minimum[label] if isinstance(minimum, Tensor) else minimum)
+    losses = F.cross_entropy(logits.float(), label, reduction="none") * counts
+    return losses.mean(), counts.float().mean().item()
+
+
+class ClassThresholds(nn.Module):
+    """A minimum of confidence for each class, lower where few images pass it (Zhang et al. 2021, sections 3.1 and 3.3).
+
+    With b the share of confident images among those that are given a class, by the largest such share, the minimum is
+    confidence * b / (2 - b). The paper counts the confident images themselves, over the whole set, and has a warm-up
+    (section 3.2); here a rare class is not taken for a hard one, and counts are moving averages over batches.
+    """
+
+    def __init__(self, classes: int = 10, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("given", torch.ones(classes))  # images a batch that are given each class,
+        self.register_buffer("passed", torch.ones(classes))  # and those of them that are confident
+
+    @torch.no_grad()
+    def update(self, given: Tensor, confidence: float) -> Tensor:
+        """Count a batch of probabilities (N, C), and return the minimum of each class, (C,), at most `confidence`."""
+        probability, label = given.max(1)
+        for share, chosen in ((self.given, label), (self.passed, label[probability >= confidence])):
+            share.lerp_(torch.bincount(chosen, minlength=len(share)).to(share), 1 - self.decay)
+        share = self.passed / self.given.clamp(min=1e-6)
+        beta = share / share.max().clamp(min=1e-6)
+        return confidence * beta / (2 - beta)
+
+
+class EqualShares(nn.Module):
+    """A teacher's probabilities, changed so that it gives each class as often (Berthelot et al. 2020, section 3.1).
+
+    Those of each class are divided by their moving average over batches, and every row is scaled back to a sum of 1.
+    The paper aims at the frequencies of the labelled images, this at equal ones.
+    """
+
+    def __init__(self, classes: int = 10, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("mean", torch.full((classes,), 1 / classes))
+
+    @torch.no_grad()
+    def update(self, given: Tensor) -> Tensor:
+        """Count a batch of probabilities (N, C), and return them changed, rows of sum 1."""
+        self.mean.lerp_(given.mean(0), 1 - self.decay)
+        return F.normalize(given / self.mean.clamp(min=1e-6), p=1, dim=1)

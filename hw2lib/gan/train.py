@@ -11,8 +11,7 @@ from torch import Tensor
 
 from hw2lib import weights
 from hw2lib.data.prepare import prepare
-from hw2lib.gan.losses import augment, discriminator_loss, generator_loss, gradient_penalty
-from hw2lib.gan.recipe import Recipe
+from hw2lib.gan.recipe import Recipe, augment, discriminator_loss, generator_loss, gradient_penalty
 from hw2lib.gan.sample import STRIP, random_inputs, sample, with_standing_statistics, write_strip
 from hw2lib.gan.scores import mark_scores
 from hw2lib.networks import build

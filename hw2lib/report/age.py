@@ -20,6 +20,7 @@ PLACES = ("data_dir", "device")
 # Of the modules that make a report, only the page has a part in what a notebook shows.
 MACHINERY = "hw2lib/report/"
 PAGE = "hw2lib/report/page.py"
+EXPLORER = "explorer"  # the tag of a cell behind the page, from which nothing goes into the record
 
 
 @dataclass
@@ -34,7 +35,8 @@ def notebook_inputs(notebook: str, values: dict) -> dict[str, str]:
     """The inputs that are known before a notebook runs: a hash of its code cells, and one of its parameters."""
     file = parameters.notebook_file(notebook)
     cells = [cell for cell in parameters.load(file)["cells"] if cell["cell_type"] == "code"]
-    code = [_code_digest(cell["source"]) for cell in cells if not parameters.is_parameters(cell)]
+    counted = [cell for cell in cells if not parameters.is_parameters(cell) and EXPLORER not in parameters.tags(cell)]
+    code = [_code_digest(cell["source"]) for cell in counted]
     settings = {name: values[name] for name in sorted({"preset", *parameters.read(file)}.difference(PLACES))}
     return {"cells": _digest(code), "parameters": _digest(settings)}
 

@@ -92,7 +92,12 @@ def after(notebook: str) -> list[str]:
 
 def is_parameters(cell: dict) -> bool:
     """Whether a cell is tagged as that of the parameters."""
-    return "parameters" in cell["metadata"].get("tags", [])
+    return "parameters" in tags(cell)
+
+
+def tags(cell: dict) -> list[str]:
+    """The tags of a cell."""
+    return cell["metadata"].get("tags", [])
 
 
 def values_in(namespace: dict, notebook: str) -> dict[str, int | float | str | bool | list]:

@@ -10,8 +10,8 @@ from torch import nn
 
 from hw2lib import runs, weights
 from hw2lib.adaptation import dann, uda
-from hw2lib.adaptation.losses import EqualShares
 from hw2lib.adaptation.recipe import DANNRecipe, ImprovedRecipe
+from hw2lib.adaptation.uda import EqualShares
 from hw2lib.errors import UserError
 from hw2lib.networks import build
 from hw2lib.training.cards import result_of

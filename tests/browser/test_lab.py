@@ -1,4 +1,4 @@
-"""A notebook in JupyterLab as a reader meets it: Chromium opens it, runs all cells, and exports it from the menu."""
+"""Notebooks in JupyterLab as a reader meets them: Chromium opens one, runs all cells, moves sliders, exports a PDF."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from hw2lib import paths
 
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
 
-NOTEBOOK = "50_dann_architectures.ipynb"
+NOTEBOOK, EXPLORERS = "50_dann_architectures.ipynb", "90_explore.ipynb"
 LABEL = "Report_pdf"  # JupyterLab makes it of the exporter's name
 TITLE = "What does a domain-adversarial network look like?"
 SECONDS = 180  # the machine may be busy
@@ -46,17 +46,18 @@ def browser():
 
 @pytest.fixture(scope="module")
 def server(browser, tmp_path_factory):
-    """The address of JupyterLab, with settings of its own, in a folder with a copy of the notebook."""
+    """The address of a notebook by its name, in a JupyterLab with settings of its own and copies of the notebooks."""
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("notebooks")
     for name, settings in SETTINGS.items():
         file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings))
-    notebook = nbformat.read(paths.NOTEBOOKS / NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace('preset: str = "quick"', 'preset: str = "smoke"')
-    notebook.cells.append(new_code_cell("print('this', 'is', 'the', 'end')"))
-    nbformat.write(notebook, folder / NOTEBOOK)
+    for name in (NOTEBOOK, EXPLORERS):
+        notebook = nbformat.read(paths.NOTEBOOKS / name, as_version=4)
+        for cell in notebook.cells:
+            cell.source = cell.source.replace('preset: str = "quick"', 'preset: str = "smoke"')
+        notebook.cells.append(new_code_cell("print('this', 'is', 'the', 'end')"))
+        nbformat.write(notebook, folder / name)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
@@ -78,7 +79,7 @@ def server(browser, tmp_path_factory):
             except OSError:
                 assert process.poll() is None, (home / "log").read_text()
                 time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}?token=secret&reset"
+        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token=secret&reset"
     finally:
         process.terminate()  # it shuts its kernels down
         process.wait(30)
@@ -87,9 +88,19 @@ def server(browser, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lab(browser, server):
     """The page with the notebook after Run All Cells."""
+    return run_all(browser, server(NOTEBOOK))
+
+
+@pytest.fixture(scope="module")
+def explorers(browser, server):
+    """The same of the explorers."""
+    return run_all(browser, server(EXPLORERS))
+
+
+def run_all(browser, address: str):
     page = browser.new_page(viewport={"width": 1280, "height": 1600})
     page.context.set_default_timeout(SECONDS * 1000)
-    page.goto(server)
+    page.goto(address)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
     # Cells that are run before the kernel is there are dropped without a word; only the status bar knows.
     page.locator("#jp-main-statusbar").get_by_text("hw2lib | Idle").wait_for()
@@ -152,3 +163,44 @@ def test_the_export_menu_gives_the_pdf(lab, tmp_path):
     assert "Figure 1. The three parts" in text
     assert "Table 1. Trainable parameters" in text
     assert "page.finish()" not in text
+
+
+def explorer(page, name: str):
+    """The output of the cell that makes an explorer."""
+    return page.locator(".jp-Cell", has_text=f"explore.{name}(").locator(".jp-OutputArea-output")
+
+
+def press(output, slider: str, key: str) -> None:
+    handle = output.locator(".widget-hslider", has_text=slider).locator(".noUi-handle")
+    handle.focus()
+    handle.press(key)
+
+
+def test_a_picture_follows_the_keyboard(explorers):
+    assert errors(explorers).all_inner_texts() == []
+    output = explorer(explorers, "denoiser")
+    image = output.locator("img")
+    before = image.get_attribute("src")
+    press(output, "digit", "ArrowRight")
+    api.expect(image).not_to_have_attribute("src", before, timeout=SECONDS * 1000)
+    api.expect(output).to_contain_text("Digit 4 by 8 steps of DDIM")
+    image.evaluate("image => image.decode()")
+    assert image.evaluate("image => image.naturalWidth > 100 && image.clientWidth > 100")
+
+
+def test_a_drawing_can_be_stopped(explorers):
+    output = explorer(explorers, "denoiser")
+    press(output, "images", "End")
+    stop = output.get_by_role("button", name="Stop")
+    stop.click()  # once it is enabled
+    api.expect(output).to_contain_text("Stopped", timeout=SECONDS * 1000)
+    api.expect(stop).to_be_disabled()
+
+
+def test_the_way_from_noise_is_played(explorers):
+    output = explorer(explorers, "reverse_process")
+    image = output.locator("img")
+    before = image.get_attribute("src")
+    output.locator(".widget-play button").first.click()
+    api.expect(image).not_to_have_attribute("src", before, timeout=SECONDS * 1000)
+    api.expect(output).to_contain_text("Digit 3 at t = 0 of 1,000", timeout=SECONDS * 1000)

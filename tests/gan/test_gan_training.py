@@ -18,8 +18,7 @@ from hw2lib import runs
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.gan import train as gan
-from hw2lib.gan.losses import discriminator_loss, generator_loss, gradient_penalty
-from hw2lib.gan.recipe import Recipe
+from hw2lib.gan.recipe import Recipe, discriminator_loss, generator_loss, gradient_penalty
 from hw2lib.gan.sample import read_strip
 from hw2lib.gan.scores import OF_FACES
 from hw2lib.networks import build, names

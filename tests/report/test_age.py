@@ -1,5 +1,6 @@
 """What makes a record out of date, and what does not."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,19 @@ def test_code_and_parameters_count_but_not_comments_text_and_places(write_notebo
     assert changed() == ["cells"]
     write_notebook("10_some", "%matplotlib inline\nx = 2")
     assert changed() == ["cells"]
+
+
+def test_an_explorer_behind_the_page_does_not_count(write_notebook):
+    file = write_notebook("10_some", "x = 1", "explore(x)")
+    before = age.notebook_inputs("10_some", VALUES)
+    notebook = json.loads(file.read_text())
+    notebook["cells"][2]["metadata"]["tags"] = ["explorer"]
+    file.write_text(json.dumps(notebook))
+    tagged = age.notebook_inputs("10_some", VALUES)
+    assert tagged != before
+    notebook["cells"].pop()
+    file.write_text(json.dumps(notebook))
+    assert age.notebook_inputs("10_some", VALUES) == tagged
 
 
 def test_a_module_counts_without_comments_docstrings_and_layout(home, write_notebook):
