@@ -338,7 +338,7 @@ def test_quick_shows_what_ships_and_trains_nothing(report, monkeypatch):
     assert of_notebook == runs.asked("paper", report["50"][0])
     assert runs.missing("quick", "", "cpu") == []
     with pytest.raises(
-        UserError, match="^quick shows the runs that ship, and not dann-compact/ours/mnistm-usps/source-o"
+        UserError, match=r"^quick shows the runs that ship, and not dann-compact/ours/mnistm-usps/source-o"
     ):
         runs.finished(of_notebook, "quick")
     assert runs.finished(of_notebook, "quick", train=False) == []
@@ -346,7 +346,7 @@ def test_quick_shows_what_ships_and_trains_nothing(report, monkeypatch):
     folder.finish({}, {"seconds": 1.0})
     ships = runs.ship(folder.path, with_weights=False)
     assert [run.path for run in runs.finished(of_notebook, "quick")] == [ships], "whatever images are at hand"
-    with pytest.raises(UserError, match="seed-0 with weights; the preset paper trains it$"):
+    with pytest.raises(UserError, match=r"seed-0 with weights; the preset paper trains it$"):
         runs.finished(of_notebook, "quick", with_weights=True)
 
 

@@ -9,8 +9,8 @@ In the source a block is a comment, with what it made under it::
 holds is shown as **missing**; it is never an error and never invented.
 
 Passages between ``<!-- only: paper -->`` and ``<!-- end only -->`` discuss the real results and are left out elsewhere;
-``<!-- only: paper quick -->`` keeps one in ``quick`` too, whose record has to hold every value in it. A passage for other
-presets is one comment, so that readers of ``report.md`` do not see it::
+``<!-- only: paper quick -->`` keeps one in ``quick`` too, whose records have to hold every value in it. A passage for
+other presets is one comment, so that readers of ``report.md`` do not see it::
 
     <!-- only: quick smoke
     It may not hold a block or another comment.
@@ -31,11 +31,11 @@ from hw2lib.report import markdown, record
 MISSING = "**missing**"
 
 NOTES = {  # on top of each report but the committed one
-    "smoke": "The pictures and numbers of this copy come from {images}. They show that everything works, and are compared "
-    "with nobody's.",
-    "quick": "The trainings are those that ship, on real images, and what their weights draw has been drawn anew. What takes "
-    "long is as in the committed report; its caption has the date. Where images had to be at hand, for a look at "
-    "the data, for t-SNE and for one short training, they are {images}; such numbers are compared with nobody's.",
+    "smoke": "The pictures and numbers of this copy come from {images}. They show that everything works, and are "
+    "compared with nobody's.",
+    "quick": "The trainings are those that ship, on real images, and what their weights draw has been drawn anew. What "
+    "takes long is as in the committed report; its caption has the date. Where images had to be at hand, for a look at "
+    "the data, for t-SNE and for a short training, they are {images}. Such numbers are compared with nobody's.",
 }
 
 

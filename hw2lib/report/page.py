@@ -167,6 +167,7 @@ class Page:
         """Write figures and record, and put them into their place; again, if it is called again."""
         preset = self._parameters["preset"]
         inputs = age.loaded_modules() | self._inputs | used.notes()
+        images = self._images()
         staging = Staging(paths.figures_dir(preset) / self._name)
         for file, (png, _) in self._figures.items():
             (staging.folder / file).write_bytes(png)
@@ -174,7 +175,7 @@ class Page:
             "notebook": self._name,
             "preset": preset,
             "parameters": self._parameters,
-            "data": self._data and {"origin": self._data.origin, "description": self._images()},
+            "data": {"origin": self._data.origin, "description": images} if images else None,
             **self._code,
             **environment.versions(),
             "started": datetime.datetime.fromtimestamp(self._began).astimezone().isoformat(timespec="seconds"),

@@ -154,8 +154,8 @@ def test_notebooks_run_side_by_side_where_none_trains(monkeypatch):
 def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_with_spaces):
     project = project_with_spaces
     project.notebook("10_first", "page.value('answer', 1)")
-    wait = "import time\nfrom pathlib import Path\nPath('waiting').touch()\nwhile not Path('go').exists(): time.sleep(0.05)"
-    project.notebook("20_second", wait, after=["10_first"])
+    wait = "Path('waiting').touch()\nwhile not Path('go').exists(): time.sleep(0.05)"
+    project.notebook("20_second", f"import time\nfrom pathlib import Path\n{wait}", after=["10_first"])
     command = [project.python, "-m", "hw2lib", "report", "--preset", "smoke", "--cores", "1"]
     environment = os.environ | {"PYTHONPATH": str(project.root)}
     with subprocess.Popen(command, cwd=project.root, env=environment, stderr=subprocess.PIPE, text=True) as running:
