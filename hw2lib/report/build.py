@@ -151,22 +151,22 @@ def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: lis
     """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
     command += ["--directory", str(paths.build_dir() / preset), "--cores", str(cores)]
-    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--quiet", "all"]
+    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock"]
     command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(overrides)}"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
     environment[running.PROGRESS] = str(progress)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     # In a group of its own: an interrupt of the terminal is for this process, which ends the others in turn.
-    with subprocess.Popen(command, env=environment, process_group=0) as process:
+    with subprocess.Popen([*command, "--quiet", "all"], env=environment, process_group=0) as process:
         try:
             status = process.wait()
         except KeyboardInterrupt:
             _end(process)
             raise
     if status != 0 and len(progress.read_text().splitlines()) == 1:
-        # No notebook has begun: the error is Snakemake's own. --quiet all hides it, but not where nothing is to run.
-        subprocess.run([*command, "--dry-run"], env=environment)
+        # No notebook has begun: the error is Snakemake's own, and --quiet all has hidden it.
+        subprocess.run([*command, "--dry-run", "--quiet", "host", "progress", "reason", "rules"], env=environment)
     return status
 
 
