@@ -5,6 +5,7 @@
 Out of date is decided by content (hw2lib.report.age): the rule's output exists exactly if nothing has changed.
 """
 
+import os
 import shlex
 import sys
 
@@ -18,7 +19,8 @@ if workflow.is_main_process:  # a job on a cluster reads this file again while o
 ALL = workflow.cores or 1
 # One notebook a core, if none trains for long: training fills every core and the GPU, and two together need twice the memory.
 TRAINS = any(task.reasons for task in PLAN.values()) and build.trains(PRESET, dict(config.get("parameters", {})))
-TIMED = ("33_diffusion_guidance", "34_diffusion_scores")  # their tables have times, of a machine without other work
+# Tables of the first two have times, of a machine without other work; the third trains on all cores, if not for long.
+ALONE = ("33_diffusion_guidance", "34_diffusion_scores", "51_dann_accuracy")
 
 
 def done(notebook):
@@ -39,6 +41,6 @@ rule notebook:
         settings=lambda wildcards: " ".join(f"-p {shlex.quote(s)}" for s in PLAN[wildcards.notebook].settings),
     message:
         "{wildcards.notebook}"
-    threads: lambda wildcards: ALL if TRAINS or wildcards.notebook in TIMED else 1
+    threads: lambda wildcards: ALL if TRAINS or wildcards.notebook in ALONE else 1
     shell:
-        "{sys.executable:q} -m hw2lib run {wildcards.notebook} {params.settings}"
+        "{sys.executable:q} -m hw2lib run {wildcards.notebook} {params.settings} > {os.devnull}"

@@ -6,6 +6,7 @@ that is up to date do not wait for torch.
 
 import errno
 import math
+import os
 import re
 import sys
 import time
@@ -243,7 +244,12 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
     """Run one NOTEBOOK: its number, the beginning of its name, or its path."""
     from hw2lib.report import parameters, running
 
-    click.echo(running.run_notebook(notebook, parameters.split(settings)))
+    try:
+        click.echo(running.run_notebook(notebook, parameters.split(settings)))
+    except KeyboardInterrupt:
+        if running.PROGRESS in os.environ:
+            sys.exit(130)  # whoever runs several says it once
+        raise
 
 
 @cli.command()

@@ -73,20 +73,27 @@ def recipes_for(
 
 
 def asked(preset: str, *trainings: Trainings, **replaced: Sequence) -> list[BaseRecipe]:
-    """The recipes of what a notebook shows, with `replaced`, such as ``seeds=[3]``, in place of its own choice."""
+    """The recipes of what a notebook shows, with `replaced`, such as ``seeds=[3]``, in place of its own choice.
+
+    Those of ``quick`` are those of ``paper``, whose runs it shows.
+    """
     paths.check_preset(preset)
+    recipes_of = "paper" if preset == "quick" else preset
     chosen: list[BaseRecipe] = []
     for one in trainings:
         *values, _ = one._replace(**replaced)
         names, recipes, seeds, *pairs = (value[preset] if isinstance(value, dict) else value for value in values)
-        chosen += recipes_for(names, recipes, seeds, preset, *pairs)
+        chosen += recipes_for(names, recipes, seeds, recipes_of, *pairs)
     return chosen
 
 
 def missing(preset: str, data_dir: str, device: str) -> list[Run]:
     """The recipes and folders of what the notebooks show and nobody has trained, those of unknown length and the
-    longest first. A card that ships is a finished run, but where a notebook draws with the weights.
+    longest first. A card that ships is a finished run, but where a notebook draws with the weights. ``quick`` trains
+    none of them.
     """
+    if preset == "quick":
+        return []
     from hw2lib.adaptation import tables as adaptation
     from hw2lib.diffusion import faces
     from hw2lib.diffusion import tables as diffusion
@@ -97,8 +104,7 @@ def missing(preset: str, data_dir: str, device: str) -> list[Run]:
         for recipe in asked(preset, one):
             recipes[recipe] = recipes.get(recipe, False) or one.with_weights
     images = data.source(preset, data_dir)
-    trained_here = [recipe for recipe in recipes if preset != "quick" or not recipe.shown_as_shipped]
-    runs = [(one, run_folder(one, preset, images, recipes[one])) for one in learnable(trained_here, images)]
+    runs = [(one, run_folder(one, preset, images, recipes[one])) for one in learnable(recipes, images)]
     left = [(recipe, folder) for recipe, folder in runs if not folder.card]
     timed = zip(left, seconds_left(left, device), strict=True)
     return [run for run, _ in sorted(timed, key=lambda one: -(math.inf if one[1] is None else one[1]))]
@@ -166,15 +172,19 @@ def finished(
 ) -> list[RunFolder]:
     """The finished runs of some recipes, in their order: what every notebook shows.
 
-    In ``quick``, generators, denoisers and classifiers are those that ship, trained for real, whatever images are at
-    hand. Otherwise the runs are those of the preset, and `train` trains what is missing. What is missing, or would
-    learn labels of a target without any, is left out.
+    In ``quick`` they are those that ship, trained for real, whatever images are at hand; `train` makes it a `UserError`
+    if none of them does. In other presets `train` trains what is missing. What is missing else, or would learn labels
+    of a target without any, is left out.
     """
     recipes = list(dict.fromkeys(recipes))
     if not recipes:
         return []
-    if preset == "quick" and all(recipe.shown_as_shipped for recipe in recipes):
-        return [run for recipe in recipes if (run := shipped_run(recipe.title, None, with_weights))]
+    if preset == "quick":
+        ships = [run for recipe in recipes if (run := shipped_run(recipe.title, None, with_weights))]
+        if train and not ships:
+            run = recipes[0].title + (" with weights" if with_weights else "")
+            raise UserError(f"quick shows the runs that ship, and not {run}; the preset paper trains it")
+        return ships
     images = data.source(preset, data_dir)
     recipes = learnable(recipes, images)
     if train:

@@ -332,6 +332,24 @@ def test_what_the_report_shows_and_nobody_has_trained_is_missing(report, images)
     assert sorted(titles(runs.missing("paper", images, "cpu"))) == ["dann/seed-0", "target-only/seed-0"]
 
 
+def test_quick_shows_what_ships_and_trains_nothing(report, monkeypatch):
+    monkeypatch.setattr(dann, "train", lambda *_: pytest.fail("it trains"))
+    of_notebook = runs.asked("quick", report["50"][0])
+    assert of_notebook == runs.asked("paper", report["50"][0])
+    assert runs.missing("quick", "", "cpu") == []
+    with pytest.raises(
+        UserError, match=r"^quick shows the runs that ship, and not dann-compact/ours/mnistm-usps/source-o"
+    ):
+        runs.finished(of_notebook, "quick")
+    assert runs.finished(of_notebook, "quick", train=False) == []
+    folder = runs.run_folder(of_notebook[1], "paper", Synthetic())
+    folder.finish({}, {"seconds": 1.0})
+    ships = runs.ship(folder.path, with_weights=False)
+    assert [run.path for run in runs.finished(of_notebook, "quick")] == [ships], "whatever images are at hand"
+    with pytest.raises(UserError, match=r"seed-0 with weights; the preset paper trains it$"):
+        runs.finished(of_notebook, "quick", with_weights=True)
+
+
 def card(settings: DANNRecipe, images: str, seconds: float, cpu: str, gpu: str | None = None) -> None:
     folder = runs.run_folder(settings, "paper", data.source("paper", images))
     folder.finish({}, {"seconds": seconds, "hardware": {"cpu": cpu, "gpu": gpu}})

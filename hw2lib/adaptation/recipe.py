@@ -20,8 +20,6 @@ FALL = (0.4, 0.9)  # the confidence that is asked for changes between these frac
 class PairRecipe(BaseRecipe):
     """One run between two domains. Rates are per step."""
 
-    shown_as_shipped = False
-
     method: str
     source: str = Field(description="domain whose labels are used, but for target-only")
     target: str = Field(description="domain that is to be classified")

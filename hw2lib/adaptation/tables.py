@@ -13,7 +13,7 @@ from hw2lib.layers import count_parameters
 from hw2lib.networks import build, recipe_class
 from hw2lib.training import cards
 from hw2lib.training.cards import UNKNOWN, commit, hardware, minutes, spread, value_name
-from hw2lib.training.recipe import SEEDS, Trainings
+from hw2lib.training.recipe import SEEDS, Trainings, by_preset
 from hw2lib.training.run_folder import RunFolder
 
 TRAINING = (
@@ -21,14 +21,13 @@ TRAINING = (
     "other work on the same machine, and the commit that trained them (+: with changes not committed)."
 )  # the caption of a `training_table`
 
-# What a preset trains if it is not told otherwise.
+# What a notebook shows if it is not told otherwise.
 SMALL, LARGE = ["dann-compact"], ["dann-compact", "dann-deep", "dann-wide"]
-DANN_NETWORKS = {"smoke": SMALL, "quick": SMALL, "paper": LARGE}
-# Of the edition of 2021. In quick one that takes a tenth of the time stands in for it.
-ORIGINAL = {"smoke": "dann-grey", "quick": "dann-compact", "paper": "dann-grey"}
-GREY_NETWORKS = {"smoke": ["dann-grey"], "quick": SMALL, "paper": ["dann-grey", "dann-grey-plus"]}
-OTHER_NETWORKS = {"smoke": [], "quick": [], "paper": LARGE}
+DANN_NETWORKS = by_preset(SMALL, LARGE)
+GREY_NETWORKS = by_preset(["dann-grey"], ["dann-grey", "dann-grey-plus"])  # of the edition of 2021
+OTHER_NETWORKS = by_preset([], LARGE)
 
+ORIGINS = {"real": "real images", "stand-in": "embedded stand-ins"}  # of the images that a run learned from
 METHOD_TITLES = {"source-only": "source-only", "dann": "DANN", "target-only": "target-only"}  # another is its own title
 
 # What the improved model is without one of its parts: recipes of hw2lib/recipes/uda.toml.
@@ -50,9 +49,9 @@ CANDIDATES = {
     "pseudo-3": "loss on the teacher's labels of weight 3",
     "rate-3": "learning rate 3e-3",
 }
-VARIANTS = {"smoke": ["parts", "without-pseudo", "rate-3"], "quick": [*ABLATION, *CANDIDATES]}
-VARIANTS["paper"] = VARIANTS["quick"]
-PARTS_SEEDS = {"smoke": [0], "quick": [0], "paper": [0, 1]}  # of the runs of these
+VARIANTS = by_preset(["parts", "without-pseudo", "rate-3"], [*ABLATION, *CANDIDATES])
+PARTS_SEEDS = by_preset([0], [0, 1])  # of the runs of these
+LIVE = {"smoke": [], "quick": ["mnistm-svhn"], "paper": []}  # pairs on which notebook 51 trains anew
 
 # Whose labels of the target the improved model learns.
 TARGET_LABELS = {"ours": "the teacher's", "with-labels": "its own"}
@@ -69,7 +68,7 @@ THREE_PAIRS = Trainings(
     {preset: [*names, *OTHER_NETWORKS[preset]] for preset, names in GREY_NETWORKS.items()}, RECIPES, SEEDS, OLD_PAIRS
 )
 FEATURES = Trainings(SMALL, pairs=PAIRS, methods=["source-only", "dann"], with_weights=True)
-COMPARED = Trainings({preset: [name] for preset, name in ORIGINAL.items()}, RECIPES, SEEDS, PAIRS, ["dann"])
+COMPARED = Trainings(["dann-grey"], RECIPES, SEEDS, PAIRS, ["dann"])
 IMPROVED = Trainings(["uda-cnn"], ["ours"], SEEDS, PAIRS)
 SIZED = Trainings(["uda-cnn"], list(TARGET_LABELS), SEEDS, ["mnistm-usps"])
 WIDER = Trainings(["uda-cnn-wide"], ["ours"], SEEDS, ["mnistm-usps"])
@@ -86,7 +85,7 @@ REPORT = {
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
-    "val", "test", "oracle", "curve", "criteria", "seconds", "commit", "hardware", "precision",
+    "val", "test", "oracle", "curve", "criteria", "seconds", "commit", "hardware", "precision", "origin",
 )  # fmt: skip
 
 
@@ -234,7 +233,10 @@ def provenance(frame: pd.DataFrame) -> str:
         return "No run is finished"
     seeds = ", ".join(map(str, sorted(frame["seed"].unique())))
     machines = " and ".join(map(", ".join, frame[["hardware", "precision"]].drop_duplicates().values))
-    return f"{len(frame)} runs of our own training, seeds {seeds}, on {machines}"
+    domains = dict.fromkeys(domain for pair in frame["pair"] for domain in pair.split("-"))
+    images = " and ".join(ORIGINS[origin] for origin in frame["origin"].unique())
+    images += " of " + ", ".join(TITLES.get(domain, domain) for domain in domains)
+    return f"{len(frame)} runs of our own training on {images}, seeds {seeds}, on {machines}"
 
 
 def headline(frame: pd.DataFrame) -> dict[str, float]:

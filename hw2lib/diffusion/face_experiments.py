@@ -27,8 +27,9 @@ from hw2lib.training.cards import spread, value_name
 
 STEPS = {"smoke": 4, "quick": 20, "paper": 50}  # of 1,000, in which faces are drawn
 RUNS = {"smoke": 2, "quick": 2, "paper": 5}  # from the same noise, to see how far they part
-PAIRS = {"smoke": 10, "quick": 30, "paper": 200}  # of noises, whose faces halfway are scored
-NOISES = {"smoke": 2, "quick": 4, "paper": 10}  # whose faces in few steps are compared with those in all
+PAIRS = {"smoke": 10, "quick": 0, "paper": 200}  # of noises, whose faces halfway are scored
+NOISES = {"smoke": 2, "quick": 2, "paper": 10}  # whose faces in few steps are compared with those in all
+TRUE_STEPS = {"smoke": None, "quick": 200, "paper": None}  # in which the latter are drawn; None: all
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -172,7 +173,7 @@ def halfway(pairs: int, size: int) -> dict[str, Tensor]:
 
 
 def halfway_table(faces: Mapping[str, Tensor], real: Reference) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Scores of faces in about [-1, 1] from the noises of `halfway`, and values such as ``lerp_one_face``."""
+    """Scores of faces in about [-1, 1] from the noises of `halfway`, and ``halfway_lerp_one_face`` and so on."""
     scores = {name: face_scores(to_uint8(images), real) for name, images in faces.items()}
     rows = [
         {"faces from": name, "sliced Wasserstein x 1000": f"{one['sliced_wasserstein']:.1f}",
@@ -180,21 +181,21 @@ def halfway_table(faces: Mapping[str, Tensor], real: Reference) -> tuple[pd.Data
         for name, one in scores.items()
     ]  # fmt: skip
     shown = ("sliced_wasserstein", "one_face")
-    values = {value_name(name, key): one[key] for name, one in scores.items() for key in shown}
+    values = {value_name("halfway", name, key): one[key] for name, one in scores.items() for key in shown}
     return pd.DataFrame(rows), values
 
 
 # Faces in fewer steps.
 
 
-def truth(denoiser: Denoiser, noise: Tensor, folder: str) -> Tensor:
+def truth(denoiser: Denoiser, noise: Tensor, folder: str, steps: int | None = None) -> Tensor:
     """What the faces of the first noises (N, 3, H, W) should be, uint8 (N, 3, H, W).
 
-    They are the homework's ``00.png`` to ``09.png`` in a folder; if `folder` is empty, the denoiser draws them in all
-    of its steps of DDIM. `UserError` if a file is missing, grey, or of another size than the noise.
+    They are the homework's ``00.png`` to ``09.png`` in a folder; if `folder` is empty, the denoiser draws them in
+    `steps`, by default all, of DDIM. `UserError` if a file is missing, grey, or of another size than the noise.
     """
     if not folder:
-        return min_max(draw(denoiser, SamplerSettings("ddim", None, clip=False), noise, progress="all steps"))
+        return min_max(draw(denoiser, SamplerSettings("ddim", steps, clip=False), noise, progress="the truth"))
     files = [Path(folder).expanduser() / f"{name}.png" for name in NAMES[: len(noise)]]
     images = [torch.tensor(read_png(file, noise.shape[-1])) for file in files]
     for file, image in zip(files, images, strict=True):

@@ -9,15 +9,11 @@ from hw2lib.grader.reference import DigitReference, real_row
 from hw2lib.metrics.reference import Reference
 from hw2lib.training import cards
 from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
-from hw2lib.training.recipe import SEEDS, Trainings
+from hw2lib.training.recipe import SEEDS, Trainings, by_preset
 from hw2lib.training.run_folder import RunFolder
 
 # Which faces a notebook shows if it is not told otherwise: methods A and B, and what else is at hand.
-FACE_NETWORKS = {
-    "smoke": ["gan-plain", "dcgan"],
-    "quick": ["gan-plain", "dcgan", "sagan"],
-    "paper": ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"],
-}
+FACE_NETWORKS = by_preset(["gan-plain", "dcgan"], ["gan-plain", "dcgan", "dcgan-wide", "wgan-gp-sn", "sagan"])
 # Network and recipe of each short training in which one thing is changed, and what that is.
 STUDIES = {
     ("dcgan", "study"): "B: dcgan",

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from hw2lib import paths
 from hw2lib.errors import UserError
 from hw2lib.files import try_lock
 from hw2lib.report import age, document, parameters, record, running
+
+NO_RECORD = ["no record"]
+LONG = 40.0  # seconds that a notebook should at most take in quick
+STARTING = 5.0  # seconds of a notebook that are not in its record
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,10 @@ def mark(preset: str, tasks: dict[str, Task]) -> None:
 
 def trains(preset: str, overrides: dict[str, str]) -> bool:
     """Whether notebooks may train for long: a run that the report shows is not finished, or it is not known."""
-    if preset != "paper" or overrides.keys() - {"preset", "data_dir"}:
-        return preset != "quick"
+    if preset == "quick":
+        return False
+    if preset == "smoke" or overrides.keys() - {"preset", "data_dir"}:
+        return True
     from hw2lib import runs
 
     try:
@@ -75,15 +82,28 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
         cores: how many run at a time.
         snakemake: further arguments for Snakemake.
 
-    Raises UserError for wrong settings, or if a notebook failed.
+    Raises UserError for wrong settings, or if a notebook failed, and SystemExit, with one line, if it is interrupted:
+    what is finished stays.
     """
     from hw2lib.report.pdf import write_report_pdf
 
     with _alone(preset):
-        reasons = {name: task.reasons for name, task in plan(preset, overrides).items() if task.reasons}
+        tasks = plan(preset, overrides)
+        reasons = {name: task.reasons for name, task in tasks.items() if task.reasons}
         for notebook, why in reasons.items():
-            print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
-        failed = (snakemake or reasons) and _run_snakemake(preset, overrides, cores, snakemake) != 0
+            if why != NO_RECORD:
+                print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
+        progress = paths.build_dir() / preset / "progress.jsonl"
+        expected = {name: _seconds(preset, name) for name in reasons}
+        at_once = 1 if reasons and trains(preset, overrides) else cores
+        running.plan_progress(progress, expected, len(tasks) - len(reasons), at_once)
+        try:
+            failed = (snakemake or reasons) and _run_snakemake(preset, overrides, cores, snakemake, progress) != 0
+        except KeyboardInterrupt:
+            left = sum(bool(task.reasons) for task in plan(preset, overrides).values())
+            print(f"hw2: stopped; {len(tasks) - left} of {len(tasks)} notebooks are done, and the same command goes on",
+                  file=sys.stderr)  # fmt: skip
+            sys.exit(128 + signal.SIGINT)
         report = document.write(preset)
         pdf = report.with_suffix(".pdf")
         write_report_pdf(report, pdf)
@@ -104,8 +124,8 @@ def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:
     values = {p.name: p.default for p in parameters.read(file).values()} | {"preset": preset}
     content = record.read(preset, notebook)
     values |= parameters.check(file, overrides)
-    reasons = ["no record"] if content is None else _age(preset, notebook, content, values).changed
-    after = parameters.after(notebook)
+    reasons = NO_RECORD if content is None else _age(preset, notebook, content, values).changed
+    after = [] if preset == "quick" else parameters.after(notebook)  # quick shows what ships, and not what others train
     if unknown := set(after).difference(running.names()):
         raise UserError(f"{notebook}: its metadata names {', '.join(sorted(unknown))}, which is no notebook")
     return Task([f"{name}={text}" for name, text in overrides.items()], after, reasons)
@@ -119,13 +139,44 @@ def _age(preset: str, notebook: str, content: dict, values: dict) -> age.Age:
     return result
 
 
-def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: list[str]) -> int:
+def _seconds(preset: str, notebook: str) -> float:
+    """How long a notebook should take: as its last run did, else as the committed one, if that was not very long."""
+    if here := record.read(preset, notebook):
+        return here["seconds"] + STARTING
+    committed = record.read("paper", notebook)
+    return min(committed["seconds"] if committed else LONG, LONG) + STARTING
+
+
+def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: list[str], progress: Path) -> int:
+    """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
     command += ["--directory", str(paths.build_dir() / preset), "--cores", str(cores)]
-    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--quiet", "all"]
+    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock"]
     command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(overrides)}"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(command, env=environment).returncode
+    environment[running.PROGRESS] = str(progress)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    # In a group of its own: an interrupt of the terminal is for this process, which ends the others in turn.
+    with subprocess.Popen([*command, "--quiet", "all"], env=environment, process_group=0) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            _end(process)
+            raise
+    if status != 0 and len(progress.read_text().splitlines()) == 1:
+        # No notebook has begun: the error is Snakemake's own, and --quiet all has hidden it.
+        subprocess.run([*command, "--dry-run", "--quiet", "host", "progress", "reason", "rules"], env=environment)
+    return status
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a process and all of its group, in seconds."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
 
 
 @contextlib.contextmanager

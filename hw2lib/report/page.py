@@ -72,24 +72,48 @@ class Page:
         self._show(png, {"file": f"{name}.png", "caption": self._caption(caption, provenance)})
 
     def earlier_figure(self, name: str) -> None:
-        """Show a figure as the last run, if any, left it, because the weights that it was drawn from are not at hand.
+        """Show a figure as an earlier run left it, if there is one: what it was drawn from is not at hand.
 
-        Its record says when and by which commit it was drawn.
+        The earlier run is the last one; in ``quick`` it is that of the committed report, and the caption says its date.
+        The record says when and by which commit the figure was drawn.
         """
-        file = record.path(self._parameters["preset"], self._name).with_name(f"{name}.png")
+        file = record.path(self._earlier_preset, self._name).with_name(f"{name}.png")
         for figure in self._earlier["figures"]:
             if figure["file"] == file.name and file.is_file():
-                self._show(file.read_bytes(), {"earlier": self._origin} | figure)
+                origin = figure.get("earlier", self._origin)
+                dated = {"earlier": origin, "caption": self._dated(figure["caption"], origin)}
+                self._show(file.read_bytes(), figure | dated)
+
+    def earlier_table(self, name: str) -> None:
+        """Show a table as an earlier run left it, if there is one (`earlier_figure`)."""
+        if table := self._earlier["tables"].get(name):
+            origins = {row[0]: self._origin for row in table["rows"]} | table.get("earlier", {})
+            dated = {"earlier": origins, "caption": self._dated(table["caption"], self._origin)}
+            self._show_table(name, table | dated)
 
     @functools.cached_property
     def _earlier(self) -> dict:
-        """The record that the last run left."""
+        """The record of the earlier run."""
+        file = record.path(self._earlier_preset, self._name)
+        if self._is_quick and file.is_file():
+            used.note_file(file)
         nothing = {"figures": [], "tables": {}, "values": {}, "commit": None, "started": None}
-        return record.read(self._parameters["preset"], self._name) or nothing
+        return record.read(self._earlier_preset, self._name) or nothing
+
+    @property
+    def _is_quick(self) -> bool:
+        return self._parameters["preset"] == "quick"
+
+    @property
+    def _earlier_preset(self) -> str:
+        return "paper" if self._is_quick else self._parameters["preset"]
 
     @property
     def _origin(self) -> dict:
         return {key: self._earlier[key] for key in ("commit", "started")}
+
+    def _dated(self, caption: str, origin: dict) -> str:
+        return f"{caption} As in the committed report, {origin['started'][:10]}." if self._is_quick else caption
 
     def _show(self, png: bytes, figure: dict) -> None:
         from IPython.display import Image, Markdown, display
@@ -102,10 +126,8 @@ class Page:
         """Keep a pandas DataFrame and show it; an index that is more than row numbers becomes its first columns.
 
         Cells are str, bool, int, finite float or None; others raise UserError. For the captions see `figure`. A row
-        whose first cell is in `earlier` is as the last run left it, if it did, because the weights are not at hand.
+        whose first cell is in `earlier` is as an earlier run left it, if it did (`earlier_figure`).
         """
-        from IPython.display import Markdown, display
-
         self._check_name(name)
         if frame.index.names != [None] or frame.index.dtype.kind not in "iu":
             frame = frame.reset_index()
@@ -114,14 +136,19 @@ class Page:
             [self._scalar(cell, f"table {name!r}, row {i}, column {columns[j]!r}") for j, cell in enumerate(row)]
             for i, row in enumerate(frame.itertuples(index=False, name=None))
         ]
-        caption = self._caption(caption, provenance)
-        self._tables[name] = {"caption": caption, "columns": columns, "rows": rows}
-        before = self._earlier["tables"].get(name, {})
-        if earlier and before.get("columns") == columns:
+        table = {"caption": self._caption(caption, provenance), "columns": columns, "rows": rows}
+        before = self._earlier["tables"].get(name, {}) if earlier else {}
+        if before.get("columns") == columns:
             kept = {row[0]: row for row in before["rows"] if row[0] in earlier}
             rows[:] = [kept.get(row[0], row) for row in rows]
-            self._tables[name]["earlier"] = {row: before.get("earlier", {}).get(row, self._origin) for row in kept}
-        display(Markdown(markdown.pipe_table(columns, rows, caption)))
+            table["earlier"] = {row: before.get("earlier", {}).get(row, self._origin) for row in kept}
+        self._show_table(name, table)
+
+    def _show_table(self, name: str, table: dict) -> None:
+        from IPython.display import Markdown, display
+
+        self._tables[name] = table
+        display(Markdown(markdown.pipe_table(table["columns"], table["rows"], table["caption"])))
 
     def value(self, name: str, value) -> None:
         """Keep a str, bool, int or finite float for the text of the report; anything else raises UserError."""
@@ -134,13 +161,15 @@ class Page:
             self.value(name, value)
 
     def earlier_values(self, *beginnings: str) -> None:
-        """Keep the values of the last run whose names begin so: those of rows that are earlier ones (`table`)."""
-        self.values({name: value for name, value in self._earlier["values"].items() if name.startswith(beginnings)})
+        """Keep the values of an earlier run whose names begin so, "" for all: those of what is shown as it left it."""
+        kept = self._earlier["values"].items()
+        self.values({name: value for name, value in kept if name.startswith(beginnings)})
 
     def finish(self) -> None:
         """Write figures and record, and put them into their place; again, if it is called again."""
         preset = self._parameters["preset"]
         inputs = age.loaded_modules() | self._inputs | used.notes()
+        images = self._images()
         staging = Staging(paths.figures_dir(preset) / self._name)
         for file, (png, _) in self._figures.items():
             (staging.folder / file).write_bytes(png)
@@ -148,7 +177,7 @@ class Page:
             "notebook": self._name,
             "preset": preset,
             "parameters": self._parameters,
-            "data": self._data and {"origin": self._data.origin, "description": self._images()},
+            "data": {"origin": self._data.origin, "description": images} if images else None,
             **self._code,
             **environment.versions(),
             "started": datetime.datetime.fromtimestamp(self._began).astimezone().isoformat(timespec="seconds"),
@@ -166,7 +195,8 @@ class Page:
 
     def _images(self) -> str:
         """The images that were used so far, in words."""
-        return self._data.describe(age.domains(used.notes())) if self._data else ""
+        domains = age.domains(used.notes())
+        return self._data.describe(domains) if self._data and domains else ""
 
     def _caption(self, caption: str, provenance: str) -> str:
         source = "; ".join(filter(None, [self._images(), provenance.strip(" .")]))

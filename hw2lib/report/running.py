@@ -1,11 +1,17 @@
-"""Running one notebook through papermill: checked first, and believed only when its record says that it is complete."""
+"""Running one notebook through papermill: checked first, and believed only when its record says that it is complete.
+
+Whoever runs several, in processes of their own, plans them (`plan_progress`); then each says how far all of them are.
+"""
 
 import json
 import logging
 import os
 import sys
+import time
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hw2lib import paths
 from hw2lib.errors import UserError
@@ -47,6 +53,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
         from hw2lib.training.devices import check_device
 
         check_device(values["device"])
+    began = tell_progress(notebook, "begins")
     executed = paths.executed_dir(preset) / f"{notebook}.ipynb"
     failed, staging = executed.with_suffix(".failed.ipynb"), Staging(executed)
     partial = staging.folder / executed.name
@@ -60,7 +67,10 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
             raise UserError(f"{notebook}: another run of it has just put its own figures there; run one at a time")
         os.replace(partial, executed)
         failed.unlink(missing_ok=True)
-    except BaseException:
+        tell_progress(notebook, "done", began)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            tell_progress(notebook, "failed", began)
         if partial.exists():
             os.replace(partial, failed)
         raise
@@ -86,9 +96,8 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
     try:
         options = {"start_timeout": 300, "extra_arguments": ["--log-level=CRITICAL"]}  # of the kernel
         options["shutdown_kernel"] = "immediate"  # its page is written; leaving politely takes another second
-        papermill.execute_notebook(
-            source, target, checked, cwd=source.parent, progress_bar=sys.stderr.isatty(), **options
-        )
+        bar = sys.stderr.isatty() and PROGRESS not in os.environ  # several at a time would write over each other
+        papermill.execute_notebook(source, target, checked, cwd=source.parent, progress_bar=bar, **options)
     except papermill.PapermillExecutionError as error:
         what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
         raise UserError(f"{notebook}, {_cell(error.exec_count, error.source)}: {markdown.one_line(what)}") from None
@@ -96,6 +105,58 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
         raise UserError(f"{notebook}, {_last_cell(target)}: the kernel died (killed, or out of memory?)") from None
     except NoSuchKernel as error:
         raise UserError(f"{notebook}: Jupyter has no kernel {error.name!r}; run `make setup`") from None
+
+
+# Progress of several notebooks
+
+PROGRESS = "HW2_PROGRESS"  # names the file of what is planned and has happened, a line of JSON each
+PRIOR = 20  # seconds for which the planned speed counts beside the one that is seen
+
+
+def plan_progress(file: Path, expected: Mapping[str, float], current: int, cores: int) -> None:
+    """Begin the file: what is to run, and for about how many seconds, beside `current` ones that need not."""
+    plan = {"expected": dict(expected), "current": current, "cores": cores, "time": time.time()}
+    file.write_text(json.dumps(plan) + "\n")
+
+
+def tell_progress(notebook: str, event: str, began: float = 0.0) -> float:
+    """Note that a notebook ``begins``, is ``done`` or has ``failed``, say so on stderr, and return the time.
+
+    Without a plan, and outside of it, nothing is said.
+    """
+    now = time.time()
+    if file := os.environ.get(PROGRESS):
+        with open(file, "a+") as log:  # one write, so that lines of several processes do not mix
+            log.write(json.dumps({"notebook": notebook, "event": event, "began": began or now, "time": now}) + "\n")
+            log.flush()
+            log.seek(0)
+            plan, *events = map(json.loads, log)
+        print(progress_line(plan, events), file=sys.stderr, flush=True)
+    return now
+
+
+def progress_line(plan: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
+    """Such as ``7/22 31_diffusion_samples done in 38 s, about 4 min left``, after the last event.
+
+    What is left is what was expected, in the speed of what has been done so far.
+    """
+    last, ended = events[-1], {event["notebook"] for event in events if event["event"] != "begins"}
+    done = plan["current"] + sum(event["event"] == "done" for event in events)
+    total = plan["current"] + len(plan["expected"])
+    work = sum(plan["expected"].get(name, 0) for name in ended)
+    for event in (event for event in events if event["notebook"] not in ended):
+        work += min(last["time"] - event["time"], plan["expected"].get(event["notebook"], 0))
+    speed = (work + PRIOR * plan["cores"]) / (last["time"] - plan["time"] + PRIOR)
+    left = (sum(plan["expected"].values()) - work) / speed
+    took = {"done": "done in", "failed": "failed after"}.get(last["event"])
+    what = f"{took} {last['time'] - last['began']:.0f} s" if took else last["event"]
+    rest = f", about {_rounded(left)} left" if len(ended) < len(plan["expected"]) else ""
+    return f"{done}/{total} {last['notebook']} {what}{rest}"
+
+
+def _rounded(seconds: float) -> str:
+    """In steps of ten seconds, from a minute and a half on in minutes."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(10, round(seconds, -1)):.0f} s"
 
 
 def _cell(count: int | None, source: str) -> str:

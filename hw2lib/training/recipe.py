@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self, get_args
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,13 +13,21 @@ from hw2lib.errors import UserError
 from hw2lib.noise import LARGEST_SEED
 from hw2lib.paths import PRESETS, check_preset
 
-SEEDS = {"smoke": [0], "quick": [0, 1], "paper": [0, 1, 2]}
+Choice = TypeVar("Choice")
+
+
+def by_preset(smoke: Choice, report: Choice) -> dict[str, Choice]:
+    """A choice for each preset: ``smoke`` trains as little as it can, ``quick`` and ``paper`` show the same runs."""
+    return {"smoke": smoke, "quick": report, "paper": report}
+
+
+SEEDS = by_preset([0], [0, 1, 2])
 
 
 class Trainings(NamedTuple):
     """The trainings that a notebook shows: each combination, as `hw2lib.runs.recipes_for` takes it.
 
-    What differs between presets is a dict of them. A family's ``REPORT`` has those of each of its notebooks.
+    What differs between presets is a dict of `by_preset`. A family's ``REPORT`` has those of each of its notebooks.
     """
 
     networks: Sequence[str] | dict[str, Sequence[str]]
@@ -36,7 +44,6 @@ class BaseRecipe(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     task: ClassVar[str]  # the file of recipes
-    shown_as_shipped: ClassVar[bool]  # whether the preset quick shows the run that ships
 
     recipe: str
     network: str
@@ -65,8 +72,6 @@ class BaseRecipe(BaseModel, ABC):
 
 class NetworkRecipe(BaseRecipe):
     """A recipe that is chosen by its network alone."""
-
-    shown_as_shipped = True
 
     @classmethod
     def choose(cls, network: str, recipe: str, seed: int, preset: str, override: dict[str, Any] | None = None) -> Self:

@@ -1,8 +1,13 @@
 """Notebooks 50 to 55."""
 
+from statistics import mean
+
 import pytest
 
+from hw2lib import paths, runs
 from hw2lib.adaptation import tables
+from hw2lib.files import read_json
+from hw2lib.training.run_folder import shipped_run
 
 
 @pytest.fixture
@@ -32,7 +37,8 @@ def test_accuracy_table_has_both_recipes_and_the_oracle(accuracy):
     assert accuracy["tables"]["val-mnistm-usps"]["columns"][-1] == "target-only", "no oracle but on test"
     value = accuracy["values"]["dann_compact_ours_mnistm_usps_dann_test"]
     assert accuracy["tables"]["test-mnistm-usps"]["rows"][1][3] == f"{value:.1f}"
-    assert accuracy["data"]["origin"] == "stand-in"
+    assert "on embedded stand-ins of MNIST-M, SVHN" in accuracy["tables"]["test-mnistm-svhn"]["caption"]
+    assert "live" not in accuracy["tables"], "smoke trains everything"
 
 
 def test_runs_that_are_not_finished_are_missing(run, accuracy):
@@ -123,3 +129,50 @@ def test_without_a_trained_network_no_shape_is_found_and_the_gains_are_missing(r
     assert "choice" not in record["tables"]
     assert record["figures"] == []
     assert {cell for row in record["tables"]["test"]["rows"] for cell in row[2:]} == {"missing"}
+
+
+def shipped(title: str) -> list[float]:
+    """Target test accuracy of each seed that ships."""
+    cards = [read_json(file) for file in paths.TRAINED.glob(f"{title}/seed-*/card.json")]
+    return [card["accuracy"]["target test"] for card in cards]
+
+
+def test_quick_shows_the_accuracies_that_ship_and_trains_two_networks(run, monkeypatch):
+    trained = []
+
+    def train_all(chosen, *_):
+        trained.extend(chosen)
+        return [shipped_run(recipe.title, None, False) for recipe in chosen]
+
+    monkeypatch.setattr(runs, "train_all", train_all)
+    record = run("51", preset="quick")
+    found = shipped("dann-wide/ours/mnistm-svhn/dann")
+    assert len(found) == 3
+    assert record["values"]["dann_wide_ours_mnistm_svhn_dann_test"] == pytest.approx(mean(found))
+    assert "missing" not in str(record["tables"])
+    assert (
+        "54 runs of our own training on real images of MNIST-M, SVHN" in record["tables"]["test-mnistm-svhn"]["caption"]
+    )
+    assert [(recipe.pair, recipe.method) for recipe in trained] == [
+        ("mnistm-svhn", "source-only"),
+        ("mnistm-svhn", "dann"),
+    ]
+    assert sum(recipe.steps * recipe.batch for recipe in trained) < 20_000, "a minute"
+    assert [figure["file"] for figure in record["figures"]] == ["accuracy.png", "curves.png", "live.png"]
+
+
+def test_quick_shows_shapes_of_real_images_as_the_committed_report_has_them(run):
+    record, committed = run("55", preset="quick"), read_json(paths.ROOT / "figures/55_dann_shape/record.json")
+    assert record["tables"]["choice"]["rows"] == committed["tables"]["choice"]["rows"]
+    assert "As in the committed report, 20" in record["tables"]["choice"]["caption"]
+    found = shipped("dann-compact/fitted/svhn-mnistm/dann")
+    assert record["values"]["dann_compact_fitted_svhn_mnistm_dann_test"] == pytest.approx(mean(found))
+    assert record["values"].keys() == committed["values"].keys()
+
+
+def test_quick_says_that_its_feature_spaces_are_of_stand_ins(run):
+    record = run("53", "-p", "count=40", "-p", "pairs=mnistm-usps", preset="quick")
+    for figure in record["figures"]:
+        assert "Source: embedded stand-ins" in figure["caption"]
+        assert "training on real images of MNIST-M, USPS" in figure["caption"]
+    assert "As in the committed report" in record["tables"]["distance"]["caption"]

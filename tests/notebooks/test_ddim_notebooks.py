@@ -31,7 +31,7 @@ def test_interpolation_between_noises_of_a_user(run, tmp_path):
     assert values["lerp_norm_half"] == pytest.approx(values["lerp_norm_ends"] / 2**0.5, rel=0.02)
     assert values["slerp_sharpness_ends"] == values["lerp_sharpness_ends"]
     assert [row[0] for row in record["tables"]["halfway"]["rows"]] == ["ends", "slerp", "lerp"]
-    assert values["ends_sliced_wasserstein"] > 50, "it has learned for two steps"
+    assert values["halfway_ends_sliced_wasserstein"] > 50, "it has learned for two steps"
 
 
 def test_consistency(run, tmp_path):

@@ -116,3 +116,13 @@ def test_runs_that_are_not_finished_are_missing(run):
     assert record["tables"]["denoisers"]["rows"][0][2:] == [*["missing"] * 4, "–"]
     record = run("35", "-p", "seeds=7", "-p", "train=false")
     assert {row[1] for row in record["tables"]["study"]["rows"]} == {"missing"}
+
+
+def test_quick_draws_with_what_ships_and_shows_long_tables_as_committed(run):
+    record = run("34", "-p", "count=20", "-p", "seeds=0", "-p", "steps=2", preset="quick")
+    default = {row[0]: row for row in record["tables"]["default"]["rows"]}
+    assert default["context-unet-64"][-1] == "1 x 20"
+    assert "As in" not in record["tables"]["default"]["caption"]
+    for name in ("denoisers", "samplers", "samplers-frechet"):
+        assert "As in the committed report, 20" in record["tables"][name]["caption"]
+    assert record["values"]["context_unet_64_default_calls"] < 8 < record["values"]["ddpm_1000_calls"]

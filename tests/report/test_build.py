@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import signal
+import subprocess
 import time
 
 import pytest
@@ -27,6 +30,7 @@ def report(project):
         '<!-- [[[cog document.text("It is {10_module.answer}.") ]]] -->\n<!-- [[[end]]] -->\n'
     )
     assert ran(project) == ["10", "20", "30"]
+    project.first = project.stderr
     return project
 
 
@@ -45,6 +49,15 @@ def test_the_report_says_what_the_records_say(report):
     assert "It is 41." in text
     assert "cog" not in text
     assert (report.root / "build/smoke/report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_each_notebook_says_when_it_begins_and_ends(report):
+    lines = [line for line in report.first.splitlines() if re.match(r"[0-3]/3 ", line)]
+    assert len(lines) == 6
+    assert lines[0].startswith("0/3 ")
+    assert re.fullmatch(r"3/3 \w+ done in \d+ s", lines[-1])
+    assert sum(bool(re.fullmatch(r"[0-2]/3 \w+ begins, about \d+ (s|min) left", line)) for line in lines) == 3
+    assert "/figures/" not in report.first
 
 
 def test_nothing_changed_nothing_runs(report):
@@ -76,6 +89,16 @@ def test_a_failing_notebook_is_named_and_the_others_run_with_what_follows_them(r
     assert "hw2: error: 10_module, cell [4] '1 / 0': ZeroDivisionError: division by zero" in report.stderr
     assert report.stderr.splitlines()[-1].startswith("hw2: error: not up to date: 10_module;")
     assert report.contents("10_module") == before
+
+
+def test_an_error_of_the_snakefile_is_seen(report):
+    file = report.root / "Snakefile"
+    good = file.read_text()
+    report.notebook("20_plain", COUNTED.format(name="20", answer="100"))
+    file.write_text(good + "\nraise ValueError('no such moon')\n")
+    assert ran(report, fails=True) == []
+    assert "no such moon" in report.stderr
+    file.write_text(good)
 
 
 def test_wrong_settings_are_one_line(report):
@@ -125,3 +148,29 @@ def test_notebooks_run_side_by_side_where_none_trains(monkeypatch):
     assert [build.trains(preset, {"preset": preset}) for preset in ("smoke", "quick", "paper")] == [True, False, False]
     assert [build.trains("paper", {"data_dir": there}) for there in ("", "other images", "nowhere")] == [0, 1, 1]
     assert build.trains("paper", {"networks": "dcgan"}), "a run that the report does not show"
+
+
+def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_with_spaces):
+    project = project_with_spaces
+    project.notebook("10_first", "page.value('answer', 1)")
+    wait = "Path('waiting').touch()\nwhile not Path('go').exists(): time.sleep(0.05)"
+    project.notebook("20_second", f"import time\nfrom pathlib import Path\n{wait}", after=["10_first"])
+    command = [project.python, "-m", "hw2lib", "report", "--preset", "smoke", "--cores", "1"]
+    environment = os.environ | {"PYTHONPATH": str(project.root)}
+    with subprocess.Popen(command, cwd=project.root, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        end = time.monotonic() + 120
+        while not (project.root / "notebooks/waiting").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert err.splitlines()[-1] == "hw2: stopped; 1 of 2 notebooks are done, and the same command goes on"
+    assert "Traceback" not in err
+    assert "Abort" not in err
+    before = project.contents("10_first")
+    (project.root / "notebooks/go").touch()
+    done = project.hw2("report", "--preset", "smoke", "--cores", "1")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if "10_first" in line] == []
+    assert re.search(r"^1/2 20_second begins", done.stderr, re.MULTILINE)
+    assert project.contents("10_first") == before

@@ -106,6 +106,9 @@ Nothing to discuss.
 <!-- only: quick
 Not in smoke.
 -->
+<!-- only: paper quick -->
+Runs that ship.
+<!-- end only -->
 
 <!-- [[[cog document.text("{10_some.name}") ]]] -->
 <!-- [[[end]]] -->
@@ -114,7 +117,7 @@ Not in smoke.
 
 def test_paper_keeps_the_source_and_fills_it_in_place(results):
     (results / "report.md").write_text(SOURCE)
-    assert document.differences()[2:] == ["@@ -15,0 +16 @@", "+dann"]
+    assert document.differences()[2:] == ["@@ -18,0 +19 @@", "+dann"]
     assert document.write("paper") == results / "report.md"
     assert (results / "report.md").read_text() == SOURCE.replace("<!-- [[[end]]]", "dann\n<!-- [[[end]]]")
     assert document.differences() == []
@@ -124,7 +127,7 @@ def test_a_number_changed_by_hand_is_found(results):
     (results / "report.md").write_text(SOURCE)
     document.write("paper")
     (results / "report.md").write_text((results / "report.md").read_text().replace("dann\n", "DANN!\n"))
-    assert document.differences()[2:] == ["@@ -16 +16 @@", "-DANN!", "+dann"]
+    assert document.differences()[2:] == ["@@ -19 +19 @@", "-DANN!", "+dann"]
 
 
 def test_other_presets_leave_out_what_is_said_of_real_images(results):
@@ -136,6 +139,16 @@ def test_other_presets_leave_out_what_is_said_of_real_images(results):
     assert head.startswith("---\ntitle: Report\n---\n\n> **Preset `smoke`.**")
     assert "come from drawn digits. " in head
     assert body.split() == ["Nothing", "to", "discuss.", "dann"]
+
+
+def test_quick_keeps_what_is_said_of_runs_that_ship(results):
+    (results / "report.md").write_text(SOURCE)
+    text = document.write("quick").read_text()
+    assert "Runs that ship." in text
+    assert "Not in smoke." in text
+    assert "DANN beats all." not in text
+    assert "only" not in text.replace("missing", "")
+    assert "The trainings are those that ship" in text.split("Nothing")[0]
 
 
 def test_a_report_that_says_so_already_is_not_touched(results):

@@ -51,7 +51,8 @@ def a_figure():
     return fig
 
 
-def test_a_figure_is_saved_closed_and_shown_with_its_caption(page, final):
+def test_a_figure_is_saved_closed_and_shown_with_its_caption(page, final, monkeypatch):
+    monkeypatch.setattr(used, "_notes", {"stand-ins: usps": "a hash"})
     open_page = page(data=Images())
     fig = a_figure()
     with capture_output() as shown:
@@ -215,6 +216,44 @@ def test_earlier_rows_and_values_stay_and_the_record_says_so(page, final):
         assert content["tables"]["scores"]["rows"] == [["a", 9.0], ["b", 2.0]]
         assert content["tables"]["scores"]["earlier"] == {"b": {"commit": None, "started": started}}
         assert content["values"] == {"a_accuracy": 9.0, "b_accuracy": 2.0}
+
+
+def test_quick_shows_the_committed_report_and_says_so(write_notebook, home):
+    write_notebook("10_page")
+    values = {"seed": 0, "device": "cpu"}
+    committed = opened("10_page", {"preset": "paper"} | values)
+    committed.figure(a_figure(), "line", caption="A line.")
+    committed.table("scores", pd.DataFrame({"network": ["a"], "accuracy": [1.0]}), caption="Scores.")
+    committed.values({"a_accuracy": 1.0, "lines": 1})
+    committed.finish()
+    record = json.loads((home / "figures/10_page/record.json").read_text())
+    InteractiveShell.instance()
+    used.forget()
+    quick = opened("10_page", {"preset": "quick"} | values)
+    quick.earlier_figure("line")
+    quick.earlier_table("scores")
+    quick.earlier_table("other")
+    quick.earlier_values("")
+    quick.finish()
+    content = json.loads((home / "build/quick/figures/10_page/record.json").read_text())
+    date = f"As in the committed report, {record['started'][:10]}."
+    origin = {"commit": record["commit"], "started": record["started"]}
+    assert content["figures"] == [{"file": "line.png", "caption": f"A line. {date}", "earlier": origin}]
+    assert content["tables"]["scores"] == record["tables"]["scores"] | {
+        "caption": f"Scores. {date}",
+        "earlier": {"a": origin},
+    }
+    assert list(content["tables"]) == ["scores"], "none is invented"
+    assert content["values"] == record["values"]
+    assert "file: figures/10_page/record.json" in content["inputs"], "it is out of date when the report changes"
+
+
+def test_a_page_that_has_used_no_image_names_none(page, final, monkeypatch):
+    monkeypatch.setattr(used, "_notes", {})
+    open_page = page(data=Images())
+    open_page.figure(a_figure(), "line", caption="A line.", provenance="shipped runs")
+    open_page.finish()
+    assert json.loads((final / "record.json").read_text())["figures"][0]["caption"] == "A line. Source: shipped runs."
 
 
 def test_drawings_have_a_palette_and_images_all_their_colours(page, final):

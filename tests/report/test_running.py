@@ -132,3 +132,44 @@ def test_a_notebook_is_found_by_number_name_or_path(home):
     for unknown in ("7", "", str(home / "elsewhere/00_data.ipynb")):
         with pytest.raises(UserError, match=r"no notebook is called .*: 00_data, 50_dann"):
             running.find(unknown)
+
+
+# Progress
+
+PLAN = {"expected": {"10_a": 30.0, "20_b": 60.0, "30_c": 90.0}, "current": 4, "cores": 2, "time": 100.0}
+
+
+def event(notebook: str, kind: str, time: float, began: float = 0.0) -> dict:
+    return {"notebook": notebook, "event": kind, "began": began or time, "time": time}
+
+
+def test_a_notebook_says_how_far_the_report_is():
+    begun = [event("10_a", "begins", 100.0), event("20_b", "begins", 100.0)]
+    line = running.progress_line(PLAN, begun)
+    assert line == "4/7 20_b begins, about 2 min left", "180 seconds of work on two cores"
+    done = [*begun, event("10_a", "done", 115.0, 100.0)]
+    assert running.progress_line(PLAN, done).startswith("5/7 10_a done in 15 s, about 60 s left")
+    failed = [*done, event("20_b", "failed", 120.0, 100.0)]
+    assert running.progress_line(PLAN, failed).startswith("5/7 20_b failed after 20 s, about ")
+    last = [*failed, event("30_c", "begins", 120.0), event("30_c", "done", 190.0, 120.0)]
+    assert running.progress_line(PLAN, last) == "6/7 30_c done in 70 s"
+
+
+def test_what_is_left_follows_the_speed_that_is_seen():
+    def left(took: float) -> int:
+        events = [event("10_a", "begins", 100.0), event("10_a", "done", 100.0 + took, 100.0)]
+        return int(re.search(r"about (\d+) (?:s|min) left", running.progress_line(PLAN, events))[1])
+
+    assert left(300.0) > left(60.0), "minutes on a slow machine"
+    assert running.progress_line(PLAN | {"cores": 1}, [event("10_a", "begins", 100.0)]).endswith("about 3 min left")
+
+
+def test_without_a_plan_nothing_is_said(monkeypatch, capsys, tmp_path):
+    monkeypatch.delenv(running.PROGRESS, raising=False)
+    running.tell_progress("10_a", "begins")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv(running.PROGRESS, str(tmp_path / "progress"))
+    running.plan_progress(tmp_path / "progress", {"10_a": 20.0}, 0, 1)
+    began = running.tell_progress("10_a", "begins")
+    running.tell_progress("10_a", "done", began)
+    assert capsys.readouterr().err.splitlines() == ["0/1 10_a begins, about 20 s left", "1/1 10_a done in 0 s"]

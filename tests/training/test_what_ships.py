@@ -3,7 +3,12 @@
 import pytest
 
 from hw2lib import paths, runs
+from hw2lib.adaptation import tables as adaptation
+from hw2lib.diffusion import faces
+from hw2lib.diffusion import tables as diffusion
 from hw2lib.files import read_json
+from hw2lib.gan import tables as gan
+from hw2lib.training.run_folder import shipped_run
 
 CARDS = sorted(paths.TRAINED.rglob("card.json"))
 
@@ -27,3 +32,17 @@ def test_a_run_is_of_the_recipe_as_it_stands(card):
 def test_no_two_are_of_one_title():
     titles = [card.parent.as_posix().rpartition("-")[0] for card in CARDS]
     assert len(set(titles)) == len(titles)
+
+
+ON_THE_WAY = {"face-pyramid/ours/seed-0"}  # it is being trained
+
+
+@pytest.mark.parametrize("part", [gan, diffusion, faces, adaptation], ids=lambda part: part.__name__)
+def test_all_that_quick_shows_ships(part):
+    """So that it trains nothing but what notebook 51 trains live."""
+    for one in (one for some in part.REPORT.values() for one in some):
+        asked = runs.asked("quick", one)
+        assert asked == runs.asked("paper", one)
+        lacking = {recipe.title for recipe in asked if not shipped_run(recipe.title, None, one.with_weights)}
+        assert lacking <= ON_THE_WAY
+    assert runs.missing("quick", "", "cpu") == []
