@@ -39,10 +39,8 @@ def scores_over_weights(frames: Iterable[pd.DataFrame], real_accuracy: float | N
 def scores_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figure:
     """Accuracy and Fréchet distance over the number of steps, a line a way to sample; dashed: accuracy on real digits.
 
-    The first panel leaves out what lies far below the rest, the second is logarithmic. Rows without scores are left
-    out.
+    The first panel leaves out what lies far below the rest, the second is logarithmic.
     """
-    frame = frame.dropna(subset="accuracy")
     steps, titles = sorted(frame["steps"].unique()), {key: SCORES[key] for key in ("accuracy", "frechet")}
     grid = measures(frame, titles, 2.9, x="steps", hue="way").set(xscale="log").set_axis_labels("steps", "")
     for axes in grid.axes.flat:

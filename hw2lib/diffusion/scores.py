@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -25,7 +24,6 @@ from hw2lib.metrics.reference import face_scores, reference
 from hw2lib.training.cards import value_name
 
 OF_FACES = ("sliced_wasserstein", "one_face", "lattice", "contrast")  # in the curve over a training
-LONG = 3  # images whose time is that of very many steps
 
 
 def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False) -> dict[str, float]:
@@ -52,10 +50,10 @@ def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: i
 
 
 @kept
-def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings, machine: str, count: int = BATCH) -> float:
-    """How long drawing takes on a machine, in a batch of that many."""
-    timed_set(denoiser, replace(settings, steps=1), 0, count)  # the first call of a network takes longer than others
-    return timed_set(denoiser, settings, 0, count)[2]
+def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings, machine: str) -> float:
+    """How long drawing takes on a machine, in full batches."""
+    timed_set(denoiser, replace(settings, steps=1), 0, BATCH)  # the first call of a network takes longer than others
+    return timed_set(denoiser, settings, 0, BATCH)[2]
 
 
 @kept
@@ -93,46 +91,29 @@ def sweep(
     for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
         timed_set(denoiser, replace(way, steps=1), 0, min(count, BATCH))
     for way, seed in tqdm(combinations, desc="sets of digits", unit="set"):
-        settings = _columns(denoiser, way)
+        steps, calls = way.steps or denoiser.schedule.steps, way.calls(denoiser.schedule.steps)
+        settings = vars(way) | {"way": way.name, "guided": way.guided, "steps": steps, "calls": calls}
         row = set_row(denoiser, way, seed, count, grader, real, environment.machine())
         rows.append(settings | {"seed": seed, "images": count} | row)
     return pd.DataFrame(rows)
-
-
-def _columns(denoiser: Denoiser, way: SamplerSettings) -> dict[str, Any]:
-    """The settings in a row of `sweep`."""
-    steps, calls = way.steps or denoiser.schedule.steps, way.calls(denoiser.schedule.steps)
-    return vars(way) | {"way": way.name, "guided": way.guided, "steps": steps, "calls": calls}
 
 
 def compare_samplers(
     denoiser: Denoiser,
     settings: SamplerSettings,
     grid: Sequence[int],
-    ancestral: Sequence[int],
     seeds: Sequence[int],
     count: int,
     grader: Grader,
     real: DigitReference | None = None,
 ) -> pd.DataFrame:
-    """`sweep` over all samplers at the numbers of steps of `grid`, and the time of DDPM at those of `ancestral`.
+    """`sweep` over all samplers at the numbers of steps of `grid`, with the guidance of `settings`.
 
-    A sampler that has an eta is compared at 0 and at 1. Guidance is that of `settings`. The time is of `LONG` images,
-    which are not scored.
+    A sampler that has an eta is compared at 0 and at 1.
     """
     etas = [(name, eta) for name, sampler in SAMPLERS.items() for eta in ((0.0, 1.0) if sampler.has_eta else (0.0,))]
     ways = [replace(settings, sampler=name, eta=eta, steps=steps) for name, eta in etas for steps in grid]
-    long = [replace(settings, sampler="ddpm", eta=0.0, steps=steps) for steps in ancestral]
-    seconds = [seconds_an_image(denoiser, way, environment.machine(), LONG) for way in long]
-    timed = [_columns(denoiser, way) | {"images": LONG, "seconds": s} for way, s in zip(long, seconds, strict=True)]
-    return pd.concat([sweep(denoiser, ways, seeds, count, grader, real), pd.DataFrame(timed)], ignore_index=True)
-
-
-def speedups(frame: pd.DataFrame, ours: pd.DataFrame) -> dict[str, float]:
-    """How many times as long as in the sets of `ours` an image takes in more steps of DDPM: ``ddpm_400_times``."""
-    ddpm = frame[(frame["way"] == SAMPLERS["ddpm"].title) & (frame["steps"] > ours["steps"].iloc[0])]
-    seconds = ddpm.groupby("steps")["seconds"].mean() / ours["seconds"].mean()
-    return {f"ddpm_{steps}_times": times for steps, times in seconds.items()}
+    return sweep(denoiser, ways, seeds, count, grader, real)
 
 
 def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:

@@ -27,7 +27,6 @@ DENOISERS = by_preset(
 COUNTS = {"smoke": 20, "quick": 50, "paper": 1000}  # digits of a set that is scored
 COMPARED = {"smoke": 20, "quick": 0, "paper": 1000}  # digits of a set for each sampler and number of steps
 GRIDS = by_preset([2, 4], [5, 10, 20])  # numbers of steps of all samplers
-ANCESTRAL = by_preset([8], [1000])  # further ones of DDPM, for their time
 
 MILLISECONDS = "milliseconds an image"
 
@@ -141,15 +140,14 @@ def guidance_table(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def sampler_table(frame: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
-    """A score for each number of steps (rows) and sampler, and the time of an image (`compare_samplers`)."""
+    """A score for each number of steps (rows) and sampler (`hw2lib.diffusion.scores.compare_samplers`)."""
     digits = {"accuracy": 1, "frechet": 0}[score]
     rows = []
     for steps, sets in frame.groupby("steps"):
         values = sets.dropna(subset=score).groupby("way")[score].apply(lambda values: spread(list(values), digits))
         row = {"steps": f"{steps:,}", "calls": _calls(sets)}
         row |= values.reindex(frame["way"].unique(), fill_value=UNKNOWN).to_dict()
-        row[MILLISECONDS] = spread(list(1000 * sets["seconds"]))
-        rows.append(row | {"images a set": f"{sets['images'].iloc[0]}"})
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
