@@ -59,7 +59,7 @@ def denoiser(folders: Sequence[RunFolder] | None = None, device: str = "auto") -
         "guidance_weight": slider("guidance weight", DEFAULT.guidance_weight, 0, 6, 0.25),
         "sampler": choice("sampler", [(SAMPLERS[name].title, name) for name in SAMPLERS_SHOWN]),
         "steps": int_slider("steps", DEFAULT.steps, 1, 50),
-        "images": int_slider("images", 2, 1, 10),
+        "images": int_slider("images", 3, 1, 10),
         "seed": int_slider("seed", 0, 0, LAST),
     }
     return Explorer(draw, controls)
