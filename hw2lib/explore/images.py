@@ -171,6 +171,7 @@ def interpolation(
         for axes, image, name in zip(panels, images, PATHS, strict=False):
             axes.imshow(image.permute(1, 2, 0).numpy())
             axes.set(title=f"{name}, α = {alpha:g}", xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
         for (name, way), point, colour, marker in zip(PATHS.items(), points, PALETTE, "os", strict=False):
             panels[2].plot(ALPHAS, path(way, a, b, ALPHAS).flatten(1).norm(dim=1), color=colour, label=name)
             panels[2].plot(alpha, point.norm(), marker, ms=8, color=colour)
