@@ -173,14 +173,14 @@ def halfway(pairs: int, size: int) -> dict[str, Tensor]:
 
 
 def halfway_table(faces: Mapping[str, Tensor], real: Reference) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Scores of faces in about [-1, 1] from the noises of `halfway`, and ``halfway_lerp_one_face`` and so on."""
+    """Scores of faces in about [-1, 1] from the noises of `halfway`, and ``halfway_lerp_contrast`` and so on."""
     scores = {name: face_scores(to_uint8(images), real) for name, images in faces.items()}
     rows = [
         {"faces from": name, "sliced Wasserstein x 1000": f"{one['sliced_wasserstein']:.1f}",
          "one face, %": f"{one['one_face']:.1f}", "contrast": f"{one['contrast']:.3f}"}
         for name, one in scores.items()
     ]  # fmt: skip
-    shown = ("sliced_wasserstein", "one_face")
+    shown = ("sliced_wasserstein", "contrast")
     values = {value_name("halfway", name, key): one[key] for name, one in scores.items() for key in shown}
     return pd.DataFrame(rows), values
 

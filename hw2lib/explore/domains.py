@@ -67,7 +67,7 @@ def adaptation(
         marks = dict(zip(names, handles, strict=True)) | {"truth": Patch(color=PALETTE[1])}  # one of each name
         panels[1, 0].legend(marks.values(), marks, loc="center", title="features, PCA")
         readings = ", ".join(f"{title} reads {_reading(shares[number])}" for title, (shares, _) in found.items())
-        return figure, f"{pair_title(pair)}, image {number}, truth {truth}: {readings}. Images: {images.origin}."
+        return figure, f"{pair_title(pair)}, {images.origin} image {number}, truth {truth}: {readings}."
 
     controls = {
         "pair": choice("pair", [(pair_title(pair), pair) for pair in pairs]),

@@ -59,7 +59,7 @@ def denoiser(folders: Sequence[RunFolder] | None = None, device: str = "auto") -
         "guidance_weight": slider("guidance weight", DEFAULT.guidance_weight, 0, 6, 0.25),
         "sampler": choice("sampler", [(SAMPLERS[name].title, name) for name in SAMPLERS_SHOWN]),
         "steps": int_slider("steps", DEFAULT.steps, 1, 50),
-        "images": int_slider("images", 2, 1, 10),
+        "images": int_slider("images", 3, 1, 10),
         "seed": int_slider("seed", 0, 0, LAST),
     }
     return Explorer(draw, controls)
@@ -171,6 +171,7 @@ def interpolation(
         for axes, image, name in zip(panels, images, PATHS, strict=False):
             axes.imshow(image.permute(1, 2, 0).numpy())
             axes.set(title=f"{name}, α = {alpha:g}", xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
         for (name, way), point, colour, marker in zip(PATHS.items(), points, PALETTE, "os", strict=False):
             panels[2].plot(ALPHAS, path(way, a, b, ALPHAS).flatten(1).norm(dim=1), color=colour, label=name)
             panels[2].plot(alpha, point.norm(), marker, ms=8, color=colour)
