@@ -78,12 +78,12 @@ def asked(preset: str, *trainings: Trainings, **replaced: Sequence) -> list[Base
     Those of ``quick`` are those of ``paper``, whose runs it shows.
     """
     paths.check_preset(preset)
-    recipes_of = "paper" if preset == "quick" else preset
+    preset = "paper" if preset == "quick" else preset
     chosen: list[BaseRecipe] = []
     for one in trainings:
         *values, _ = one._replace(**replaced)
         names, recipes, seeds, *pairs = (value[preset] if isinstance(value, dict) else value for value in values)
-        chosen += recipes_for(names, recipes, seeds, recipes_of, *pairs)
+        chosen += recipes_for(names, recipes, seeds, preset, *pairs)
     return chosen
 
 

@@ -166,7 +166,8 @@ def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: lis
             raise
     if status != 0 and len(progress.read_text().splitlines()) == 1:
         # No notebook has begun: the error is Snakemake's own, and --quiet all has hidden it.
-        subprocess.run([*command, "--dry-run", "--quiet", "host", "progress", "reason", "rules"], env=environment)
+        quiet = ["--quiet", "host", "progress", "reason", "rules"]
+        subprocess.run([*command, "--dry-run", *quiet], env=environment, stdout=sys.stderr)
     return status
 
 

@@ -166,7 +166,10 @@ def _select_passages(text: str, preset: str) -> str:
 def _with_note(text: str, preset: str) -> str:
     """Say on top, below the front matter, what this copy of the report is made from."""
     records = [record.read(preset, file.parent.name) for file in paths.figures_dir(preset).glob(f"[!.]*/{record.FILE}")]
-    images = sorted({found["data"]["description"] for found in records if found and found["data"]})
-    note = f"> **Preset `{preset}`.** {NOTES[preset].format(images=' and '.join(images) or 'no images')}\n\n"
+    images: dict[str, str] = {}  # of each origin the longest description: others are of some of its domains
+    for data in (found["data"] for found in records if found and found["data"]):
+        images[data["origin"]] = max(images.get(data["origin"], ""), data["description"], key=len)
+    sources = " and ".join(images.values()) or "no images"
+    note = f"> **Preset `{preset}`.** {NOTES[preset].format(images=sources)}\n\n"
     front = re.match(r"---\n.*?\n---\n+", text, flags=re.DOTALL)
     return text[: front.end()] + note + text[front.end() :] if front else note + text
