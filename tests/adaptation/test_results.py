@@ -22,7 +22,7 @@ class Run:
             "accuracy": {"source val": 99.0, "target val": val, "target test": test}, "oracle": oracle,
             "curve": [(50, 10.0), (100, test)],
             "seconds": 90, "commit": "abcdef0123", "dirty": seed == 2,
-            "hardware": {"gpu": None, "cpu": "some CPU"}, "precision": "bf16-mixed",
+            "hardware": {"gpu": None, "cpu": "some CPU"}, "precision": "bf16-mixed", "origin": "real",
         }  # fmt: skip
 
 
@@ -134,7 +134,8 @@ def test_numbers_for_the_text_are_means_over_seeds():
 
 def test_whose_numbers_these_are():
     frame = tables.results_frame(RUNS)
-    assert tables.provenance(frame) == ("4 runs of our own training, seeds 0, 1, 2, on some CPU, bf16-mixed")
+    images = "real images of MNIST-M, SVHN"
+    assert tables.provenance(frame) == f"4 runs of our own training on {images}, seeds 0, 1, 2, on some CPU, bf16-mixed"
     assert tables.provenance(tables.results_frame([])) == "No run is finished"
 
 
