@@ -92,7 +92,12 @@ def test_runs_that_are_not_finished_are_missing(run, samples):
 def test_digits(run):
     record = run("21", *FEW)
     assert [figure["file"] for figure in record["figures"]] == ["digits.png", "accuracy.png"]
-    generated, real = record["tables"]["scores"]["rows"]
+    generated, trained, real = record["tables"]["scores"]["rows"]
+    assert trained[0] == "1 trainings"
+    assert record["values"]["frechet_least"] == pytest.approx(float(trained[2]), abs=0.005)
+    read = {row[0]: [float(share) for share in row[1:]] for row in record["tables"]["graders"]["rows"]}
+    assert read["real MNIST-M"] == [97.4, 97.0]
+    assert max(read["acgan"]) < 60
     assert float(generated[1].split(" ± ")[0]) < 60 < 95 < float(real[1])
     assert float(generated[2].split(" ± ")[0]) > float(real[2])
 
