@@ -28,7 +28,8 @@ from hw2lib.errors import UserError
 from hw2lib.report import age, markdown, parameters, record
 from hw2lib.report.record import Staging
 
-DRAWING = 2**14  # colours of a picture at most that is drawn and shows no image; most are blends at edges
+PALETTE = 256  # colours
+DRAWING = 0.85  # share of pixels in so many colours, of what is drawn and shows no image: others are blends at edges
 
 
 class Page:
@@ -217,14 +218,16 @@ class Page:
 
 
 def _small_png(fig) -> bytes:
-    """The figure as a PNG file, packed as well as PNG can: RGB, or a palette where few colours make a drawing."""
+    """The figure as a PNG file, packed as well as PNG can: RGB, or a palette for a drawing."""
     from PIL import Image
 
     content, packed = io.BytesIO(), io.BytesIO()
     fig.savefig(content, format="png", bbox_inches="tight")
     with Image.open(content) as picture:
         small = picture.convert("RGB")
-        if small.getcolors(DRAWING):
-            small = small.quantize(256, kmeans=2, dither=Image.Dither.NONE)
+        pixels = small.width * small.height
+        counts = sorted((count for count, _ in small.getcolors(pixels)), reverse=True)
+        if sum(counts[:PALETTE]) > DRAWING * pixels:
+            small = small.quantize(PALETTE, kmeans=2, dither=Image.Dither.NONE)
         small.save(packed, "PNG", optimize=True)
     return packed.getvalue()
