@@ -4,6 +4,7 @@ Used for ``report.md`` and, through `hw2lib.report.exporter`, for a single noteb
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -30,7 +31,7 @@ READER = (
     "+lists_without_preceding_blankline+autolink_bare_uris+gfm_auto_identifiers"
 )
 
-LARGE = 30_000  # bytes, of a PNG file
+LARGE = 10_000  # bytes, of a PNG file
 WIDTH = 960  # pixels: 150 to the inch at the width of the text
 
 CODE_OR_COMMENT = re.compile(r"^(```+|~~~+).*?^\1|<!--.*?-->", re.MULTILINE | re.DOTALL)
@@ -100,7 +101,10 @@ def _to_typst(text: str, folder: Path, work: Path, name: str) -> str:
 
 
 def _with_small_pictures(source: str, work: Path) -> str:
-    """Put a JPEG file in the place of each large PNG file that it makes much smaller, as it does pictures of faces."""
+    """Put a JPEG file in the place of each large PNG file that it makes much smaller, as it does pictures of faces.
+
+    In the PDF a picture with a palette takes as much room as one without: Typst stores red, green and blue.
+    """
     for file in work.rglob("*.png"):
         if file.stat().st_size < LARGE:
             continue
@@ -110,6 +114,8 @@ def _with_small_pictures(source: str, work: Path) -> str:
                 small = picture.convert("RGB")
             small.thumbnail((WIDTH, 2 * WIDTH))
             small.save(jpeg, quality=62, optimize=True)
-            if jpeg.stat().st_size < 0.9 * file.stat().st_size:
+            stored = io.BytesIO()
+            small.save(stored, "PNG")
+            if jpeg.stat().st_size < 0.9 * len(stored.getvalue()):
                 source = source.replace(file.relative_to(work).as_posix(), jpeg.relative_to(work).as_posix())
     return source
