@@ -60,13 +60,13 @@ def centre(explorer: Explorer) -> int:
 
 
 def test_the_picture_follows_its_control_and_the_time_stands_beside_it(explorer):
-    first = centre(explorer)
+    first, open_figures = centre(explorer), plt.get_fignums()
     assert "Number 1." in explorer.text.value
     choose(explorer, 7)
     assert centre(explorer) > first + 100
     assert "Number 7." in explorer.text.value
     assert " s</b>" in explorer.text.value
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_figures
 
 
 def test_what_was_drawn_once_is_shown_at_once(explorer, drawing):

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from functools import partial
 
 import pytest
 
@@ -158,7 +159,10 @@ def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_wi
     command = [project.python, "-m", "hw2lib", "report", "--preset", "smoke", "--cores", "1"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HW2_")}
     environment["PYTHONPATH"] = str(project.root)
-    with subprocess.Popen(command, cwd=project.root, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's job in the background ignores it
+    with subprocess.Popen(
+        command, cwd=project.root, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+    ) as running:
         end = time.monotonic() + 120
         while not (project.root / "notebooks/waiting").exists() and time.monotonic() < end:
             time.sleep(0.1)
