@@ -210,11 +210,11 @@ def ship(folders: tuple[Path, ...], weights: bool) -> None:
 @click.option("--classifier", type=_PATH, help="Digits: the course's Classifier.pth.  [default: ours]")
 def score(folder: Path, kind: str, classifier: Path | None) -> None:
     """Score the PNG images in FOLDER beside real ones. The name of a digit begins with it, such as 7_001.png."""
-    from hw2lib import scorecard
+    from hw2lib import given_images
 
     if kind == "faces" and classifier:
         raise UserError("--classifier grades digits; leave it out, or score --kind digits")
-    parts = scorecard.face_scorecard(folder) if kind == "faces" else scorecard.digit_scorecard(folder, classifier)
+    parts = given_images.face_scorecard(folder) if kind == "faces" else given_images.digit_scorecard(folder, classifier)
     for part in parts:
         click.echo(part)
 
@@ -227,9 +227,9 @@ def score(folder: Path, kind: str, classifier: Path | None) -> None:
 @_overwrite
 def classify(folder: Path, csv: Path, weights: Path, device: str, overwrite: bool) -> None:
     """Classify the PNG images in FOLDER: write image_name,label to CSV, in the order of file names."""
-    from hw2lib import image_files
+    from hw2lib import given_images
 
-    classified, unreadable = image_files.classify(folder, csv, weights, device, overwrite)
+    classified, unreadable = given_images.classify(folder, csv, weights, device, overwrite)
     for message in unreadable:
         click.echo(f"hw2: {message}", err=True)
     click.echo(f"{classified} images in {csv}")

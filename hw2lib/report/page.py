@@ -28,7 +28,7 @@ from hw2lib.errors import UserError
 from hw2lib.report import age, markdown, parameters, record
 from hw2lib.report.record import Staging
 
-PALETTE = 256  # colours
+COLOURS = 256  # of a palette
 DRAWING = 0.85  # share of pixels in so many colours, of what is drawn and shows no image: others are blends at edges
 
 
@@ -227,7 +227,7 @@ def _small_png(fig) -> bytes:
         small = picture.convert("RGB")
         pixels = small.width * small.height
         counts = sorted((count for count, _ in small.getcolors(pixels)), reverse=True)
-        if sum(counts[:PALETTE]) > DRAWING * pixels:
-            small = small.quantize(PALETTE, kmeans=2, dither=Image.Dither.NONE)
+        if sum(counts[:COLOURS]) > DRAWING * pixels:
+            small = small.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE)
         small.save(packed, "PNG", optimize=True)
     return packed.getvalue()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hw2lib.gan.recipe import augment, discriminator_loss, generator_loss, gradient_penalty
+from hw2lib.gan.train import augment, discriminator_loss, generator_loss, gradient_penalty
 
 CHANGES = ("colour", "translation", "cutout")
 REAL, FAKE = torch.tensor([0.9, 0.6]), torch.tensor([0.2, 0.5])

@@ -18,7 +18,7 @@ from hw2lib import runs
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
 from hw2lib.gan import train as gan
-from hw2lib.gan.recipe import Recipe, discriminator_loss, generator_loss, gradient_penalty
+from hw2lib.gan.recipe import Recipe
 from hw2lib.gan.sample import read_strip
 from hw2lib.gan.scores import OF_FACES
 from hw2lib.networks import build, names
@@ -73,18 +73,18 @@ def plain_loop(settings: Recipe, images: Synthetic) -> torch.nn.Module:
             else:
                 fake = net.generator(noise)
                 real, judged, auxiliary = net.discriminator(x), net.discriminator(fake.detach()), 0.0
-            loss = discriminator_loss(settings.loss, real, judged, settings.label_smoothing) + auxiliary
+            loss = gan.discriminator_loss(settings.loss, real, judged, settings.label_smoothing) + auxiliary
             if settings.gradient_penalty:
-                loss = loss + settings.gradient_penalty * gradient_penalty(net.discriminator, x, fake)
+                loss = loss + settings.gradient_penalty * gan.gradient_penalty(net.discriminator, x, fake)
             loss.backward()
             for_d.step()
         for_g.zero_grad()
         if settings.network == "acgan":
             judged, of_fake = net.discriminator(fake)
             class_loss = settings.class_weight * F.cross_entropy(of_fake, wanted)
-            (generator_loss(settings.loss, judged) + class_loss).backward()
+            (gan.generator_loss(settings.loss, judged) + class_loss).backward()
         else:
-            generator_loss(settings.loss, net.discriminator(fake)).backward()
+            gan.generator_loss(settings.loss, net.discriminator(fake)).backward()
         for_g.step()
     return net
 
