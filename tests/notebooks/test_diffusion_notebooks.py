@@ -116,7 +116,10 @@ def test_runs_that_are_not_finished_are_missing(run):
     assert {row[1] for row in record["tables"]["study"]["rows"]} == {"missing"}
 
 
-def test_quick_draws_with_what_ships_and_shows_long_tables_as_committed(run):
+def test_quick_shows_tables_as_committed_and_measures_what_is_asked_for(run):
+    record = run("34", preset="quick")
+    for name, table in record["tables"].items():
+        assert ("As in the committed report, 20" in table["caption"]) == (name != "training")
     record = run("34", "-p", "count=20", "-p", "seeds=0", "-p", "steps=2", preset="quick")
     default = {row[0]: row for row in record["tables"]["default"]["rows"]}
     assert default["context-unet-64"][-1] == "1 x 20"
