@@ -14,7 +14,7 @@ from hw2lib.metrics.reference import Reference
 from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.grids import dashed, image_grid, measures
 
-STRIP_ROWS = 6
+STRIP_ROWS, STRIP_COLUMNS = 6, 8
 QUALITY = {"sliced_wasserstein": "sliced Wasserstein x 1000", "brightness": "brightness", "contrast": "contrast"}
 
 
@@ -26,7 +26,7 @@ def samples(images: Tensor, columns: int = 8) -> Figure:
 def strip(rows: dict[int, np.ndarray]) -> Figure:
     """The same noise in the course of training: some of the rows of `hw2lib.gan.sample.read_strip`."""
     shown = np.array(list(rows))[np.linspace(0, len(rows) - 1, min(len(rows), STRIP_ROWS)).round().astype(int)]
-    return image_grid([rows[step] for step in shown], [f"{step:,}" for step in shown])
+    return image_grid([rows[step][:STRIP_COLUMNS] for step in shown], [f"{step:,}" for step in shown])
 
 
 def losses_and_quality(card: dict[str, Any], reference: Reference) -> Figure:
