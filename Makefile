@@ -26,6 +26,7 @@ bench: setup
 	$(BIN)/python benchmarks/dann_training.py
 	$(BIN)/python benchmarks/gan_training.py
 	$(BIN)/python benchmarks/diffusion_training.py
+	$(BIN)/python benchmarks/digit_drawing.py
 	$(BIN)/python benchmarks/face_drawing.py
 
 # uv installs in seconds what takes pip minutes; where it cannot be had or fails, pip does the same.
