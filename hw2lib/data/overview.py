@@ -54,7 +54,11 @@ def status(data_dir: str | Path = "") -> tuple[str, bool]:
             rows.append((domain, *"-----", str(error)))
             readable = False
     for domain in (*DIGIT_DOMAINS, FACES):
-        if domain not in images.domains():
+        if domain == FACES and (others := images.instead_of_faces()):
+            is_2023 = (images.root / FACES / "UNet.pt").is_file()
+            used = "; notebooks 40 to 42 use them" if is_2023 else ""
+            rows.append((domain, "2023" if is_2023 else "-", *"----", f"neither train/ nor val/, but {others}{used}"))
+        elif domain not in images.domains():
             how = f"hw2 data fetch {domain}" if domain in published else "CelebA, to be asked for: see data/README.md"
             size = published.get(domain, {}).get("megabytes")
             rows.append((domain, *"-----", f"not there; {how}" + (f" ({size} MB)" if size else "")))
