@@ -157,7 +157,7 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
         (["acgan", "--digit", "10"], "--digit 10: give 0 to 9"),
         (["acgan", "--digit", "3", "--digit", "-1"], "--digit -1: give 0 to 9"),
         (["acgan", "--count", "95"], "--count 95: in all, of 10 digits alike; give a multiple of 10"),
-        (["acgan", "--weights", "dcgan"], "dcgan: weights of another network ("),
+        (["acgan", "--weights", "dcgan"], "dcgan: weights of another network: "),
         (["dcgan", "--weights", __file__], "not a whole safetensors file"),
     ],
 )

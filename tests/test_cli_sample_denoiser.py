@@ -298,7 +298,7 @@ def test_weights_that_ship_are_the_default(hw2, weights, tmp_path):
         (["--count", "95"], "--count 95: in all, of 10 digits alike; give a multiple of 10"),
         (["--seed", "-1"], "--seed -1: give 0 to 4292"),
         (["--weights", "none"], "none: no such weights file"),
-        (["--weights", "others"], "others: weights of another network ("),
+        (["--weights", "others"], "others: weights of another network: "),
         (["--weights", __file__], "not a whole safetensors file"),
         (["--weights", ""], "not a whole safetensors file"),
     ],

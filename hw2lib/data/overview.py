@@ -15,13 +15,14 @@ from hw2lib.errors import UserError
 def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
     """One row for each domain and split: how many images, of what size, and how even their classes are.
 
-    A domain that is not there has a row of None.
+    A domain that is not there has a row of None; in place of the split of faces it says what else is in their folder.
     """
     rows = []
     for domain in domains:
         title = TITLES.get(domain, domain)
         if domain not in source.domains():
-            rows.append({"domain": title})
+            others = source.instead_of_faces() if domain == FACES and isinstance(source, RealImages) else ""
+            rows.append({"domain": title, "split": others or None})
             continue
         for split in source.splits(domain):
             images = source.load(domain, split)
