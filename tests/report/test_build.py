@@ -151,6 +151,17 @@ def test_notebooks_run_side_by_side_where_none_trains(monkeypatch):
     assert build.trains("paper", {"networks": "dcgan"}), "a run that the report does not show"
 
 
+def test_a_report_without_fcntl(project_with_spaces, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['fcntl'] = None\n")
+    project = project_with_spaces
+    project.notebook("10_first", "import sys\npage.value('fcntl', str(sys.modules['fcntl']))")
+    path = os.pathsep.join([str(tmp_path), str(project.root)])
+    done = project.hw2("report", "--preset", "smoke", "--cores", "1", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert project.record("10_first")["values"] == {"fcntl": "None"}
+    assert done.stdout.endswith("report.pdf\n")
+
+
 def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_with_spaces):
     project = project_with_spaces
     project.notebook("10_first", "page.value('answer', 1)")
