@@ -190,3 +190,16 @@ def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_wi
     assert [line for line in done.stderr.splitlines() if "10_first" in line] == []
     assert re.search(r"^1/2 20_second begins", done.stderr, re.MULTILINE)
     assert project.contents("10_first") == before
+
+
+def test_short_reports_draw_with_our_network_unless_told_otherwise(write_notebook):
+    write_notebook("40_faces", parameters="preset = 'quick'\nunet = ''")
+    write_notebook("50_others")
+
+    def settings(preset: str, **overrides: str) -> list[list[str]]:
+        return [sorted(task.settings) for task in build.plan(preset, overrides).values()]
+
+    for preset in ("smoke", "quick"):
+        assert settings(preset) == [[f"preset={preset}", "unet=ours"], [f"preset={preset}"]]
+    assert settings("paper") == [["preset=paper"], ["preset=paper"]]
+    assert settings("quick", unet="/UNet.pt")[0] == ["preset=quick", "unet=/UNet.pt"]
