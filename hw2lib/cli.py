@@ -141,7 +141,7 @@ def _seconds(text: str) -> float:
 @click.option("--count", type=int, help="Images in all.  [default: 1000, or 100 of each digit]")
 @click.option("--seed", default=0, show_default=True, help="Of the noise, which is the same for each digit.")
 @click.option("--digit", "digits", type=int, multiple=True, help="Only this digit; may be repeated.")
-@click.option("--weights", type=_PATH, help="A safetensors file.  [default: the one that ships]")
+@click.option("--weights", type=_PATH, help="Of safetensors or torch.save.  [default: those that ship]")
 @click.option("--ema", is_flag=True, help="Refuse weights that are not known to be a moving average.")
 @click.option("--sampler", help="Denoiser: such as ddpm; an unknown one lists all.  [default: ddim]")
 @click.option("--steps", type=int, help="Denoiser: 1 to its T.  [default: 8; of ddpm all]")

@@ -33,6 +33,11 @@ def write(file: Path, content: str | bytes) -> None:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
 
 
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name is a system's own, to be passed over: a hidden one, ``Thumbs.db``, ..."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a file; `UserError` if it cannot be read or holds none."""
     try:

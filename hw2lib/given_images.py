@@ -52,7 +52,8 @@ def face_scorecard(folder: Path) -> Iterator[str]:
     table = [(title, scores[name], real[name], decimals, hint) for title, name, decimals, hint in FACE_ROWS]
     yield (
         f"{folder}: {len(images):,} images, beside {reference.count:,} real validation faces.\n"
-        f"Distances are from these, the real one that of {reference.floor_count:,} training faces.\n\n{_lines(table)}\n"
+        f"Distances are from these, the real one that of {reference.floor_count:,} training faces.\n"
+        f"{_unlike(len(images), reference.floor_count)}\n{_lines(table)}\n"
     )
     yield _inception_scores(images)
 
@@ -76,7 +77,7 @@ def _inception_scores(images: Tensor) -> str:
         ("kernel Inception distance (KID) x 1000", 1000 * scores["kid"], 1000 * floor["kid"], 2, LESS),
     ]
     few = "From as few images as these, FID is biased upward by tens: compare it with the real one beside it alone."
-    return f"{few}\n\n{_lines(table)}"
+    return f"{few}\n{_unlike(len(images), len(others.features))}\n{_lines(table)}"
 
 
 def digit_scorecard(folder: Path, classifier: Path | None = None) -> Iterator[str]:
@@ -98,11 +99,20 @@ def digit_scorecard(folder: Path, classifier: Path | None = None) -> Iterator[st
         table.append(("Fréchet distance of features", scores["frechet"], reference.floor, 2, LESS))
         beside = (
             f", beside {reference.count:,} real MNIST-M {reference.split} digits.\n"
-            f"The distance is from these, the real one that of {reference.floor_count:,} validation digits."
-        )
+            f"The distance is from these, the real one that of {reference.floor_count:,} validation digits.\n"
+            f"{_unlike(len(images), reference.floor_count)}"
+        ).rstrip()
     yield f"{folder}: {len(images):,} images, read by {grader.title}{beside}\n\n{_lines(table)}\n"
     if why_none:
         yield f"Beside no real digits, and no Fréchet distance: {why_none}"
+
+
+def _unlike(count: int, floor_count: int) -> str:
+    """A line on why the distances of so many images do not compare with the real one; "" where they do."""
+    if count == floor_count:
+        return ""
+    these = f"those of {count:,} do not compare with the real one, of {floor_count:,}"
+    return f"The fewer images, the larger their distances: {these}.\n"
 
 
 def _lines(rows: list[Row]) -> str:

@@ -26,6 +26,7 @@ from hw2lib.networks import names
 from hw2lib.noise import LARGEST_SEED
 from hw2lib.training.devices import check_device
 from hw2lib.training.run_folder import shipped_weights
+from hw2lib.weights import is_safetensors
 
 MOST = 1_000_000  # images, as `ImageNoise` spaces seeds
 
@@ -57,7 +58,7 @@ def write(
 ) -> int:
     """Draw images and write them, and return how many there are; an interrupted set is completed.
 
-    The weights are a safetensors file of a GAN's generator or a denoiser, by default that of the run that ships. The
+    The weights are a file of a GAN's generator or a denoiser (`hw2lib.weights.load`), by default those that ship. The
     ``card.json`` beside it says how it was trained; without one, the recipe ``ours`` is assumed. Bad input is a
     `UserError`, and nothing is written.
     """
@@ -98,6 +99,8 @@ def write(
 
 def _training(network: str, weights: Path, ema: bool) -> dict[str, Any] | None:
     """The settings of the run that made the weights, by the card beside them; None without a card."""
+    if ema and not is_safetensors(weights):
+        raise UserError(f"{weights}: a file of torch.save, not known to be a moving average; leave --ema out")
     card = weights.parent / "card.json"
     if not card.exists():
         if ema:

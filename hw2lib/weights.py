@@ -1,9 +1,11 @@
 """Tensors in files: safetensors of ours, and files of ``torch.save`` that a user brings. Code is never loaded."""
 
+import contextlib
 import io
 import pickle
 import re
 import struct
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from hw2lib.files import whole
 DAMAGED = (
     pickle.UnpicklingError, struct.error, RuntimeError, AssertionError, EOFError, LookupError, TypeError, ValueError,
 )  # fmt: skip
+
+DEEPEST = 3  # dots in the place of tensors in a file
 
 
 def save(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
@@ -47,22 +51,94 @@ def read(file: Path) -> dict[str, Tensor]:
 
 
 def load(network: nn.Module, file: Path) -> None:
-    """Fill `network` from a safetensors file, half precision widened; see `read` and `fill` for what is refused."""
-    fill(network, read(file), file)
+    """Fill `network` from a file of safetensors or of ``torch.save``, whatever its suffix; half precision is widened.
 
-
-def fill(network: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
-    """Fill `network` with tensors read from `file`; `UserError`, before any change, if they are another network's."""
-    there, here = ({name: tuple(x.shape) for name, x in some.items()} for some in (tensors, network.state_dict()))
-    if wrong := [name for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]:
-        name = wrong[0]
-        if name in there and name in here:
-            what = f"has the shape {there[name]}, not {here[name]}"
-        else:
-            what = "is not expected" if name in there else "is missing"
-        differ = f"{len(wrong)} tensors differ, the first is '{name}', which {what}"
-        raise UserError(f"{file}: weights of another network ({differ})")
+    A file of ``torch.save`` may hold the tensors bare or below names, such as ``state_dict`` or ``model``; those below
+    ``ema`` go before all others. A wrapper's name before every tensor, such as ``module.``, is taken away. `UserError`,
+    before any change, for a file that is missing or damaged or holds code, for the weights of another network, and for
+    several that fit.
+    """
+    expected = network.state_dict()
+    sets = {place: _unwrapped(tensors, expected) for place, tensors in _sets_in(file).items()}
+    averages = {place: tensors for place, tensors in sets.items() if re.search(r"(^|[._])ema([._]|$)", place)}
+    sets = averages or sets
+    fitting = [place for place, tensors in sets.items() if _shapes(tensors) == _shapes(expected)]
+    if len(fitting) > 1:
+        raise UserError(f"{file}: holds several weights of this network: {_listed(fitting)}; give a file of one")
+    if not fitting:
+        place = max(sets, key=lambda place: len(sets[place].keys() & expected.keys()))
+        where = f"{file}, '{place}'" if place else f"{file}"
+        raise UserError(f"{where}: weights of another network: {_differences(sets[place], expected)}")
+    tensors = sets[fitting[0]]
+    for name, tensor in tensors.items():
+        # An integer in place of a number would be taken without a word.
+        if expected[name].is_floating_point() and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            raise UserError(f"{file}: '{name}' holds no finite numbers; give the weights of a network that has learned")
     network.load_state_dict(tensors)
+
+
+def is_safetensors(file: Path) -> bool:
+    """Whether a file is of safetensors by its content; by its name, if it cannot be read or is none of torch.save."""
+    with contextlib.suppress(OSError), open(file, "rb") as content:
+        if content.read(9)[8:] == b"{":  # behind the length of the header in eight bytes
+            return True
+    return file.suffix.lower() == ".safetensors"
+
+
+def _sets_in(file: Path) -> dict[str, dict[str, Tensor]]:
+    """All that is names and plain tensors in a file, by its place, such as ``ema.state_dict``; "" is the whole file."""
+    if is_safetensors(file):
+        return {"": read(file)}
+    give = "one of torch.save({'state_dict': network.state_dict()}, …), or of safetensors"
+    content = read_torch(file, give)
+    sets, waiting = {}, [("", content)]
+    while waiting:
+        place, part = waiting.pop(0)
+        if isinstance(part, dict) and all(isinstance(name, str) for name in part):
+            if part and all(map(is_plain, part.values())):
+                sets[place] = part
+            if place.count(".") < DEEPEST:
+                waiting += [(f"{place}.{name}".lstrip("."), x) for name, x in part.items() if isinstance(x, dict)]
+    if not sets:
+        there = f"it is a {type(content).__name__}"
+        if isinstance(content, dict) and content:
+            others_first = sorted(content.items(), key=lambda item: is_plain(item[1]))
+            there = f"it has {_listed([f'{name} ({type(x).__name__})' for name, x in others_first])}"
+        raise UserError(f"{file}: holds no names and tensors by themselves: {there}; give {give}")
+    return sets
+
+
+def _unwrapped(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+    """The tensors without a name before each, where more of the names are expected ones then."""
+    best = tensors
+    if "n_averaged" not in expected:  # AveragedModel counts beside its module
+        tensors = {name: tensor for name, tensor in tensors.items() if name != "n_averaged"}
+    while len({name.partition(".")[0] for name in tensors}) == 1 and all("." in name for name in tensors):
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+        if len(tensors.keys() & expected) > len(best.keys() & expected):
+            best = tensors
+    return best
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _differences(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """Such as ``2 tensors differ; missing: 'a'; not expected: 'b'``."""
+    there, here = _shapes(tensors), _shapes(expected)
+    parts = {
+        "missing": [f"'{name}'" for name in here if name not in there],
+        "not expected": [f"'{name}'" for name in there if name not in here],
+        "of another shape": [f"'{n}', {there[n]} and not {here[n]}" for n in here if there.get(n, here[n]) != here[n]],
+    }
+    listed = [f"{what}: {_listed(names)}" for what, names in parts.items() if names]
+    return "; ".join([f"{sum(map(len, parts.values()))} tensors differ", *listed])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def read_torch(file: Path, give: str) -> Any:
@@ -82,12 +158,6 @@ def read_torch(file: Path, give: str) -> Any:
         raise UserError(f"{file}: {what}; give {give}") from None
     used.note_file(file)
     return tensors
-
-
-def named_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The content as names and plain tensors; None if it is anything else."""
-    named = isinstance(content, dict) and all(isinstance(name, str) and is_plain(x) for name, x in content.items())
-    return dict(content) if named else None
 
 
 def is_plain(content: Any) -> bool:

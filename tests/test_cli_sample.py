@@ -125,7 +125,8 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
     (shipped / "card.json").write_text(json.dumps({"settings": {"network": "dcgan"}}))
     args = ["dcgan", "--count", "2"]
     status, _, err = sample(*args, "--weights", str(tmp_path / "none"))
-    assert (status, err) == (2, f"hw2: error: {tmp_path / 'none'}: no such weights file\n")
+    assert status == 2
+    assert err.startswith(f"hw2: error: {tmp_path / 'none'}: cannot be read: No such file or directory; give one of")
 
     (home / "dcgan").rename(home / "moved")
     try:
@@ -157,8 +158,8 @@ def test_weights_that_ship_are_the_default(sample, home, tmp_path):
         (["acgan", "--digit", "10"], "--digit 10: give 0 to 9"),
         (["acgan", "--digit", "3", "--digit", "-1"], "--digit -1: give 0 to 9"),
         (["acgan", "--count", "95"], "--count 95: in all, of 10 digits alike; give a multiple of 10"),
-        (["acgan", "--weights", "dcgan"], "dcgan: weights of another network ("),
-        (["dcgan", "--weights", __file__], "not a whole safetensors file"),
+        (["acgan", "--weights", "dcgan"], "dcgan: weights of another network: "),
+        (["dcgan", "--weights", __file__], "damaged, or no file of torch.save"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2_and_makes_nothing(sample, tmp_path, monkeypatch, home, arguments, what):

@@ -297,10 +297,10 @@ def test_weights_that_ship_are_the_default(hw2, weights, tmp_path):
         (["--count", "0"], "--count 0: give 1 to 1000000 images"),
         (["--count", "95"], "--count 95: in all, of 10 digits alike; give a multiple of 10"),
         (["--seed", "-1"], "--seed -1: give 0 to 4292"),
-        (["--weights", "none"], "none: no such weights file"),
-        (["--weights", "others"], "others: weights of another network ("),
-        (["--weights", __file__], "not a whole safetensors file"),
-        (["--weights", ""], "not a whole safetensors file"),
+        (["--weights", "none"], "none: cannot be read: No such file or directory; give one of torch.save"),
+        (["--weights", "others"], "others: weights of another network: "),
+        (["--weights", __file__], "damaged, or no file of torch.save"),
+        (["--weights", ""], "cannot be read: Is a directory; give one of torch.save"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2_and_makes_nothing(sample, tmp_path, monkeypatch, arguments, what):
@@ -343,9 +343,8 @@ def test_weights_that_are_no_average_are_refused_where_one_is_asked_for(sample, 
     assert_refused(sample(*few), f"{weights}: no moving average, says the card.json beside it; leave --ema out")
     torch.save({"network": small().state_dict()}, weights.parent / "state.pt")
     card(weights)
-    assert_refused(
-        sample(*few, "--weights", str(weights.parent / "state.pt")), "state.pt: not a whole safetensors file"
-    )
+    refusal = "state.pt: a file of torch.save, not known to be a moving average; leave --ema out"
+    assert_refused(sample(*few, "--weights", str(weights.parent / "state.pt")), refusal)
     assert not (tmp_path / "out").exists()
     assert sample(*few)[0] == 0
 

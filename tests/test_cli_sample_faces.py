@@ -147,7 +147,7 @@ def test_the_homeworks_network(sample, noise, tmp_path):
         (["--guidance-weight", "1"], "guidance weight 1: the network learned no image without its label; give 0"),
         (["--digit", "3"], "face-pyramid has no digits to choose from; leave --digit out"),
         (["--weights", "UNet.pt"], "UNet.pt: cannot be read: No such file"),
-        (["--weights", "other.pt"], "other.pt: weights of another network ("),
+        (["--weights", "other.pt"], "other.pt: weights of another network: "),
     ],
 )
 def test_bad_input_is_one_line_and_makes_nothing(sample, noise, tmp_path, monkeypatch, arguments, what):

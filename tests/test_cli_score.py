@@ -78,6 +78,9 @@ def test_faces_beside_real_ones(hw2, tmp_path):
     assert numbers(out, "lattice of period two") == pytest.approx([scores["lattice"], reference.lattice], abs=0.005)
     for name in ("brightness", "contrast", "diversity"):
         assert numbers(out, f"{name}, 0 to 1") == pytest.approx([scores[name], getattr(reference, name)], abs=0.0005)
+    assert (
+        "The fewer images, the larger their distances: those of 24 do not compare with the real one, of 1,000." in out
+    )
     (line,) = (line for line in out.splitlines() if line.startswith("No FID"))
     assert line.startswith("No FID, IS and KID, for want of real faces:")
 
@@ -110,7 +113,8 @@ def test_inception_weights_that_are_damaged_are_an_error(hw2, tmp_path, real_fac
     assert err.splitlines()[-1].startswith(f"hw2: error: {tmp_path / 'inception.pth'}: damaged, or not weights-incep")
 
 
-def test_fid_where_weights_and_real_faces_are_at_hand(hw2, tmp_path, real_faces, monkeypatch):
+@pytest.mark.parametrize("count", [8, 12])
+def test_fid_where_weights_and_real_faces_are_at_hand(hw2, tmp_path, real_faces, monkeypatch, count):
     weight = torch.randn(3 * 64 * 64, 4, generator=torch.Generator().manual_seed(0)) / 100
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,12 +123,13 @@ def test_fid_where_weights_and_real_faces_are_at_hand(hw2, tmp_path, real_faces,
 
     extractor = fidelity.Extractor(network, "tiny")
     monkeypatch.setattr(fidelity, "inception", lambda device: extractor)
-    images = drawn_faces(8)
+    images = drawn_faces(count)
     folder = write(tmp_path / "faces", images)
 
     status, out, _ = hw2("score", str(folder), "--kind", "faces")
 
     assert status == 0
+    assert ("those of 8 do not compare with the real one, of 12." in out) == (count == 8)
     source = data.source("paper")
     real, others = (
         fidelity.extract(torch.from_numpy(source.load("face", split).images.copy()), extractor)
@@ -196,6 +201,7 @@ def test_digits_under_a_classifier_of_the_users(hw2, tmp_path, classifier, drawn
 
     assert status == 0, err
     assert "36 images, read by Classifier.pth, beside 20 real MNIST-M test digits" in out
+    assert "those of 36 do not compare with the real one, of 20.\n\n" in out
     features, taken = seen(classifier, images)
     right = taken == labels
     assert 0 < right.mean() < 1
@@ -269,7 +275,7 @@ def test_a_classifier_that_is_none_is_refused(hw2, tmp_path, drawn_digits):
         "score", str(drawn_digits[0]), "--kind", "digits", "--classifier", f"{tmp_path}/Classifier.pth"
     )
     assert (status, out) == (2, "")
-    assert f"{tmp_path}/Classifier.pth: weights of another network" in err.splitlines()[-1]
+    assert f"{tmp_path}/Classifier.pth, 'state_dict': weights of another network" in err.splitlines()[-1]
 
 
 # Both

@@ -27,6 +27,7 @@ from hw2lib.data import DIGIT_SIZE, FACES, SPLITS, TITLES
 from hw2lib.data.folders import HEADER, RealImages, images_dir, train_part
 from hw2lib.data.png import decode
 from hw2lib.errors import UserError
+from hw2lib.files import is_clutter
 from hw2lib.paths import ROOT
 
 REGISTRY = ROOT / "data" / "downloads.toml"
@@ -105,9 +106,21 @@ def _download(url: str, md5: str, path: Path) -> None:
             f"{url}: the server says {error.response.status_code} {error.response.reason}; "
             f"try again later, or put {path.name} from elsewhere at {path}"
         ) from error
+    except requests.exceptions.SSLError as error:
+        raise UserError(
+            f"{url}: the certificate is not accepted ({_reason(error)}); set the clock right, or name the "
+            f"certificate of a proxy in REQUESTS_CA_BUNDLE, or put {path.name} from elsewhere at {path}"
+        ) from error
     except requests.RequestException as error:
         have = f"{part.stat().st_size:,} bytes are kept" if part.exists() else "nothing came"
         raise UserError(f"{url}: no connection, or it broke ({have}); the same command continues there") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first cause of an error, which requests wraps several times, in one line."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return " ".join(str(getattr(error, "verify_message", "") or error).split())
 
 
 def _continue(part: Path, url: str, output_file: str, _pooch: object) -> None:
@@ -150,7 +163,9 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
             for member in archive:
                 tarfile.data_filter(member, str(downloads))  # raises for a member that leads elsewhere
                 name = PurePosixPath(member.name)
-                if member.isfile() and name.suffix == ".png":
+                if is_clutter(name.name):
+                    pass
+                elif member.isfile() and name.suffix == ".png":
                     images[f"{name.parent.name}/{name.name}"] = _centre(Image.open(archive.extractfile(member)))
                 elif member.isfile() and name.name.endswith("_labels.txt"):
                     labels[name.name] = archive.extractfile(member).read().decode().splitlines()
@@ -223,9 +238,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_]*")  # no hyphen: a pair is written SOURCE-
 def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[str, int]]:
     """Copy a folder in a layout of the homework to ``digits/NAME`` below `images_dir`, as a source or target.
 
-    Every image is decoded and every label read first; nothing appears under its name if one is bad. Links are followed.
-    Returns the folder of the domain, and the number of images of each split. Raises `UserError` for a bad name, a
-    domain that is there, a folder that holds none, a bad image or csv, and a full disk.
+    Its csv files and images are looked at before they are copied, and other files stay behind. Every image is decoded
+    and every label read; nothing appears under its name if one is bad. Links to files are followed. Returns the folder
+    of the domain, and the number of images of each split. Raises `UserError` for a bad name, a domain that is there, a
+    folder that holds none, a bad image or csv, and a full disk.
     """
     if not NAME.fullmatch(name) or name == FACES:
         raise UserError(f"a domain cannot be called {name!r}: choose small letters, digits and _, and not {FACES}")
@@ -258,10 +274,16 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
 
 
 def _copy(folder: Path, copy: Path) -> None:
-    """Copy the files of a folder, but for hidden ones; stop at the first that cannot be copied."""
-    copy.mkdir(parents=True)
-    for path in sorted(folder.glob("[!.]*")):
-        if path.is_dir():
-            _copy(path, copy / path.name)
-        else:
-            shutil.copyfile(path, copy / path.name)
+    """Copy what belongs to a layout: csv files, and the PNG files of its folders.
+
+    Raises `UserError`, before anything is copied, where one of them is no file; reading a pipe would never end.
+    """
+    homes = [folder / name for name in ("data", *SPLITS) if (folder / name).is_dir()]
+    paths = [path for home in homes for path in home.iterdir() if path.name.lower().endswith(".png")]
+    paths = sorted(path for path in [*folder.glob("*.csv"), *paths] if not is_clutter(path.name))
+    if other := next((path for path in paths if not path.is_file()), None):
+        raise UserError(f"{other}: neither a file nor a link to one; remove it, or put the file itself there")
+    for home in (copy, *(copy / home.name for home in homes)):
+        home.mkdir(parents=True)
+    for path in paths:
+        shutil.copyfile(path, copy / path.relative_to(folder))

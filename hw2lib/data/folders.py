@@ -5,7 +5,8 @@
     faces     face/train/*.png, face/val/*.png
 
 A domain is the name of a folder below ``digits/``. The layout of 2021 has no val split: there the last tenth of the
-rows of ``train.csv`` is val, and the rest is train.
+rows of ``train.csv`` is val, and the rest is train. Of faces it has train and test; there val is test. That of 2023 has
+no faces to learn from, but ``face/UNet.pt``, ``face/noise`` and ``face/GT`` (`hw2lib.diffusion.faces.homework`).
 """
 
 import csv
@@ -21,6 +22,7 @@ import numpy as np
 from hw2lib import used
 from hw2lib.data import DIGIT_SIZE, FACE_SIZE, FACES, SPLITS, TITLES, ImageSet, ImageSource, cache
 from hw2lib.errors import UserError
+from hw2lib.files import is_clutter
 from hw2lib.paths import build_dir, cache_dir
 
 HEADER = ("image_name", "label")  # of a csv file; without labels, the first alone
@@ -70,17 +72,29 @@ class RealImages(ImageSource):
                 f"{self.root}: no such folder of images; they are looked for in data_dir, else HW2_DATA, else "
                 f"{build_dir() / 'images'}: run `hw2 data fetch mnistm svhn usps`, or {_SEE}"
             )
-        if not self.domains():
+        if not self.domains() and not self.instead_of_faces():
             raise UserError(f"{self.root}: holds neither digits/<domain>/ nor face/; {_SEE}")
 
     def domains(self) -> tuple[str, ...]:
-        """The domains that are there: folders below ``digits/`` by name, then ``face``."""
-        digits = sorted(path.name for path in self.root.glob("digits/[!.]*") if path.is_dir())
-        return (*digits, *([FACES] if (self.root / FACES).is_dir() else []))
+        """The domains that are there: folders below ``digits/`` by name, then ``face`` if it has a split."""
+        folders = (path for path in self.root.glob("digits/*") if path.is_dir() and not is_clutter(path.name))
+        has_faces = any((self.root / FACES / split).is_dir() for split in SPLITS)
+        return (*sorted(path.name for path in folders), *([FACES] if has_faces else []))
+
+    def instead_of_faces(self) -> str:
+        """What ``face/`` holds where it has no split, such as ``GT/ (10 files), UNet.pt``; "" for nothing."""
+        there = [] if FACES in self.domains() else sorted(self.root.glob(f"{FACES}/*"))
+        shown = []
+        for path in (path for path in there if not is_clutter(path.name)):
+            files = [file for file in path.glob("*") if not is_clutter(file.name)]
+            shown.append(f"{path.name}/ ({len(files)} files)" if path.is_dir() else path.name)
+        return ", ".join(shown)
 
     def folder(self, domain: str) -> Path:
         """The folder of a domain; `UserError` if it is not there."""
         if domain not in self.domains():
+            if domain == FACES and (others := self.instead_of_faces()):
+                raise UserError(f"{self.root / FACES}: no faces, neither train/ nor val/; it holds {others}; {_SEE}")
             raise UserError(f"{self.root}: no domain {domain!r}; there are {', '.join(self.domains())}")
         return self.root / FACES if domain == FACES else self.root / "digits" / domain
 
@@ -172,7 +186,8 @@ class RealImages(ImageSource):
     def _find(self, domain: str, split: str) -> _Place | None:
         folder = self.folder(domain)
         if domain == FACES:
-            return _Place(folder / split, None, carved=False) if (folder / split).is_dir() else None
+            home = folder / ("test" if split == "val" and not (folder / "val").is_dir() else split)
+            return _Place(home, None, carved=False) if home.is_dir() else None
         carved = self.layout(domain) == "2021" and split in ("train", "val") and not (folder / "val.csv").is_file()
         home = "train" if carved else split
         images = folder / ("data" if self.layout(domain) == "2022/23" else home)
@@ -197,7 +212,7 @@ class RealImages(ImageSource):
                     files = {
                         entry.name: f"{entry.name}/{(file := entry.stat()).st_size}/{file.st_mtime_ns}"
                         for entry in entries
-                        if entry.name.lower().endswith(".png")
+                        if entry.name.lower().endswith(".png") and not is_clutter(entry.name)
                     }
             except OSError as error:
                 where = error.filename or folder

@@ -27,9 +27,11 @@ LOCK = ".hw2-images.lock"
 
 
 def png_names(folder: Path) -> list[str]:
-    """The names of the PNG files in a folder, sorted, without hidden ones. `UserError` if it cannot be read."""
+    """The names of the PNG files in a folder, sorted, without clutter. `UserError` if it cannot be read."""
     try:
-        return sorted(name for name in os.listdir(folder) if name.lower().endswith(".png") and name[0] != ".")
+        return sorted(
+            name for name in os.listdir(folder) if name.lower().endswith(".png") and not files.is_clutter(name)
+        )
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}; name a folder of PNG images") from None
 
@@ -97,7 +99,7 @@ def _claimed(folder: Path, names: list[str], settings: dict[str, Any], overwrite
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: not a folder; choose another name")
     folder.mkdir(parents=True, exist_ok=True)
-    others = sorted(name for name in os.listdir(folder) if ".hw2-images." not in name)
+    others = sorted(name for name in os.listdir(folder) if not files.is_clutter(name))
     if others and not overwrite and _earlier_set(folder) is None:
         raise UserError(
             f"{folder}: holds other files, such as {others[0]}; choose another folder, or add --overwrite, which "

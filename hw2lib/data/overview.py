@@ -15,13 +15,14 @@ from hw2lib.errors import UserError
 def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
     """One row for each domain and split: how many images, of what size, and how even their classes are.
 
-    A domain that is not there has a row of None.
+    A domain that is not there has a row of None; in place of the split of faces it says what else is in their folder.
     """
     rows = []
     for domain in domains:
         title = TITLES.get(domain, domain)
         if domain not in source.domains():
-            rows.append({"domain": title})
+            others = source.instead_of_faces() if domain == FACES and isinstance(source, RealImages) else ""
+            rows.append({"domain": title, "split": others or None})
             continue
         for split in source.splits(domain):
             images = source.load(domain, split)
@@ -54,7 +55,11 @@ def status(data_dir: str | Path = "") -> tuple[str, bool]:
             rows.append((domain, *"-----", str(error)))
             readable = False
     for domain in (*DIGIT_DOMAINS, FACES):
-        if domain not in images.domains():
+        if domain == FACES and (others := images.instead_of_faces()):
+            is_2023 = (images.root / FACES / "UNet.pt").is_file()
+            used = "; notebooks 40 to 42 use them" if is_2023 else ""
+            rows.append((domain, "2023" if is_2023 else "-", *"----", f"neither train/ nor val/, but {others}{used}"))
+        elif domain not in images.domains():
             how = f"hw2 data fetch {domain}" if domain in published else "CelebA, to be asked for: see data/README.md"
             size = published.get(domain, {}).get("megabytes")
             rows.append((domain, *"-----", f"not there; {how}" + (f" ({size} MB)" if size else "")))

@@ -4,11 +4,14 @@ import io
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hw2lib import weights
+from hw2lib import paths, used, weights
+from hw2lib.data import FACES
+from hw2lib.data.folders import images_dir
 from hw2lib.diffusion.sample import Denoiser, draw_images, load, load_course, sample
 from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.errors import UserError
@@ -73,6 +76,31 @@ def read_noise(folder: Path, size: int) -> Tensor:
             raise UserError(f"{file}: holds numbers that are not finite; give {give}")
         noises.append(noise)
     return torch.cat(noises)
+
+
+class Homework(NamedTuple):
+    """What the homework of 2023 hands out for DDIM, as paths; "" for what is ours."""
+
+    unet: str
+    noise_dir: str
+    truth_dir: str
+
+
+def homework(unet: str, noise_dir: str, truth_dir: str, data_dir: str = "") -> Homework:
+    """The homework's network, noise and truth: those given, else with the network those below ``face/``.
+
+    They are ``UNet.pt``, ``noise`` and ``GT`` in the folder of `hw2lib.data.folders.images_dir`. No network is looked
+    for where `unet` is ``ours``, and without one neither noise nor truth.
+    """
+    home = images_dir(data_dir) / FACES
+    if not unet and (home / "UNet.pt").is_file():
+        unet = str(home / "UNet.pt")
+    elif not unet:
+        used.note("absent", f"{FACES}/UNet.pt", "none")
+    if unet in ("", paths.OURS):
+        return Homework("", noise_dir, truth_dir)
+    below = {name: str(home / name) if (home / name).is_dir() else "" for name in ("noise", "GT")}
+    return Homework(unet, noise_dir or below["noise"], truth_dir or below["GT"])
 
 
 def fixed_noise(folder: str, size: int) -> Tensor:

@@ -98,28 +98,16 @@ def load(folder: RunFolder, device: torch.device | str = "cpu") -> Denoiser:
 
 
 def load_file(file: Path, recipe: Recipe, device: torch.device | str = "cpu") -> Denoiser:
-    """The denoiser whose weights are in a safetensors file, trained by a recipe (`hw2lib.weights.load`)."""
+    """The denoiser whose weights are in a file, trained by a recipe (`hw2lib.weights.load`)."""
     network = build(recipe.network)
     weights.load(network, file)
     return Denoiser.from_recipe(recipe, network.eval().to(device))
 
 
 def load_course(file: Path, device: torch.device | str = "cpu") -> Denoiser:
-    """The homework's denoiser, for 256x256, from its ``UNet.pt``: a state_dict, alone or as an entry of that name.
-
-    `UserError` for a damaged file, one with code, which is never run, and tensors of another network.
-    """
-    give = "the homework's UNet.pt"
-    content = weights.read_torch(file, give)
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    tensors = weights.named_tensors(content)
-    if not tensors:
-        raise UserError(f"{file}: holds no names and tensors; give {give}")
-    if bad := [name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()]:
-        raise UserError(f"{file}: '{bad[0]}' holds no finite numbers; give {give}")
+    """The homework's denoiser, for 256x256, from its ``UNet.pt`` (`hw2lib.weights.load`)."""
     network = face_unet.course()
-    weights.fill(network, tensors, file)
+    weights.load(network, file)
     return Denoiser(network.eval().to(device), linear(1000), network.inputs.size, guidable=False, classes=0)
 
 
@@ -226,7 +214,7 @@ class DenoiserDrawer:
     def __init__(
         self,
         network: str,
-        file: Path,  # safetensors; or, of a network of faces, the homework's ``UNet.pt``, another network
+        file: Path,  # of a network of faces either of safetensors, or the homework's ``UNet.pt``, another network
         device: torch.device,
         settings: SamplerSettings,
         training: dict[str, Any] | None = None,  # settings of the run that made the weights; None: the recipe ``ours``
@@ -235,7 +223,7 @@ class DenoiserDrawer:
     ) -> None:
         if normalise not in NORMALISATIONS:
             raise UserError(f"unknown normalisation '{normalise}': choose one of {', '.join(NORMALISATIONS)}")
-        if network in OF_FACES and file.suffix in (".pt", ".pth"):
+        if network in OF_FACES and not weights.is_safetensors(file):
             self._denoiser = load_course(file, device)
             learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise"}
             learned["size"] = self._denoiser.size

@@ -45,24 +45,14 @@ class Grader(Extractor):
 def grader(path: str = "", seed: int = 0) -> Grader:
     """The classifier that ships, of a seed of its training, or that of a file of `DigitClassifier`'s names and shapes.
 
-    The file is a ``.safetensors``, or what ``torch.save({"state_dict": network.state_dict()}, …)`` writes. Raises
-    UserError if it is not there, damaged, or holds code, which is never run, or the weights of another network.
+    For the file, and what of it is refused, see `hw2lib.weights.load`.
     """
     network = build(NETWORK)
     run = None if path else shipped_weights(NETWORK, seed=seed)
     file = Path(path).expanduser() if path else run.weights
-    if file.suffix == ".safetensors":
-        tensors = weights.read(file)
-    else:
-        content = weights.read_torch(file, "one of torch.save({'state_dict': network.state_dict()}, …)")
-        tensors = weights.named_tensors(content.get("state_dict")) if isinstance(content, dict) else None
-    if tensors is None:
-        raise UserError(f"{file}: has no entry 'state_dict' of tensors; give {{'state_dict': network.state_dict()}}")
-    weights.fill(network, tensors, file)
+    weights.load(network, file)
     digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        if not tensor.isfinite().all():
-            raise UserError(f"{file}: '{name}' is not finite; give the weights of a network that has learned")
+    for tensor in network.state_dict().values():
         digest.update(tensor.numpy().tobytes())
     name, see = f"{NETWORK}-{digest.hexdigest()[:16]}", partial(_see, network.eval())
     if path:

@@ -60,7 +60,7 @@ def age(record: dict, notebook: str, values: dict) -> Age:
     result, now, images = Age(), notebook_inputs(notebook, values), _images(record, values)
     for name, before in record["inputs"].items():
         kind, _, what = name.partition(": ")
-        current = now.get(name) if not what else _current(kind, what, images)
+        current = now.get(name) if not what else _current(kind, what, images, values.get("data_dir", ""))
         if current is None:
             result.unknown.append(name)
         elif current != before:
@@ -68,7 +68,7 @@ def age(record: dict, notebook: str, values: dict) -> Age:
     return result
 
 
-def _current(kind: str, what: str, images) -> str | None:
+def _current(kind: str, what: str, images, data_dir: str) -> str | None:
     """The hash of one input as it is now; None if it cannot be known here."""
     file = paths.ROOT / what  # an absolute path stays one
     if kind == "module":
@@ -77,6 +77,10 @@ def _current(kind: str, what: str, images) -> str | None:
         if file.is_file():
             return used.digest_of_file(file)
         return "gone" if file.is_relative_to(paths.ROOT) and not file.is_relative_to(paths.build_dir()) else None
+    if kind == "absent":
+        from hw2lib.data.folders import images_dir
+
+        return "there" if (images_dir(data_dir) / what).is_file() else "none"
     if kind == "recipe":
         from hw2lib.training.recipe import digest_of, resolve
 

@@ -122,7 +122,8 @@ def split(assignments: Iterable[str]) -> dict[str, str]:
         if not (name and equals):
             raise UserError(f"-p {name}{equals}{text}: write -p NAME=VALUE")
     places = ("data_dir", *FILES, *FOLDERS)
-    return {name: paths.absolute(text) if name in places and text else text for name, _, text in pairs}
+    as_given = ("", paths.OURS)
+    return {name: paths.absolute(text) if name in places and text not in as_given else text for name, _, text in pairs}
 
 
 def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 
@@ -34,3 +35,24 @@ def write_2022(folder: Path, images: np.ndarray, labels: Sequence[int], sizes=(6
     for split, size in zip(("train", "val", "test"), sizes, strict=True):
         write_csv(folder / f"{split}.csv", names[start : start + size], labels[start : start + size])
         start += size
+
+
+def write_2023(face: Path, size: int, network: dict[str, torch.Tensor]) -> None:
+    """What the edition of 2023 has in place of faces: noise, truth and a network."""
+    for i, image in enumerate(noise(10, size)):
+        write_pngs(face / "GT", image[None])
+        (face / "GT/00000.png").rename(face / f"GT/{i:02d}.png")
+    (face / "noise").mkdir()
+    for i in range(10):
+        torch.save(
+            torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(i)), face / f"noise/{i:02d}.pt"
+        )
+    torch.save(network, face / "UNet.pt")
+
+
+def litter(folder: Path) -> None:
+    """What systems leave in folders."""
+    for name in ("._00000.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX/._00000.png").write_bytes(b"\x00\x05\x16\x07")

@@ -1,10 +1,11 @@
 """``hw2 data add``: a further domain is there whole, or not at all."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import noise, write_2022, write_csv, write_pngs
+from image_folders import litter, noise, write_2022, write_csv, write_pngs
 from refusals import assert_refused
 
 from hw2lib.data.folders import RealImages
@@ -78,3 +79,39 @@ def test_of_a_damaged_one_nothing_is_left(hw2, small, mine, damage):
 
 def test_a_folder_that_is_not_there(hw2, small):
     assert_refused(hw2("data", "add", "mine", "/no/such", "--data-dir", str(small)), "/no/such: no such folder")
+
+
+def test_only_what_belongs_to_the_layout_is_copied(hw2, small, mine, tmp_path):
+    """No film beside the images, no folder that leads back, and what a link leads to."""
+    (mine / "film.mkv").write_bytes(bytes(1000))
+    (mine / "data/notes.txt").write_text("mine")
+    (mine / "again").symlink_to(mine)
+    (mine / "data/00009.png").rename(tmp_path / "elsewhere.png")
+    (mine / "data/00009.png").symlink_to(tmp_path / "elsewhere.png")
+    litter(mine)
+    litter(mine / "data")
+    assert hw2("data", "add", "mine", str(mine), "--data-dir", str(small))[0] == 0
+    home = small / "digits/mine"
+    images = [f"data/{i:05d}.png" for i in range(10)]
+    assert left(home) == ["data", *images, "test.csv", "train.csv", "val.csv"]
+    assert not (home / "data/00009.png").is_symlink()
+    np.testing.assert_array_equal(RealImages(small).load("mine", "test").images, noise(10, seed=3)[8:])
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [pipe, link_to_nothing, Path.mkdir])
+@pytest.mark.parametrize("name", ["data/00009.png", "val.csv"])
+def test_a_pipe_or_a_link_to_nothing_is_refused_before_anything_is_copied(hw2, small, mine, make, name):
+    before = left(small)
+    (mine / name).unlink()
+    make(mine / name)
+    refusal = f"{mine / name}: neither a file nor a link to one; remove it, or put the file itself there"
+    assert_refused(hw2("data", "add", "mine", str(mine), "--data-dir", str(small)), refusal)
+    assert left(small) == before

@@ -3,6 +3,7 @@
 import bz2
 import hashlib
 import io
+import ssl
 import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+import requests
 import scipy.io
 from image_folders import noise
 from PIL import Image
@@ -98,7 +100,7 @@ def png(image: np.ndarray) -> bytes:
 
 def members() -> dict[str, bytes]:
     """What the published archive holds, smaller: 20 + 5 images of 32x32, labels 0 to 9 and over again."""
-    found = {}
+    found = {"mnist_m/mnist_m_train/._00000000.png": b"of another system", "mnist_m/.DS_Store": b"of another system"}
     for split, images in (("train", noise(20, size=32)), ("test", noise(5, size=32, seed=1))):
         found |= {f"mnist_m/mnist_m_{split}/{i:08d}.png": png(image) for i, image in enumerate(images)}
         rows = "".join(f"{i:08d}.png {i % 10}\n" for i in range(len(images)))
@@ -261,6 +263,23 @@ def test_no_server_is_one_line(publish, mnistm, server, tmp_path):
 
 
 # What is not what it should be
+
+
+def test_a_certificate_that_fails_is_named_with_what_to_do(publish, mnistm, tmp_path, monkeypatch):
+    publish("mnistm", mnistm)
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    cause.verify_message = "self-signed certificate"
+
+    def get(*_, **__):
+        try:
+            raise cause
+        except ssl.SSLError as error:  # as requests does
+            raise requests.exceptions.SSLError("Max retries exceeded") from error
+
+    monkeypatch.setattr(requests, "get", get)
+    line = refused("the certificate is not accepted .self-signed certificate.; set the clock right", "mnistm", tmp_path)
+    assert "REQUESTS_CA_BUNDLE" in line
+    assert f"put mnist_m.tar.gz from elsewhere at {tmp_path}" in line
 
 
 def test_a_wrong_checksum_is_refused_and_the_file_dropped(publish, mnistm, server, tmp_path):

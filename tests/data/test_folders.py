@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from image_folders import noise, write_2022, write_csv, write_pngs
+from image_folders import litter, noise, write_2022, write_2023, write_csv, write_pngs
 from PIL import Image
 
 from hw2lib.data import source
@@ -77,6 +77,39 @@ def test_faces_have_no_labels_and_come_by_name(tmp_path):
     assert source.splits("face") == ("train", "val")
     assert source.load("face", "train").labels is None
     np.testing.assert_array_equal(source.load("face", "train").images, images)
+
+
+def test_faces_of_2021_have_their_test_images_as_val(tmp_path):
+    write_pngs(tmp_path / "face/train", noise(3, size=64))
+    write_pngs(tmp_path / "face/test", noise(2, size=64, seed=1))
+    source = RealImages(tmp_path)
+    assert source.splits("face") == ("train", "val", "test")
+    for split in ("val", "test"):
+        np.testing.assert_array_equal(source.load("face", split).images, noise(2, size=64, seed=1))
+
+
+def test_the_folder_of_2023_has_no_faces_and_its_digits_are_read(tmp_path):
+    write_2022(tmp_path / "digits/usps", noise(10, channels=1), range(10))
+    write_2023(tmp_path / "face", 16, {})
+    source = RealImages(tmp_path)
+    assert source.domains() == ("usps",)
+    assert len(source.load("usps", "train")) == 6
+    for call in (source.fingerprint, source.splits, lambda domain: source.load(domain, "train")):
+        holds = (
+            f"{tmp_path}/face: no faces, neither train/ nor val/; it holds GT/ (10 files), UNet.pt, noise/ (10 files)"
+        )
+        refused(lambda call=call: call("face"), holds)
+
+
+def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
+    write_2022(tmp_path / "digits/usps", noise(10, channels=1), range(10))
+    write_pngs(tmp_path / "face/train", noise(3, size=64))
+    clean = RealImages(tmp_path)
+    expected = clean.domains(), clean.fingerprint("usps"), clean.fingerprint("face"), clean.kept_key()
+    for folder in ("", "digits", "digits/usps", "digits/usps/data", "face", "face/train"):
+        litter(tmp_path / folder)
+    found = RealImages(tmp_path)
+    assert (found.domains(), found.fingerprint("usps"), found.fingerprint("face"), found.kept_key()) == expected
 
 
 def test_any_folder_below_digits_is_a_domain(tmp_path):

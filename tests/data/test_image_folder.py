@@ -19,7 +19,7 @@ def test_images_come_in_the_order_of_their_names_and_grey_becomes_rgb(tmp_path):
     colour, grey = noise(8, 8, 3), noise(8, 8)
     Image.fromarray(colour).save(tmp_path / "b.PNG", "PNG")
     Image.fromarray(grey).save(tmp_path / "a.png")
-    for name in (".hidden.png", "notes.txt", "c.jpg"):
+    for name in (".hidden.png", "._a.png", ".DS_Store", "Thumbs.db", "notes.txt", "c.jpg"):
         (tmp_path / name).write_text("no image")
     (tmp_path / "below").mkdir()
 

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from image_folders import litter
 
-from hw2lib.data.image_folder import LOCK, MARKER, Batch, write_images
+from hw2lib.data.image_folder import LOCK, MARKER, Batch, png_names, write_images
 from hw2lib.data.png import read_png
 from hw2lib.errors import UserError
 
@@ -121,6 +122,13 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path):
         write_images(tmp_path, Drawing().batches, {"seed": 0})
     assert os.listdir(tmp_path) == ["0003.png"]
     assert (tmp_path / "0003.png").read_text() == "somebody's"
+
+
+def test_what_systems_leave_in_a_folder_is_no_other_file(tmp_path):
+    litter(tmp_path)
+    write_images(tmp_path, Drawing(1).batches, {"seed": 0})
+    assert png_names(tmp_path) == ["0000.png"]
+    assert (tmp_path / "Thumbs.db").exists()
 
 
 def test_other_settings_are_refused_and_what_is_there_stays(tmp_path):

@@ -1,7 +1,7 @@
 """``hw2 data`` says what is where, as far as it knows, and ends with one line and status 2 on bad input."""
 
 import pytest
-from image_folders import noise, write_2022, write_csv, write_pngs
+from image_folders import noise, write_2022, write_2023, write_csv, write_pngs
 
 from hw2lib.data import fetch as fetching
 from hw2lib.data.folders import RealImages
@@ -42,6 +42,21 @@ def test_status_says_what_is_there_and_what_is_known_of_it(images, hw2):
         "face": "faces RGB 4 - - not all images decoded yet; no published counts to compare with",
         "svhn": "- - - - - not there; hw2 data fetch svhn (246 MB)",
     }
+
+
+def test_status_says_what_is_there_of_the_folder_of_2023(small, tmp_path, hw2):
+    there = (
+        "2023 - - - - neither train/ nor val/, but GT/ (10 files), UNet.pt, noise/ (10 files); notebooks 40 to 42 use"
+    )
+    for folder, usps in (
+        (small, "2022/23 grey 6 2 2"),
+        (tmp_path / "alone", "- - - - - not there; hw2 data fetch usps"),
+    ):
+        write_2023(folder / "face", 16, {})
+        status, out, _ = hw2("data", "status", "--data-dir", str(folder))
+        assert status == 0
+        assert lines_by_domain(out)["face"].startswith(there)
+        assert lines_by_domain(out)["usps"].startswith(usps)
 
 
 def test_a_broken_domain_is_reported_beside_the_others(images, hw2):

@@ -57,6 +57,14 @@ def test_real_images_are_counted_and_not_shown(run, real_images):
     assert ["Faces", None, None, None, None, None, None] in rows, "what is not there is named"
 
 
+def test_the_folder_of_2023_has_no_faces_and_says_what_it_has(run, real_images):
+    (real_images / "face/GT").mkdir(parents=True)
+    (real_images / "face/UNet.pt").touch()
+    record = run(data_dir=str(real_images))
+    assert files(record) == ["classes.png", "brightness.png"]
+    assert ["Faces", "GT/ (0 files), UNet.pt", None, None, None, None, None] in record["tables"]["splits"]["rows"]
+
+
 def test_real_images_are_shown_to_who_asks(run, real_images):
     record = run(data_dir=str(real_images), show_images=True)
     assert files(record) == ["digits.png", "classes.png", "brightness.png"]

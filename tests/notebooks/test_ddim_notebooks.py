@@ -1,10 +1,17 @@
 """Notebooks 40 to 42."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from hw2lib import paths
 from hw2lib.diffusion.faces import NAMES, named_noise, write_noise
+from hw2lib.diffusion.networks import face_unet
+from hw2lib.diffusion.networks.face_unet import FaceUNet
+from hw2lib.report.age import age
 
 SHORT = ("-p", "steps=2")
 
@@ -52,3 +59,51 @@ def test_consistency(run, tmp_path):
 
 def test_runs_that_are_not_finished_show_nothing(run):
     assert run("42", "-p", "recipe=full", "-p", "train=false")["figures"] == []
+
+
+@pytest.fixture
+def edition_2023(tmp_path, monkeypatch) -> Path:
+    """The folder as handed out in 2023, without digits, its network and images small ones."""
+    monkeypatch.setattr(face_unet, "course", lambda: FaceUNet((32, 32), attending=1, size=16))
+    face = tmp_path / "hw2_data/face"
+    for folder in ("noise", "GT"):
+        (face / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        torch.save(torch.randn(1, 3, 16, 16), face / f"noise/{name}.pt")
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(face / f"GT/{name}.png")
+    torch.save(face_unet.course().state_dict(), face / "UNet.pt")
+    return tmp_path / "hw2_data"
+
+
+HANDED_OUT = {
+    "40": (*SHORT, "-p", "etas=0.0,0.5", "-p", "repeats=2"),
+    "41": (*SHORT, "-p", "alphas=0.0,0.5,1.0"),
+    "42": ("-p", "counts=2"),
+}
+
+
+@pytest.mark.parametrize("number", HANDED_OUT)
+@pytest.mark.parametrize("preset", ["smoke", "quick", "paper"])
+def test_the_folder_of_2023_alone_is_enough(run, edition_2023, monkeypatch, number, preset):
+    monkeypatch.setenv("HW2_DATA", str(edition_2023))
+    monkeypatch.setattr(paths, "report_dir", lambda preset: paths.build_dir() / preset)
+
+    record = run(number, *HANDED_OUT[number], preset=preset)
+
+    face = f"file: {edition_2023}/face/"
+    used = {name.removeprefix(face).partition("/")[0] for name in record["inputs"] if name.startswith(face)}
+    assert used == {"UNet.pt", "noise"} | ({"GT"} if number == "42" else set())
+    assert all("weights of UNet.pt, the homework's network" in figure["caption"] for figure in record["figures"])
+
+
+def test_our_network_beside_the_folder_of_2023(run, edition_2023, monkeypatch):
+    without = run("40", *HANDED_OUT["40"])
+    assert without["inputs"]["absent: face/UNet.pt"] == "none"
+    monkeypatch.setenv("HW2_DATA", str(edition_2023))
+    values = without["parameters"]
+    assert age(without, "40_ddim_eta", values).changed == ["absent: face/UNet.pt"], "it would draw with that now"
+    ours = run("40", *HANDED_OUT["40"], "-p", "unet=ours")
+    assert ours["values"] == without["values"]
+    assert not any(str(edition_2023) in name for name in ours["inputs"])
+    assert age(ours, "40_ddim_eta", values | {"unet": "ours"}).changed == []

@@ -151,6 +151,17 @@ def test_notebooks_run_side_by_side_where_none_trains(monkeypatch):
     assert build.trains("paper", {"networks": "dcgan"}), "a run that the report does not show"
 
 
+def test_a_report_without_fcntl(project_with_spaces, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['fcntl'] = None\n")
+    project = project_with_spaces
+    project.notebook("10_first", "import sys\npage.value('fcntl', str(sys.modules['fcntl']))")
+    path = os.pathsep.join([str(tmp_path), str(project.root)])
+    done = project.hw2("report", "--preset", "smoke", "--cores", "1", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert project.record("10_first")["values"] == {"fcntl": "None"}
+    assert done.stdout.endswith("report.pdf\n")
+
+
 def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_with_spaces):
     project = project_with_spaces
     project.notebook("10_first", "page.value('answer', 1)")
@@ -179,3 +190,16 @@ def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_wi
     assert [line for line in done.stderr.splitlines() if "10_first" in line] == []
     assert re.search(r"^1/2 20_second begins", done.stderr, re.MULTILINE)
     assert project.contents("10_first") == before
+
+
+def test_short_reports_draw_with_our_network_unless_told_otherwise(write_notebook):
+    write_notebook("40_faces", parameters="preset = 'quick'\nunet = ''")
+    write_notebook("50_others")
+
+    def settings(preset: str, **overrides: str) -> list[list[str]]:
+        return [sorted(task.settings) for task in build.plan(preset, overrides).values()]
+
+    for preset in ("smoke", "quick"):
+        assert settings(preset) == [[f"preset={preset}", "unet=ours"], [f"preset={preset}"]]
+    assert settings("paper") == [["preset=paper"], ["preset=paper"]]
+    assert settings("quick", unet="/UNet.pt")[0] == ["preset=quick", "unet=/UNet.pt"]

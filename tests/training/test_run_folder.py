@@ -281,9 +281,9 @@ def nothing(weights, file):
     [
         (truncated, "not a whole safetensors file"),
         (a_pickle, "not a whole safetensors file .*pickles are never loaded"),
-        (of_another_shape, "weights of another network .1 tensors differ, the first is '0.weight'"),
-        (of_a_smaller_network, "weights of another network .1 tensors differ, the first is '0.bias'"),
-        (of_a_larger_network, "weights of another network .1 tensors differ, the first is '2.weight'"),
+        (of_another_shape, "weights of another network: 1 tensors differ; of another shape: '0.weight'"),
+        (of_a_smaller_network, "weights of another network: 1 tensors differ; missing: '0.bias'"),
+        (of_a_larger_network, "weights of another network: 1 tensors differ; not expected: '2.weight'"),
         (nothing, "no such weights file"),
     ],
 )
