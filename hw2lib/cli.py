@@ -5,6 +5,7 @@ that is up to date do not wait for torch.
 """
 
 import errno
+import io
 import json
 import math
 import os
@@ -245,15 +246,18 @@ def grade(
 
     options = {"pair": pair, "classifier": classifier, "truth": truth, "beside": beside}
     result = grading.grade(submission, problem(edition, number, rules), data_dir, **options)
-    content = json.dumps(result.as_json(), indent=1)
+    content, picture = json.dumps(result.as_json(), indent=1), io.BytesIO()
+    if sheet and (worst := grading.sheet(result)):
+        worst.savefig(picture, format="png", dpi=200)
+    elif sheet:
+        click.echo(f"hw2: no image stands out as bad; {sheet} is not written", err=True)
+    wanted = {json_file: content if json_file != Path("-") else "", sheet: picture.getvalue()}
+    for file, bytes_ in ((file, some) for file, some in wanted.items() if file and some):
+        try:
+            files.write(file, bytes_)
+        except OSError as error:
+            raise UserError(f"{file}: {error.strerror}; choose a file that can be written") from None
     click.echo(content if json_file == Path("-") else result)
-    try:
-        if json_file and json_file != Path("-"):
-            files.write(json_file, content)
-        if sheet:
-            grading.sheet(result).savefig(sheet, format="png", dpi=200)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}; choose a file that can be written") from None
     sys.exit(1 if result.failed else 0)
 
 

@@ -5,7 +5,7 @@ An image or row that is missing, or cannot be read, counts as one that failed, s
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -177,11 +177,12 @@ def grade(submission: Path, problem: Problem, data_dir: str = "", **options: Pat
     return TAKES[problem.kind][0](submission, problem, data_dir, **given)
 
 
-def sheet(grade: Grade) -> Figure:
-    """The worst images, a row for each thing that is wrong with them; `UserError` where there are none."""
+def sheet(grade: Grade) -> Figure | None:
+    """The worst images, a row for each thing that is wrong with them; None where there are none."""
     if not grade.worst:
-        raise UserError(f"{grade.submission}: no image stands out as bad; leave --sheet out")
-    return image_grid(list(grade.worst.values()), list(grade.worst))
+        return None
+    columns, letters = max(map(len, grade.worst.values())), max(map(len, grade.worst))
+    return image_grid(list(grade.worst.values()), list(grade.worst), width=0.55 * columns + 0.09 * letters)
 
 
 def _faces(folder: Path, problem: Problem, data_dir: str) -> Grade:
@@ -243,7 +244,7 @@ def _digits(folder: Path, problem: Problem, data_dir: str, classifier: Path | No
         if a != b and len(worst) < MOST:
             these = ((asked == a) & (read == b)).nonzero()[:, 0]
             these = these[sure[these].argsort(descending=True, stable=True)][:MOST]
-            worst[f"{a} read as {b} ({n})"] = pixels[these].numpy()
+            worst[f"{a} as {b} ({n})"] = pixels[these].numpy()
     scores = [_compared(score, problem, "accuracy")]
     return Grade(problem, folder, f"{images.there:,} PNG images", images.faults, scores, {"": reading}, worst)
 
@@ -272,8 +273,7 @@ def _labels(
     files, faults = csv_files(place, list(problem.baselines), pair)
     asked = [name for name in problem.baselines if name in files or not (pair or place.is_file())]
     faults += [Fault(f"no csv for {name}") for name in asked if name not in files]
-    only = asked[0] if len(asked) == 1 else ""
-    truths, others = (csv_files(other, asked, only)[0] if other else {} for other in (truth, beside))
+    truths, others = (_other_files(other, problem, asked) if other else {} for other in (truth, beside))
     scores, readings = [], {}
     for name in asked:
         title, value, baselines = pair_title(name), None, tuple(problem.baselines[name])
@@ -290,6 +290,11 @@ def _labels(
         scores.append(Score(f"{title}, accuracy, %", value, baselines, exceed=bool(problem.above), note=note))
     there = ", ".join(f"{file.name} for {name}" for name, file in files.items())
     return Grade(problem, place, there, faults, scores, readings)
+
+
+def _other_files(place: Path, problem: Problem, asked: Sequence[str]) -> dict[str, Path]:
+    """The csv files beside those of a submission: a single one is of the pair that it is of."""
+    return csv_files(place, list(problem.baselines), asked[0] if len(asked) == 1 and place.is_file() else "")[0]
 
 
 def _right_labels(pair: str, problem: Problem, data_dir: str, truth: Path | None) -> tuple[dict[str, int], str]:

@@ -158,7 +158,9 @@ def csv_files(place: Path, pairs: Sequence[str], pair: str = "") -> tuple[dict[s
         files = next((sorted(some) for some in map(list, inside) if some), [])
     if not files:
         raise UserError(f"{place}: no csv file there; name one, or a folder of them")
-    if pair and len(files) == 1:
+    if pair and len(files) > 1:
+        raise UserError(f"{place}: --pair is of one csv, and there are {len(files)}; name it")
+    if pair:
         return {pair: files[0]}, []
     found: dict[str, Path] = {}
     lost, more = [], []
@@ -168,10 +170,10 @@ def csv_files(place: Path, pairs: Sequence[str], pair: str = "") -> tuple[dict[s
             lost.append(str(file))
         elif which in found:
             more.append(f"{file} beside {found[which]}")
-        elif pair in ("", which):
+        else:
             found[which] = file
     if not found:
-        raise UserError(f"{files[0]}: the name tells no target; give --pair, one of {', '.join(pairs)}")
+        raise UserError(f"{files[0]}: the name does not tell its target; give --pair, one of {', '.join(pairs)}")
     return found, _faults({"csv whose name tells no target": lost, "more than one csv of a pair": more})
 
 
