@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from hw2lib import used
 from hw2lib.data import SPLITS
 from hw2lib.errors import UserError
 from hw2lib.recipes import validate
@@ -80,6 +81,7 @@ def problems(rules: Path | None = None) -> dict[str, dict[str, Problem]]:
             raise UserError(f"{file}: cannot be read: {error.strerror}; name a file like {RULES}") from None
         except ValueError as error:
             raise UserError(f"{file}: not valid TOML: {error}") from None
+        used.note_file(file)
         for edition, tables in editions.items():
             if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
                 raise UserError(f"{file}: {edition} holds no tables [{edition}.PROBLEM]; see {RULES}")

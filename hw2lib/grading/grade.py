@@ -181,8 +181,9 @@ def sheet(grade: Grade) -> Figure | None:
     """The worst images, a row for each thing that is wrong with them; None where there are none."""
     if not grade.worst:
         return None
-    columns, letters = max(map(len, grade.worst.values())), max(map(len, grade.worst))
-    return image_grid(list(grade.worst.values()), list(grade.worst), width=0.55 * columns + 0.09 * letters)
+    first, *rows = grade.worst.values()
+    white = np.full((MOST - len(first), *first.shape[1:]), 255, np.uint8)  # so that images are always of one size
+    return image_grid([np.concatenate([first, white]), *rows], list(grade.worst))
 
 
 def _faces(folder: Path, problem: Problem, data_dir: str) -> Grade:
@@ -204,26 +205,32 @@ def _faces(folder: Path, problem: Problem, data_dir: str) -> Grade:
 
 def _by_inception(images: Tensor, problem: Problem, data_dir: str) -> dict[str, Score]:
     """FID and Inception score, or why they cannot be measured here."""
-    title, split, why = f"FID against the {problem.split} faces", problem.split, []
+    title, split = f"FID against the {problem.split} faces", problem.split
+    fid = Score(title, None)
     try:
         source = RealImages(data_dir)
         if split not in source.splits(FACES):
-            split = "val"  # there are no test faces in the homework's folders but in that of 2021
+            split = "val"  # only the homework's folder of 2021 has test faces
         source.rows(FACES, split)
     except UserError as error:
         if data_dir:
             raise
-        source, why = None, [f"real faces are needed: {error}"]
-    note = "" if split == problem.split else f"by the {split} faces, since there are no {problem.split} faces"
+        fid, source = replace(fid, note=f"real faces are needed: {error}"), None
+    if not (source or "inception_score" in problem.baselines):  # Inception need not be downloaded
+        return {"fid": fid}
     try:
         extractor = fidelity.inception(device=check_device("auto"))
     except fidelity.Unavailable as error:
-        missing = Score("Inception score", None, note=str(error))
-        return {"fid": Score(title, None, note="; ".join([str(error), *why])), "inception_score": missing}
+        return {
+            "fid": replace(fid, note=fid.note or str(error)),
+            "inception_score": Score("Inception score", None, note=str(error)),
+        }
     seen = fidelity.extract(images, extractor)
     real = fidelity.stored_features(source, FACES, split, extractor) if source else None
     values = fidelity.scores(seen, real or seen)  # the Inception score is of these images alone
-    fid = Score(title, values["fid"], own=bool(note), note=note) if real else Score(title, None, note=why[0])
+    if real:
+        note = "" if split == problem.split else f"by the {split} faces, since there are no {problem.split} faces"
+        fid = Score(title, values["fid"], own=bool(note), note=note)
     return {"fid": fid, "inception_score": Score("Inception score", values["is"])}
 
 
