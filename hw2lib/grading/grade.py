@@ -97,7 +97,7 @@ class Grade:
             return f"passed{level}" if self.passed else "not passed"
         if left := [score.name for score in self.scores if score.reached is None]:
             return f"not decided: {'; '.join(left)} could not be measured or compared"
-        return f"{'not passed' if self.failed else f'passed{level}'}, but not by the course's own measure"
+        return f"{'not passed' if self.failed else f'passed{level}'}, by the project's measure and not the course's own"
 
     def misread(self) -> dict[str, list[tuple[int, int, int]]]:
         """Title to what is taken for what most often: the digit, what it is read as, and how many times."""

@@ -477,7 +477,7 @@ def test_without_test_faces_val_faces_stand_in_by_their_own_name(graded, hand, i
     status, out, _ = graded(folder, "2021", "1", "--data-dir", tmp_path / "images")
     assert status == 0
     assert "FID against the test faces: by the val faces, since there are no test faces\n" in out
-    assert out.endswith("passed, the strong baseline too, but not by the course's own measure\n")
+    assert out.endswith("passed, the strong baseline too, by the project's measure and not the course's own\n")
 
 
 def test_the_projects_classifier_grades_under_its_own_name(graded, hand):
@@ -486,11 +486,11 @@ def test_the_projects_classifier_grades_under_its_own_name(graded, hand):
     result = json.loads(out)
     assert (status, result["passed"], result["scores"][0]["own_measure"]) == (0, None, True)
     assert result["scores"][0]["name"] == "accuracy by the project's digit-classifier, %"
-    assert result["result"] == "passed, the strong baseline too, but not by the course's own measure"
+    assert result["result"] == "passed, the strong baseline too, by the project's measure and not the course's own"
     change(folder, lambda x: x[:, ::-1] // 2)
     status, out, _ = graded(folder, "2023", "1")
     assert status == 1
-    assert out.endswith("not passed, but not by the course's own measure\n")
+    assert out.endswith("not passed, by the project's measure and not the course's own\n")
 
 
 def test_without_truth_what_is_wrong_is_still_named(graded, hand, monkeypatch):
