@@ -91,10 +91,12 @@ class Grade:
     @property
     def verdict(self) -> str:
         """Whether it passes, in a line."""
+        below = [score for score in self.scores if score.reached == 0 and not score.own]
         strong = all(score.reached and score.reached == len(score.baselines) == 2 for score in self.scores)
         level = ", the strong baseline too" if strong else ""
         if self.passed is not None:
-            return f"passed{level}" if self.passed else "not passed"
+            why = ["the files are wrong"] * bool(self.faults) + ["a score is below its baseline"] * bool(below)
+            return f"passed{level}" if self.passed else f"not passed: {' and '.join(why)}"
         if left := [score.name for score in self.scores if score.reached is None]:
             return f"not decided: {'; '.join(left)} could not be measured or compared"
         return f"{'not passed' if self.failed else f'passed{level}'}, by the project's measure and not the course's own"

@@ -294,7 +294,7 @@ def test_a_bad_submission_does_not(graded, hand, edition, number, spoil, said):
     status, out, err = graded(folder, edition, number, *options)
     assert status == 1, out + err
     assert re.search(said, out), out
-    assert out.endswith("\nnot passed\n")
+    assert out.splitlines()[-1].startswith("not passed: ")
 
 
 def test_all_that_is_wrong_is_named(graded, hand):
