@@ -63,6 +63,13 @@ class Score:
         words = ("below", "passed") if len(self.baselines) == 1 else ("below", "simple", "strong")
         return words[self.reached] + ", not the course's own" * self.own
 
+    @property
+    def cells(self) -> dict[str, str]:
+        """The columns of a table."""
+        numbers = (self.value, *self.baselines, None, None)
+        words = ("–" if number is None else f"{number:.2f}" for number in numbers)
+        return dict(zip(("score", "simple", "strong"), words, strict=False)) | {"result": self.verdict}
+
 
 @dataclass(frozen=True)
 class Grade:
@@ -115,15 +122,10 @@ class Grade:
 
     def table(self) -> pd.DataFrame:
         """The scores, a row each."""
-        rows = []
-        for one in self.scores:
-            numbers = dict(zip(("this", "simple", "strong"), (one.value, *one.baselines), strict=False))
-            cells = {name: f"{x:.2f}" for name, x in numbers.items() if x is not None}
-            rows.append({"score": one.name} | cells | {"result": one.verdict})
-        return pd.DataFrame(rows, columns=["score", "this", "simple", "strong", "result"]).fillna("–")
+        return pd.DataFrame([{"measure": score.name} | score.cells for score in self.scores])
 
     def __str__(self) -> str:
-        rows = [("score", "this", "simple", "strong", "result"), *self.table().itertuples(index=False, name=None)]
+        rows = [list(self.table()), *self.table().to_numpy().tolist()]
         width = max(len(row[0]) for row in rows)
         lines = [f"{self.problem.full_title}: {self.submission}", ""]
         lines += [f"{name:8}{text}" for name, text in self.summary().itertuples(index=False, name=None)][:-1]

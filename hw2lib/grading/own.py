@@ -10,7 +10,7 @@ from hw2lib import image_files
 from hw2lib.adaptation.tables import pair_title
 from hw2lib.grading import Problem
 from hw2lib.grading.grade import Grade, Score, grade
-from hw2lib.training.cards import UNKNOWN, value_name
+from hw2lib.training.cards import value_name
 from hw2lib.training.run_folder import shipped_run
 
 NETWORKS = {  # by the title of a problem: the network, and of pairs of domains its method
@@ -73,11 +73,9 @@ def own_table(problems: Iterable[Problem], grades: Iterable[Grade]) -> tuple[pd.
         for i, (name, baselines) in enumerate(problem.baselines.items()):
             title = MEASURES.get(name) or f"{pair_title(name)}, %"
             score = found.scores[i] if found else Score(title, None, tuple(baselines))
-            numbers = [f"{x:.2f}" for x in score.baselines] + [UNKNOWN] * (2 - len(score.baselines))
-            row = {"edition, problem and score": f"{problem.edition}, {problem.number}: {title}"}
-            row |= {"of": NETWORKS[problem.title][0], "score": UNKNOWN if score.value is None else f"{score.value:.2f}"}
-            rows.append(row | {"simple": numbers[0], "strong": numbers[1], "result": score.verdict})
-            left += [] if found else [rows[-1]["edition, problem and score"]]
+            first = f"{problem.edition}, {problem.number}: {title}"
+            rows.append({"edition, problem: measure": first, "of": NETWORKS[problem.title][0]} | score.cells)
+            left += [] if found else [first]
     return pd.DataFrame(rows), left
 
 

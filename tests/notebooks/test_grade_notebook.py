@@ -28,7 +28,7 @@ def test_our_own_results(run):
 def test_what_takes_long_is_as_committed(run, build, monkeypatch):
     """In `quick`; the digits of the ACGAN are drawn."""
     row, others = "2022, 2: accuracy, %", ["context-unet-64", "99.30", "80.00", "88.00", "strong"]
-    columns = ["edition, problem and score", "of", "score", "simple", "strong", "result"]
+    columns = ["edition, problem: measure", "of", "score", "simple", "strong", "result"]
     table = {"columns": columns, "rows": [[row, *others]], "caption": "Committed."}
     earlier = {"figures": [], "tables": {"own": table}, "values": {"2022_2_accuracy": 99.3}, "completed": True}
     earlier |= {"commit": "0" * 40, "started": "2026-11-28T00:00:00+00:00"}
