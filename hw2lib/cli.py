@@ -1,10 +1,12 @@
-"""The command line ``hw2``: data, train, ship, noise, sample, score, classify, run, report.
+"""The command line ``hw2``: data, train, ship, noise, sample, score, grade, classify, run, report.
 
 Each command is a thin call into the library. Imports stand inside the commands, so that ``hw2 --help`` and a report
 that is up to date do not wait for torch.
 """
 
 import errno
+import io
+import json
 import math
 import os
 import re
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from hw2lib import files
 from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.paths import build_dir, make_environment_absolute
@@ -217,6 +220,45 @@ def score(folder: Path, kind: str, classifier: Path | None) -> None:
     parts = given_images.face_scorecard(folder) if kind == "faces" else given_images.digit_scorecard(folder, classifier)
     for part in parts:
         click.echo(part)
+
+
+@cli.command()
+@click.argument("submission", type=_PATH)
+@click.option("--edition", required=True, help="Of the homework, such as 2022; an unknown one lists all.")
+@click.option("--problem", "number", required=True, help="Its number, or bonus; an unknown one lists all.")
+@click.option("--pair", default="", help="DANN: such as mnistm-svhn, for a csv whose name does not tell its target.")
+@click.option("--classifier", type=_PATH, help="Digits: the course's Classifier.pth.  [default: ours, and it says so]")
+@click.option("--truth", type=_PATH, help="DANN: a csv of right labels; DDIM: the folder GT.  [default: real images']")
+@click.option("--beside", type=_PATH, help="Bonus: the csv files of the problem that it has to exceed.")
+@click.option("--rules", type=_PATH, help="Further editions, a file like hw2lib/grading.toml.")
+@_data_dir
+@click.option("--json", "json_file", type=_PATH, help="Write all of it as JSON; - in place of the table.")
+@click.option("--sheet", type=_PATH, help="Write the worst images as a PNG file.")
+def grade(
+    submission, edition, number, pair, classifier, truth, beside, rules, data_dir, json_file, sheet
+) -> None:  # fmt: skip
+    """Grade SUBMISSION as the course does: a folder of images, a csv, or a folder of csv files, one a pair.
+
+    The exit status is 1 where something is wrong with the files, or a score is below its baseline.
+    """
+    from hw2lib.grading import grade as grading
+    from hw2lib.grading import problem
+
+    options = {"pair": pair, "classifier": classifier, "truth": truth, "beside": beside}
+    result = grading.grade(submission, problem(edition, number, rules), data_dir, **options)
+    content, picture = json.dumps(result.as_json(), indent=1), io.BytesIO()
+    if sheet and (worst := grading.sheet(result)):
+        worst.savefig(picture, format="png", dpi=200)
+    elif sheet:
+        click.echo(f"hw2: no image stands out as bad; {sheet} is not written", err=True)
+    wanted = {json_file: content if json_file != Path("-") else "", sheet: picture.getvalue()}
+    for file, bytes_ in ((file, some) for file, some in wanted.items() if file and some):
+        try:
+            files.write(file, bytes_)
+        except OSError as error:
+            raise UserError(f"{file}: {error.strerror}; choose a file that can be written") from None
+    click.echo(content if json_file == Path("-") else result)
+    sys.exit(1 if result.failed else 0)
 
 
 @cli.command()

@@ -27,7 +27,7 @@ WANTED = {
     "list[str]": 'words (list[str]) such as a,b or ["a", "b"]',
 }
 # Parameters that name a file of the user's, or a folder, with the files that are read of it.
-FILES = ("unet", "classifier")
+FILES = ("unet", "classifier", "submission", "truth", "beside", "rules")
 FOLDERS = {"noise_dir": "[0-9][0-9].pt", "truth_dir": "[0-9][0-9].png"}
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 
