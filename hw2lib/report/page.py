@@ -35,18 +35,15 @@ DRAWING = 0.85  # share of pixels in so many colours, of what is drawn and shows
 class Page:
     """Collects what a notebook shows, all figures in one style.
 
-    Made in a cell below the parameters, it takes them from there; raises UserError if one is missing or no such type.
-
-    Args:
-        notebook: name of the notebook without its suffix.
-        data: where the images come from (`hw2lib.data.source`); its description ends every caption.
+    Made in a cell below the parameters, before anything takes one of them, it reads them there; raises UserError if one
+    is missing or not of its type. `notebook` is the name of the notebook without its suffix.
     """
 
-    def __init__(self, notebook: str, data=None) -> None:
+    def __init__(self, notebook: str) -> None:
         from hw2lib.plots import use_style  # matplotlib, which who runs notebooks need not wait for
 
         self._began = time.time()
-        self._name, self._data = notebook, data
+        self._name, self._data = notebook, None
         # Taken now and not at the end: what is edited while the notebook runs has not been part of this run.
         self._parameters = parameters.values_in(sys._getframe(1).f_globals, notebook)
         self._inputs = age.notebook_inputs(notebook, self._parameters) | age.loaded_modules()
@@ -56,6 +53,13 @@ class Page:
         self._figures: dict[str, tuple[bytes, dict]] = {}
         self._tables: dict[str, dict] = {}
         self._values: dict[str, str | bool | int | float] = {}
+
+    def images(self):
+        """Where the images of `preset` and `data_dir` come from (`hw2lib.data.source`); captions end with it."""
+        from hw2lib import data
+
+        self._data = data.source(self._parameters["preset"], self._parameters["data_dir"])
+        return self._data
 
     def figure(self, fig, name: str, caption: str, provenance: str = "") -> None:
         """Keep a matplotlib figure as ``NAME.png``, close it, and show it with its caption.
@@ -170,7 +174,7 @@ class Page:
         """Write figures and record, and put them into their place; again, if it is called again."""
         preset = self._parameters["preset"]
         inputs = age.loaded_modules() | self._inputs | used.notes()
-        images = self._images()
+        images = self._origin_of_images()
         staging = Staging(paths.figures_dir(preset) / self._name)
         for file, (png, _) in self._figures.items():
             (staging.folder / file).write_bytes(png)
@@ -194,13 +198,13 @@ class Page:
         record.write(staging.folder / record.FILE, content)
         staging.swap_in()
 
-    def _images(self) -> str:
+    def _origin_of_images(self) -> str:
         """The images that were used so far, in words."""
         domains = age.domains(used.notes())
         return self._data.describe(domains) if self._data and domains else ""
 
     def _caption(self, caption: str, provenance: str) -> str:
-        source = "; ".join(filter(None, [self._images(), provenance.strip(" .")]))
+        source = "; ".join(filter(None, [self._origin_of_images(), provenance.strip(" .")]))
         sentence = markdown.one_line(caption).rstrip(".") + "."
         return f"{sentence} Source: {source}." if source else sentence
 

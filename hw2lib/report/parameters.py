@@ -168,7 +168,9 @@ def _item(kind: str) -> str:
 def _fits(value, kind: str) -> bool:
     if kind not in SCALARS:
         return isinstance(value, list) and all(_fits(item, _item(kind)) for item in value)
-    return type(value) is SCALARS[kind] or (kind == "float" and type(value) is int)
+    if kind == "float" and type(value) in (int, float):
+        return math.isfinite(value)
+    return type(value) is SCALARS[kind]
 
 
 def _convert(parameter: Parameter, text: str, notebook: Path):

@@ -28,8 +28,14 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="99" height="20"><text y="1
 
 
 def png() -> str:
+    return picture("png", "teal")
+
+
+def picture(kind: str, *colours: str) -> str:
+    """A picture, one that moves if it has several colours, as a notebook holds it."""
     file = io.BytesIO()
-    Image.new("RGB", (200, 100), "teal").save(file, "png")
+    first, *others = (Image.new("RGB", (200, 100), colour) for colour in colours)
+    first.save(file, kind, **({"save_all": True, "append_images": others} if others else {}))
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -198,3 +204,68 @@ def test_the_server_hands_out_the_pdf_again_and_again(folder, tmp_path, unused_p
     finally:
         server.terminate()
         server.wait(10)
+
+
+PLOTLY, VEGA = "application/vnd.plotly.v1+json", "application/vnd.vegalite.v5+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE = '<div><script>window.Plotly = {};</script><div id="a"></div>\n\n<script>\n\ndraw()\n\n</script></div>'
+
+
+def warnings_of(cells: list, folder: Path, caplog) -> tuple[bytes, list[str]]:
+    """The PDF of these cells, and what is said of them, without the notebook's name."""
+    caplog.clear()
+    pdf, _ = export(new_notebook(cells=cells), folder)
+    lines = [record.getMessage() for record in caplog.records]
+    assert all(line.startswith("51_dann.ipynb, ") for line in lines)
+    return pdf, [line.removeprefix("51_dann.ipynb, ") for line in lines]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_picture_that_moves_is_shown_as_it_begins_and_that_is_said(folder, caplog, kind):
+    moving = {f"image/{kind}": picture(kind, "teal", "red"), "text/plain": "<Image object>"}
+    still = {f"image/{kind}": picture(kind, "navy"), "text/plain": "<Image object>"}
+    captioned = show(moving, **{f"image/{kind}": {"alt": "It moves."}})
+    pdf, told = warnings_of([code("move()", captioned), code("stay()", show(still))], folder, caplog)
+    images = [image.image.convert("RGB") for page in PdfReader(io.BytesIO(pdf)).pages for image in page.images]
+    assert [max(image.getcolors())[1] for image in images] == [(0, 128, 128), (0, 0, 128)] or kind == "webp"
+    assert len(images) == 2
+    assert "Figure 1. It moves." in words(pdf)
+    assert "Image object" not in words(pdf)
+    assert told == [f"cell 1 (move()): of a picture that moves the PDF shows the beginning: output_0_0.{kind}"]
+
+
+def test_a_plot_of_a_browser_is_shown_by_its_static_picture_or_named(folder, caplog):
+    cells = [
+        code("first", show({PLOTLY: {}, "image/png": png(), "text/html": LIVE})),
+        code("second", show({PLOTLY: {}}), show({PLOTLY: {}})),
+        code("third", show({PLOTLY: {}, "text/html": LIVE})),
+        code("fourth", show({VEGA: {}, "text/plain": "alt.Chart(...)"})),
+        code("slider", show({WIDGET: {}, "text/plain": "IntSlider(value=0)"})),
+        code("bar", show({WIDGET: {}, "text/plain": "steps:   0%|          | 0/3 [00:00<?, ?step/s]"})),
+    ]
+    pdf, told = warnings_of(cells, folder, caplog)
+    assert len([image for page in PdfReader(io.BytesIO(pdf)).pages for image in page.images]) == 1
+    assert "alt.Chart(...)" in words(pdf)
+    assert [line.split(", and")[0] for line in told[:3]] == [
+        f"cell 2 (second): a page cannot show {PLOTLY}",
+        f"cell 4 (fourth): a page cannot show {VEGA}",
+        f"cell 5 (slider): a page cannot show {WIDGET}",
+    ]
+    assert [line.split(">")[0] for line in told[3:]] == ["cell 3 (third): a page cannot show HTML's <script"]
+
+
+def test_what_a_page_cannot_show_of_markdown_is_named_by_its_cell_once(folder, caplog):
+    cells = [
+        new_markdown_cell("Nothing to say: 1 × 1 → 1."),
+        new_markdown_cell("\U0010f123 and \U0010f123 and \U0010f124, $x \\nosuchcommand$"),
+        new_markdown_cell("# No -->\n\n\U0010f123 <video src='a.mp4'></video>\n\n<iframe src='b.html'></iframe>"),
+    ]
+    _, told = warnings_of(cells, folder, caplog)
+    second = "cell 2 (\U0010f123 and \U0010f123 and \U0010f124, $x \\nosuchcommand$): "
+    assert told == [
+        "cell 3 (# No ->): a page cannot show HTML's <video>: <video src='a.mp4'>",
+        "cell 3 (# No ->): a page cannot show HTML's <iframe>: <iframe src='b.html'>",
+        second + "this formula is shown as its source: x \\nosuchcommand",
+        second + "the PDF shows a box for what no font has: \U0010f123, \U0010f124",
+        "cell 3 (# No ->): the PDF shows a box for what no font has: \U0010f123",
+    ]

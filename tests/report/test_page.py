@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from hw2lib import report, used
+from hw2lib import data, report, used
 from hw2lib.errors import UserError
 from hw2lib.report.record import Staging
 
@@ -31,13 +31,21 @@ def page(home, write_notebook):
     """Open the page of a notebook."""
     write_notebook("10_page")
     InteractiveShell.instance()  # so that what is displayed can be captured
-    return lambda **options: opened("10_page", {"preset": "smoke", "seed": 0, "device": "cpu"}, **options)
+    return lambda: opened("10_page", {"preset": "smoke", "seed": 0, "device": "cpu"})
 
 
-def opened(notebook: str, parameters: dict, **options) -> report.Page:
+def opened(notebook: str, parameters: dict) -> report.Page:
     """The page of a notebook in whose kernel the parameters have these values."""
-    namespace = parameters | {"report": report, "notebook": notebook, "options": options}
-    return eval("report.Page(notebook, **options)", namespace)
+    return eval("report.Page(notebook)", parameters | {"report": report, "notebook": notebook})
+
+
+def with_images(write_notebook, monkeypatch) -> report.Page:
+    """A page that has asked for its images."""
+    monkeypatch.setattr(data, "source", lambda preset, data_dir: Images())
+    write_notebook("10_page", parameters='preset = "smoke"\ndata_dir = ""')
+    page = opened("10_page", {"preset": "smoke", "data_dir": ""})
+    assert isinstance(page.images(), Images)
+    return page
 
 
 @pytest.fixture
@@ -51,9 +59,9 @@ def a_figure():
     return fig
 
 
-def test_a_figure_is_saved_closed_and_shown_with_its_caption(page, final, monkeypatch):
+def test_a_figure_is_saved_closed_and_shown_with_its_caption(page, final, write_notebook, monkeypatch):
     monkeypatch.setattr(used, "_notes", {"stand-ins: usps": "a hash"})
-    open_page = page(data=Images())
+    open_page = with_images(write_notebook, monkeypatch)
     fig = a_figure()
     with capture_output() as shown:
         open_page.figure(fig, "line", caption="t-SNE of\n  features", provenance="seed 0")
@@ -248,9 +256,9 @@ def test_quick_shows_the_committed_report_and_says_so(write_notebook, home):
     assert "file: figures/10_page/record.json" in content["inputs"], "it is out of date when the report changes"
 
 
-def test_a_page_that_has_used_no_image_names_none(page, final, monkeypatch):
+def test_a_page_that_has_used_no_image_names_none(page, final, write_notebook, monkeypatch):
     monkeypatch.setattr(used, "_notes", {})
-    open_page = page(data=Images())
+    open_page = with_images(write_notebook, monkeypatch)
     open_page.figure(a_figure(), "line", caption="A line.", provenance="shipped runs")
     open_page.finish()
     assert json.loads((final / "record.json").read_text())["figures"][0]["caption"] == "A line. Source: shipped runs."
@@ -284,6 +292,9 @@ def test_a_page_needs_its_notebook_its_preset_and_all_parameters(home, write_not
         opened("10_page", {"preset": "smoke", "seed": 1})
     with pytest.raises(UserError, match="10_page: parameter seed must be an integer, not '3'"):
         opened("10_page", values | {"seed": "3"})  # as papermill's own -p passes lists and more
+    write_notebook("10_page", parameters='preset = "smoke"\nrates: list[float] = [1]')
+    with pytest.raises(UserError, match=r"rates must be finite numbers .* not \[inf\]"):
+        opened("10_page", {"preset": "smoke", "rates": [float("inf")]})
     assert not (home / "build").exists()
 
 

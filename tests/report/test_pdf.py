@@ -1,6 +1,7 @@
 """Markdown to PDF: what the reader sees, and what a failure leaves behind."""
 
 import io
+import itertools
 import os
 import re
 import unicodedata
@@ -11,7 +12,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from hw2lib.errors import UserError
-from hw2lib.report.pdf import markdown_to_pdf, write_report_pdf
+from hw2lib.report.pdf import TEMPLATE, markdown_to_pdf, write_report_pdf
 
 REPORT = r"""---
 title: Faces & digits
@@ -232,6 +233,112 @@ def test_the_same_report_gives_the_same_bytes(folder):
     write_report_pdf(folder / "report.md", folder / "again.pdf")
     assert (folder / "again.pdf").read_bytes() == (folder / "report.pdf").read_bytes()
     assert "/CreationDate" not in PdfReader(folder / "again.pdf").metadata
+
+
+def test_words_with_a_backslash_are_shown_as_they_stand(folder, caplog):
+    text = r"In C:\Users\me\hw2_data\digits a \lambda, \d+ and \textbf{two words}." + "\n\n\\newpage\n\n"
+    text += "| path |\n|---|\n| C:\\temp\\new |\n\n\\begin{tikzpicture} \\draw (0,0); \\end{tikzpicture}"
+    found = words(markdown_to_pdf(text, folder, "t.md"))
+    assert r"In C:\Users\me\hw2_data\digits a \lambda, \d+ and \textbf{two words}. \newpage" in found
+    assert r"C:\temp\new" in found
+    assert r"\draw (0,0);" in found
+    assert not caplog.records
+
+
+def test_macros_and_references_are_followed(folder, caplog):
+    text = r"""
+\newcommand{\E}[1]{\mathbb{E}[#1]}
+$\def\R{\mathbb{R}} \DeclareMathOperator{\most}{most}$
+
+By \eqref{one}, \ref{two}, $\eqref{three}$ but not \eqref{none}: $\E{x} \in \R$ and $\most y$.
+
+\begin{equation}
+a = b \label{one}
+\end{equation}
+
+$$ c = d \tag{7} \label{two} $$
+
+\begin{align}
+e &= f \\
+g &= h \label{three}
+\end{align}
+"""
+    found = words(markdown_to_pdf(text, folder, "t.md")).replace(" ", "")
+    assert r"By(1),7,(2)butnot\eqref{none}:𝔼[x]∈ℝandmosty." in found.replace("E[x]∈R", "𝔼[x]∈ℝ")
+    assert "a=b(1)c=d(7)e=fg=h(2)" in found
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("count", [12, 16, 30])
+def test_a_wide_table_keeps_every_cell_apart_and_inside_the_margins(folder, count):
+    header, cells = ([f"{kind}_{n:02}" for n in range(count)] for kind in ("column", "0.1234"))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * count, cells))
+    pdf = markdown_to_pdf(f"{table}\n\n: A wide one.", folder, "t.md")
+    spans = []
+    reader = PdfReader(io.BytesIO(pdf))
+
+    def note(text, cm, tm, font, size):
+        if text.strip():
+            spans.append((round(cm[5]), cm[4], size * cm[0], text.strip()))
+
+    for page in reader.pages:
+        page.extract_text(visitor_text=note)
+    found = [span for span in spans if span[3] in {*header, *cells}]
+    assert {span[3] for span in found} == {*header, *cells}
+    assert words(pdf).count("A wide one.") == 1
+    rows: dict[int, list] = {}
+    for y, x, _, text in found:
+        rows.setdefault(y, []).append((x, text))
+    for row in rows.values():
+        places = sorted(x for x, _ in row)
+        assert places[0] >= 76
+        assert places[-1] < 595 - 76 - 15
+        assert min((b - a for a, b in itertools.pairwise(places)), default=99) > 20
+
+
+def test_a_pdf_is_made_again_only_when_something_has_changed(tmp_path, folder, monkeypatch):
+    report, pdf, note = (tmp_path / name for name in ("report.md", "report.pdf", "note.json"))
+    (tmp_path / "some folder").mkdir()
+    image = tmp_path / "some folder/curve.png"
+    image.write_bytes((folder / "curve.png").read_bytes())
+    report.write_text("![A curve.](<some folder/curve.png>)")
+
+    def made() -> bool:
+        if pdf.exists():
+            os.utime(pdf, ns=(0, 0))
+        write_report_pdf(report, pdf, note)
+        return pdf.stat().st_mtime_ns > 0
+
+    assert made()
+    assert not made()
+    os.utime(image, (0, 0))
+    assert not made(), "by content"
+    image.write_bytes((folder / "map.png").read_bytes())
+    assert made()
+    report.write_text("![Another curve.](<some folder/curve.png>)")
+    assert made()
+    pdf.write_bytes(b"%PDF of somebody")
+    assert made()
+    note.write_text("[]")
+    assert made()
+    assert not made()
+    template = tmp_path / "report.typ"
+    template.write_text(TEMPLATE.read_text().replace("a4", "a5"))
+    monkeypatch.setattr("hw2lib.report.pdf.TEMPLATE", template)
+    assert made()
+    assert not made()
+    pdf.unlink()
+    assert made()
+    image.unlink()
+    with pytest.raises(UserError, match="missing"):
+        made()
+
+
+def test_what_gave_a_warning_is_said_each_time(tmp_path, caplog):
+    (tmp_path / "report.md").write_text("# Title\n\nNo font has \U0010f123.\n", encoding="utf-8")
+    for _ in range(2):
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf", tmp_path / "note.json")
+    assert caplog.messages == ["report.md, line 3: the PDF shows a box for what no font has: \U0010f123"] * 2
 
 
 def test_maths_that_cannot_be_set_is_named_in_a_warning(folder, caplog):

@@ -1,32 +1,181 @@
 -- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst.
 
+-- What a page cannot show is told to pandoc's log: what it is, and the words by which `hw2lib.report.pdf` finds its place.
+local function tell(what, words) pandoc.log.warn(what .. "\n" .. words) end
+
+local LIVE = { "script", "iframe", "video", "audio", "canvas", "object", "embed", "svg" }
+
+local function read_html(raw)
+  local html, count, told = raw.text, 0, false
+  for _, tag in ipairs(LIVE) do
+    local shown = tag == "script" and "%0" or "" -- pandoc drops scripts with what is in them
+    html, count = html:gsub("<" .. tag .. "%f[^%w][^>]*>", shown)
+    if count > 0 and not told then tell("a page cannot show HTML's <" .. tag .. ">", raw.text) end
+    told = told or count > 0
+  end
+  return pandoc.read(html, "html-native_divs-native_spans").blocks
+end
+
+-- Macros of LaTeX, from the place on where they are defined. MathJax takes them in mathematics, pandoc does not.
+local macros = ""
+local function take_macros(tex)
+  for _, command in ipairs({ "newcommand", "renewcommand", "providecommand", "DeclareMathOperator", "def" }) do
+    tex = tex:gsub("\\" .. command .. "%*?%s*{?%s*\\%a+%s*}?[^{]*%b{}", function(definition)
+      macros = macros .. definition .. "\n"
+      return ""
+    end)
+  end
+  return tex
+end
+
+-- A word that begins with a backslash is a word, as on GitHub and in JupyterLab.
+local function words(raw) return pandoc.Inlines(take_macros(raw.text)) end
+
 -- HTML tables (DataFrames) and LaTeX tabulars are raw text to pandoc's Markdown reader: read them as what they are.
 local function read_block(raw)
-  if raw.format == "html" then
-    return pandoc.read(raw.text, "html-native_divs-native_spans").blocks
-  elseif raw.format == "tex" or raw.format == "latex" then
-    return pandoc.read(raw.text, "latex").blocks
+  if raw.format == "html" then return read_html(raw) end
+  if raw.format ~= "tex" and raw.format ~= "latex" then return nil end
+  if not raw.text:match("^\\begin") then return pandoc.Plain(words(raw)) end
+  local blocks = pandoc.read(raw.text, "latex").blocks
+  return #blocks > 0 and blocks or pandoc.CodeBlock(raw.text)
+end
+
+-- Equation numbers: given by hand, or counted where there is a label to refer to.
+local numbers, equations = {}, 0
+
+local function number_rows(tex)
+  local numbered = (tex .. "\\\\"):gsub("(.-)\\\\", function(row)
+    local label, tag = row:match("\\label%s*{(.-)}"), row:match("\\tag%*?%s*{(.-)}")
+    if label and not tag then
+      equations = equations + 1
+      tag = tostring(equations)
+      row = row:gsub("\\label%s*%b{}", "\\tag{" .. tag .. "}")
+    elseif label then
+      row = row:gsub("\\label%s*%b{}", "")
+    end
+    if label then numbers[label] = tag end
+    return row .. "\\\\"
+  end)
+  return numbered:sub(1, -3)
+end
+
+local function expand(math)
+  local tex = take_macros(math.text)
+  if macros ~= "" and tex:match("%S") then
+    pandoc.read(macros .. "\\(" .. tex .. "\\)", "latex"):walk({ Math = function(found) tex = found.text end })
   end
+  if tex ~= math.text and not tex:match("%S") then return {} end
+  math.text = number_rows(tex)
+  return math
 end
 
 -- Images of HTML, and equations outside of dollars (`\begin{align} ... \end{align}`), which MathJax accepts.
 local function read_inline(raw)
-  if raw.format == "html" then
-    return pandoc.utils.blocks_to_inlines(pandoc.read(raw.text, "html").blocks)
-  elseif raw.format == "tex" and raw.text:match("^\\begin") then
-    return pandoc.Math("DisplayMath", raw.text)
-  end
+  if raw.format == "html" then return pandoc.utils.blocks_to_inlines(read_html(raw)) end
+  if raw.format ~= "tex" or raw.text:match("^\\%a*ref%s*{") then return nil end
+  return raw.text:match("^\\begin") and expand(pandoc.Math("DisplayMath", raw.text)) or words(raw)
 end
 
--- An equation number given by hand.
-local function show_tag(math)
-  math.text = math.text:gsub("\\tag%s*(%b{})", function(tag) return "\\qquad (" .. tag:sub(2, -2) .. ")" end)
+local function reference(command, label)
+  local number = numbers[label]
+  return number and (command == "eqref" and "(" .. number .. ")" or number)
+end
+
+local function show_numbers(math)
+  math.text = math.text:gsub("\\tag%*?%s*(%b{})", function(tag) return "\\qquad (" .. tag:sub(2, -2) .. ")" end)
+  math.text = math.text:gsub("\\(%a*ref)%s*{(.-)}", reference)
   return math
+end
+
+local function refer(raw)
+  local command, label = raw.text:match("^\\(%a*ref)%s*{(.-)}")
+  return command and pandoc.Inlines(reference(command, label) or raw.text)
 end
 
 local function is_number(cell)
   local text = pandoc.utils.stringify(cell.contents)
   return text == "" or text:match("%d") and not text:match("[%a/]") or text:match("^[–—%-X]$") ~= nil
+end
+
+-- Wide tables. Lengths are in em: about half of one a letter, at most and at least, and one beside each column.
+local MOST, LEAST, BESIDE, LONG = 0.53, 0.45, 1, 30 -- a word of more letters may break anywhere (report.typ)
+local LINE, NORMAL, SMALLEST = 52, 8.5, 6.5 -- em in a line of a wide table, its size in points, and the least
+
+local function rows_of(tbl)
+  local rows = pandoc.List(tbl.head.rows)
+  for _, body in ipairs(tbl.bodies) do rows = rows .. body.head .. body.body end
+  return rows .. tbl.foot.rows
+end
+
+-- Of each column the width that shows its cells in a line each, and the least, that of its longest word; and whether
+-- each cell stands in one row and column.
+local function measure(tbl)
+  local whole, least, simple = {}, {}, true
+  for i = 1, #tbl.colspecs do whole[i], least[i] = BESIDE, BESIDE end
+  for _, row in ipairs(rows_of(tbl)) do
+    for i, cell in ipairs(row.cells) do
+      simple = simple and cell.col_span == 1 and cell.row_span == 1
+      local text = pandoc.utils.stringify(cell.contents)
+      whole[i] = math.max(whole[i], BESIDE + LEAST * (utf8.len(text) or #text))
+      for word in text:gmatch("%S+") do
+        least[i] = math.max(least[i], BESIDE + MOST * math.min(LONG, utf8.len(word) or #word))
+      end
+    end
+  end
+  return whole, least, simple
+end
+
+local function sum(values, columns)
+  local total = 0
+  for _, column in ipairs(columns) do total = total + values[column] end
+  return total
+end
+
+-- The table with these columns alone.
+local function part_of(tbl, columns)
+  local part = tbl:clone()
+  local function chosen(list) return pandoc.List(columns):map(function(column) return list[column] end) end
+  part.colspecs = chosen(part.colspecs)
+  for _, row in ipairs(rows_of(part)) do row.cells = chosen(row.cells) end
+  return part
+end
+
+-- A table whose words do not fit side by side is set smaller, and if that is not enough in parts, each with the first
+-- column; a cell that spans others forbids parts. Where lines have to wrap, a column gets room as its cells need it.
+local function fit(tbl)
+  local whole, least, simple = measure(tbl)
+  local all, parts = {}, { { 1 } }
+  for i = 1, #tbl.colspecs do all[i] = i end
+  local size = NORMAL * LINE / sum(least, all)
+  if size < SMALLEST and simple then
+    for i = 2, #all do
+      local part = parts[#parts]
+      if #part > 1 and sum(least, part) + least[i] > LINE then
+        part = { 1 }
+        parts[#parts + 1] = part
+      end
+      part[#part + 1] = i
+    end
+  else
+    parts = { all }
+  end
+  local blocks = pandoc.List()
+  for number, columns in ipairs(parts) do
+    local part = #parts > 1 and part_of(tbl, columns) or tbl
+    local words, lines = sum(least, columns), sum(whole, columns)
+    local line = math.max(LINE, words)
+    if lines > line then
+      for i, column in ipairs(columns) do
+        local more = (line - words) * (whole[column] - least[column]) / (lines - words)
+        part.colspecs[i] = { part.colspecs[i][1], (least[column] + more) / line }
+      end
+    end
+    if number > 1 then part.caption = pandoc.Caption() end
+    if words > LINE then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / words .. "pt)")) end
+    blocks:insert(part)
+    if words > LINE then blocks:insert(pandoc.RawBlock("typst", "]")) end
+  end
+  return blocks
 end
 
 -- Columns of numbers are set flush right; widths come from the contents, not from the dashes of the source.
@@ -46,7 +195,7 @@ local function align_numbers(tbl)
     if align == "AlignDefault" then align = numeric[column] and "AlignRight" or "AlignLeft" end
     tbl.colspecs[column] = { align, nil }
   end
-  return tbl
+  return fit(tbl)
 end
 
 -- Typst refuses a link to a label that is not there, so such a link becomes plain words. A link to the file of a
@@ -94,7 +243,7 @@ local function take_title(doc)
 end
 
 return {
-  { RawBlock = read_block, RawInline = read_inline },
-  { Math = show_tag, Table = align_numbers },
+  { traverse = "topdown", RawBlock = read_block, RawInline = read_inline, Math = expand },
+  { Math = show_numbers, RawInline = refer, Table = align_numbers },
   { Pandoc = function(doc) return mend_links(take_title(doc)) end },
 }
