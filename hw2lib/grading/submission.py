@@ -18,9 +18,9 @@ from hw2lib.data.folders import HEADER
 from hw2lib.data.image_folder import png_names
 from hw2lib.data.png import read_png
 from hw2lib.errors import UserError
+from hw2lib.files import is_clutter
 
 SHOWN = 3  # names of a longer list
-OF_SYSTEMS = ("Thumbs.db", "desktop.ini", "__MACOSX")  # besides hidden files; they are passed over
 
 
 class Fault(NamedTuple):
@@ -56,7 +56,7 @@ def read_images(folder: Path, size: int, asked: Sequence[str], count: int) -> Im
     `asked` are the names that they should have, empty where any do, and `count` is how many there should be.
     """
     there = png_names(folder)
-    others = sorted(name for name in os.listdir(folder) if name[0] != "." and name not in (*there, *OF_SYSTEMS))
+    others = sorted(name for name in os.listdir(folder) if name not in there and not is_clutter(name))
     wrong: dict[str, list[str]] = {}
     names, arrays = [], []
     for name in tqdm(there, desc=str(folder), unit=" images", delay=2, leave=False):
