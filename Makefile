@@ -1,13 +1,14 @@
 # make report   set up, run every notebook on the default preset, build the PDF
 # make test     set up, run the tests (make test-all: the slow ones too)
 # make lab      set up, open JupyterLab with sliders to play with
+# make explore  set up, show these sliders as a page without code
 # make bench    set up, measure what the project's speed claims rest on
 PYTHON ?= python3
 PRESET ?= quick
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup report test test-all lab bench
+.PHONY: setup report test test-all lab explore bench
 setup: $(VENV)/ready
 
 report: setup
@@ -21,6 +22,11 @@ test-all: setup
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/90_explore.ipynb
+
+# With a token, Voila 0.5 does not end the kernel of a page that is closed; so kernels without a page end after a minute.
+explore: $(BIN)/voila
+	$(BIN)/voila notebooks/90_explore.ipynb --Voila.auto_token=True --progressive_rendering=True \
+	    --MappingKernelManager.cull_idle_timeout=60 --MappingKernelManager.cull_interval=20
 
 bench: setup
 	$(BIN)/python benchmarks/dann_training.py
@@ -37,4 +43,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	    $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' || \
 	    $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m ipykernel install --sys-prefix --name hw2lib --display-name hw2lib
+	touch $@
+
+$(BIN)/voila: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[explore]'
 	touch $@

@@ -1,13 +1,13 @@
 """Notebooks in JupyterLab as a reader meets them: Chromium opens one, runs all cells, moves sliders, exports a PDF."""
 
 import io
+import re
 
 import pytest
+from lab_page import SECONDS, choose, copy, errors, explorer, lab, open_browser, open_notebook, press, run_all, serve
 from pypdf import PdfReader
 
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
-
-from lab_page import SECONDS, choose, errors, explorer, lab, open_browser, open_notebook, press, run_all  # noqa: E402
 
 NOTEBOOK, DRAWN, EXPLORERS = "50_dann_architectures.ipynb", "20_acgan_architecture.ipynb", "90_explore.ipynb"
 LABEL = "Report_pdf"  # JupyterLab makes it of the exporter's name
@@ -156,3 +156,22 @@ def test_cells_run_again_with_another_parameter(drawn):
 
 def test_the_console_names_no_error(page, drawn, explorers, said):
     assert said == []
+
+
+def test_the_explorers_are_a_page_without_code(browser, tmp_path):
+    pytest.importorskip("voila", reason="needs Voila: pip install -e '.[explore]'")
+    copy([EXPLORERS], tmp_path, preset="smoke", cells=5)  # to the first explorer
+    options = ["--Voila.token=secret", "--progressive_rendering=True"]  # as in the Makefile, but for the token
+    with serve(["voila", str(tmp_path / EXPLORERS), *options], tmp_path) as address:
+        page = browser.new_page()
+        page.goto(address)
+        api.expect(page).to_have_url(re.compile("/login"))
+        page.goto(f"{address}/?token=secret", wait_until="commit")
+        image = page.locator(".widget-image")
+        image.wait_for(timeout=SECONDS * 1000)
+        api.expect(page.get_by_text("explore.denoiser")).to_have_count(0)
+        before = image.get_attribute("src")
+        press(page.locator("body"), "digit", "ArrowRight")
+        api.expect(page.get_by_text("Digit 4 by 8 steps of DDIM")).to_have_count(1, timeout=SECONDS * 1000)
+        api.expect(image).not_to_have_attribute("src", before)
+        page.close()
