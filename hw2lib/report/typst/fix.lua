@@ -1,6 +1,7 @@
 -- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst.
 
--- What a page cannot show is told to pandoc's log: what it is, and the words by which `hw2lib.report.pdf` finds its place.
+-- What a page cannot show is told to pandoc's log: what it is, and the words by which hw2lib.report.pdf finds its
+-- place.
 local function tell(what, words) pandoc.log.warn(what .. "\n" .. words) end
 
 local LIVE = { "script", "iframe", "video", "audio", "canvas", "object", "embed", "svg" }
