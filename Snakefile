@@ -33,6 +33,15 @@ rule all:
         [done(notebook) for notebook in PLAN],
 
 
+for target in PLAN:  # each notebook is a target by its name: hw2 report -- 31_diffusion_samples
+
+    rule:
+        name:
+            target
+        input:
+            done(target),
+
+
 rule notebook:
     input:
         lambda wildcards: [done(notebook) for notebook in PLAN[wildcards.notebook].after],

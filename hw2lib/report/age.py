@@ -8,10 +8,11 @@ import contextlib
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hw2lib import networks, paths, used
+from hw2lib import files, networks, paths, used
 from hw2lib.errors import UserError
 from hw2lib.report import parameters
 
@@ -20,6 +21,7 @@ PLACES = ("data_dir", "device")
 # Of the modules that make a report, only the page has a part in what a notebook shows.
 MACHINERY = "hw2lib/report/"
 PAGE = "hw2lib/report/page.py"
+LIBRARY = ("module", "recipe", "stand-ins")  # inputs that follow from the files of the library alone
 EXPLORER = "explorer"  # the tag of a cell behind the page, from which nothing goes into the record
 
 
@@ -58,14 +60,35 @@ def domains(inputs: dict[str, str]) -> list[str]:
 def age(record: dict, notebook: str, values: dict) -> Age:
     """Compare the inputs of a complete record with what is there now; `values` are the parameters of a run."""
     result, now, images = Age(), notebook_inputs(notebook, values), _images(record, values)
-    for name, before in record["inputs"].items():
-        kind, _, what = name.partition(": ")
-        current = now.get(name) if not what else _current(kind, what, images, values.get("data_dir", ""))
-        if current is None:
-            result.unknown.append(name)
-        elif current != before:
-            result.changed.append(name)
+    data_dir = values.get("data_dir", "")
+    with _found_before() as found:
+        for name, before in record["inputs"].items():
+            kind, _, what = name.partition(": ")
+            current = found.get(name) or (_current(kind, what, images, data_dir) if what else now.get(name))
+            if kind in LIBRARY:
+                found[name] = current
+            if current is None:
+                result.unknown.append(name)
+            elif current != before:
+                result.changed.append(name)
     return result
+
+
+@contextlib.contextmanager
+def _found_before() -> Iterator[dict[str, str]]:
+    """Hashes of inputs by name, kept while no file of the library changes: to find them takes torch, slow to load."""
+    library = [file for file in sorted(paths.ROOT.glob("hw2lib/**/*")) if file.suffix in (".py", ".toml")]
+    state = _digest([[used.name_of(file), used.digest_of_file(file)] for file in library])
+    file, found = paths.cache_dir() / "inputs.json", {}
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        found = dict(kept["found"]) if kept["state"] == state else {}
+    before = len(found)
+    yield found
+    if len(found) > before:
+        with contextlib.suppress(OSError):  # a full disk costs time, not the result
+            file.parent.mkdir(parents=True, exist_ok=True)
+            files.write(file, json.dumps({"state": state, "found": found}))
 
 
 def _current(kind: str, what: str, images, data_dir: str) -> str | None:

@@ -108,7 +108,7 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
             sys.exit(128 + signal.SIGINT)
         report = document.write(preset)
         pdf = report.with_suffix(".pdf")
-        write_report_pdf(report, pdf)
+        write_report_pdf(report, pdf, paths.build_dir() / preset / "report.pdf.json")
         if failed:
             left = [name for name, task in plan(preset, overrides).items() if task.reasons]
             raise UserError(f"not up to date: {', '.join(left) or 'see Snakemake above'}; {pdf} shows what there is")

@@ -140,6 +140,33 @@ def test_stand_ins_count(write_notebook):
     assert age.age(record_of({"stand-ins: usps": "old"}), "10_some", VALUES).changed == ["stand-ins: usps"]
 
 
+def test_what_follows_from_the_library_alone_is_found_once(home, write_notebook, monkeypatch):
+    write_notebook("10_some")
+    file = home / "hw2lib" / "some.py"
+    file.parent.mkdir()
+    file.write_text("x = 1\n")
+    networks.recipe_class("dcgan").choose("dcgan", "ours", 0, "paper")
+    data.source("quick").fingerprint("usps")
+    record = record_of({"module: hw2lib/some.py": used.digest("x = 1\n"), **used.notes()})
+    assert [name.partition(": ")[0] for name in record["inputs"]] == ["module", "recipe", "stand-ins"]
+    assert age.age(record, "10_some", VALUES) == age.Age()
+
+    def look(kind, what, images):
+        looked.append(kind)
+        return find(kind, what, images)
+
+    looked, find = [], age._current
+    monkeypatch.setattr(age, "_current", look)
+    assert age.age(record, "10_some", VALUES) == age.Age()
+    assert looked == [], "torch is not needed"
+    file.write_text("x = 22\n")
+    assert age.age(record, "10_some", VALUES).changed == ["module: hw2lib/some.py"]
+    assert looked == ["module", "recipe", "stand-ins"]
+    (home / "build/cache/inputs.json").write_text("[]")
+    assert age.age(record, "10_some", VALUES).changed == ["module: hw2lib/some.py"]
+    assert len(looked) == 6
+
+
 IMPORTS = """
 import json, sys
 for file in sys.argv[1:]:

@@ -61,8 +61,24 @@ def test_each_notebook_says_when_it_begins_and_ends(report):
     assert "/figures/" not in report.first
 
 
-def test_nothing_changed_nothing_runs(report):
+def test_nothing_changed_nothing_runs_and_no_pdf_is_made(report):
+    pdf = report.root / "build/smoke/report.pdf"
+    before = pdf.stat().st_mtime_ns
     assert ran(report) == []
+    assert pdf.stat().st_mtime_ns == before
+    pdf.write_bytes(b"%PDF of somebody")
+    assert ran(report) == []
+    assert len(pdf.read_bytes()) > 1000
+
+
+def test_what_follows_the_dashes_goes_to_snakemake(report):
+    for name in ("10_module", "20_plain"):
+        (report.figures(name) / "record.json").unlink()
+    assert ran(report, "--", "20_plain", "--dry-run") == []
+    assert ran(report, "--", "20_plain") == ["20"]
+    assert ran(report, "--", "21_moon", fails=True) == []
+    assert "21_moon" in report.stderr
+    assert ran(report) == ["10"]
 
 
 def test_time_stamps_do_not_matter(report):

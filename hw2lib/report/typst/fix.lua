@@ -1,6 +1,7 @@
 -- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst.
 
--- What a page cannot show is told to pandoc's log: what it is, and the words by which `hw2lib.report.pdf` finds its place.
+-- What a page cannot show is told to pandoc's log: what it is, and the words by which hw2lib.report.pdf finds its
+-- place.
 local function tell(what, words) pandoc.log.warn(what .. "\n" .. words) end
 
 local LIVE = { "script", "iframe", "video", "audio", "canvas", "object", "embed", "svg" }
@@ -117,7 +118,7 @@ local function measure(tbl)
       simple = simple and cell.col_span == 1 and cell.row_span == 1
       local text = pandoc.utils.stringify(cell.contents)
       whole[i] = math.max(whole[i], BESIDE + LEAST * (utf8.len(text) or #text))
-      for word in text:gmatch("%S+") do
+      for word in text:gmatch("[^%s%-]+%-?") do
         least[i] = math.max(least[i], BESIDE + MOST * math.min(LONG, utf8.len(word) or #word))
       end
     end
@@ -131,6 +132,20 @@ local function sum(values, columns)
   return total
 end
 
+-- Whether each word fits where Typst gives the columns that have to wrap, once the others stand, the same room.
+local function has_room(whole, least, columns)
+  local room, wide, count = LINE, pandoc.List(columns), 0
+  while #wide ~= count do
+    local share = room / #wide
+    count = #wide
+    wide = wide:filter(function(column)
+      if whole[column] <= share then room = room - whole[column] end
+      return whole[column] > share
+    end)
+  end
+  return not wide:find_if(function(column) return least[column] > room / #wide end)
+end
+
 -- The table with these columns alone.
 local function part_of(tbl, columns)
   local part = tbl:clone()
@@ -141,7 +156,7 @@ local function part_of(tbl, columns)
 end
 
 -- A table whose words do not fit side by side is set smaller, and if that is not enough in parts, each with the first
--- column; a cell that spans others forbids parts. Where lines have to wrap, a column gets room as its cells need it.
+-- column; a cell that spans others forbids parts. A long word gets the room that other columns can spare.
 local function fit(tbl)
   local whole, least, simple = measure(tbl)
   local all, parts = {}, { { 1 } }
@@ -164,7 +179,7 @@ local function fit(tbl)
     local part = #parts > 1 and part_of(tbl, columns) or tbl
     local words, lines = sum(least, columns), sum(whole, columns)
     local line = math.max(LINE, words)
-    if lines > line then
+    if lines > line and not has_room(whole, least, columns) then
       for i, column in ipairs(columns) do
         local more = (line - words) * (whole[column] - least[column]) / (lines - words)
         part.colspecs[i] = { part.colspecs[i][1], (least[column] + more) / line }
