@@ -179,16 +179,17 @@ local function fit(tbl)
     local part = #parts > 1 and part_of(tbl, columns) or tbl
     local words, lines = sum(least, columns), sum(whole, columns)
     local line = math.max(LINE, words)
-    if lines > line and not has_room(whole, least, columns) then
+    local tight = words > LINE or lines > LINE and not has_room(whole, least, columns)
+    if tight and lines > line then
       for i, column in ipairs(columns) do
         local more = (line - words) * (whole[column] - least[column]) / (lines - words)
         part.colspecs[i] = { part.colspecs[i][1], (least[column] + more) / line }
       end
     end
     if number > 1 then part.caption = pandoc.Caption() end
-    if words > LINE then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / words .. "pt)")) end
+    if tight then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / line .. "pt)")) end
     blocks:insert(part)
-    if words > LINE then blocks:insert(pandoc.RawBlock("typst", "]")) end
+    if tight then blocks:insert(pandoc.RawBlock("typst", "]")) end
   end
   return blocks
 end
