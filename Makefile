@@ -36,13 +36,15 @@ bench: setup
 	$(BIN)/python benchmarks/face_drawing.py
 
 # uv installs in seconds what takes pip minutes; where it cannot be had or fails, pip does the same.
+# GOMP_SPINCOUNT: PyTorch's threads sleep soon while they wait for each other. By default they keep a core busy, and beside
+# another program that needs it a drawing takes several times as long.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "make setup: Python 3.11.4 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv && \
 	    $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' || \
 	    $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m ipykernel install --sys-prefix --name hw2lib --display-name hw2lib
+	$(BIN)/python -m ipykernel install --sys-prefix --name hw2lib --display-name hw2lib --env GOMP_SPINCOUNT 1000
 	touch $@
 
 $(BIN)/voila: $(VENV)/ready
