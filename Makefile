@@ -24,7 +24,7 @@ lab: setup
 	$(BIN)/jupyter lab notebooks/90_explore.ipynb
 
 # With a token, Voila 0.5 does not end the kernel of a page that is closed; so kernels without a page end after a minute.
-explore: $(BIN)/voila
+explore: setup
 	$(BIN)/voila notebooks/90_explore.ipynb --Voila.auto_token=True --progressive_rendering=True \
 	    --MappingKernelManager.cull_idle_timeout=60 --MappingKernelManager.cull_interval=20
 
@@ -45,8 +45,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	    $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' || \
 	    $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m ipykernel install --sys-prefix --name hw2lib --display-name hw2lib --env GOMP_SPINCOUNT 1000
-	touch $@
-
-$(BIN)/voila: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[explore]'
 	touch $@

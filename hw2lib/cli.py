@@ -228,7 +228,9 @@ def score(folder: Path, kind: str, classifier: Path | None) -> None:
 @click.option("--problem", "number", required=True, help="Its number, or bonus; an unknown one lists all.")
 @click.option("--pair", default="", help="DANN: such as mnistm-svhn, for a csv whose name does not tell its target.")
 @click.option("--classifier", type=_PATH, help="Digits: the course's Classifier.pth.  [default: ours, and it says so]")
-@click.option("--truth", type=_PATH, help="DANN: a csv of right labels; DDIM: the folder GT.  [default: real images']")
+@click.option(
+    "--truth", type=_PATH, help="DANN: a csv of right labels; DDIM: the folder GT.  [default: of the real images]"
+)
 @click.option("--beside", type=_PATH, help="Bonus: the csv files of the problem that it has to exceed.")
 @click.option("--rules", type=_PATH, help="Further editions, a file like hw2lib/grading.toml.")
 @_data_dir
@@ -247,18 +249,22 @@ def grade(
     options = {"pair": pair, "classifier": classifier, "truth": truth, "beside": beside}
     result = grading.grade(submission, problem(edition, number, rules), data_dir, **options)
     content, picture = json.dumps(result.as_json(), indent=1), io.BytesIO()
+    click.echo(content if json_file == Path("-") else result)  # first: files that cannot be written do not cost it
+    if json_file and json_file != Path("-"):
+        _write(json_file, content)
     if sheet and (worst := grading.sheet(result)):
         worst.savefig(picture, format="png", dpi=200)
+        _write(sheet, picture.getvalue())
     elif sheet:
         click.echo(f"hw2: no image stands out as bad; {sheet} is not written", err=True)
-    wanted = {json_file: content if json_file != Path("-") else "", sheet: picture.getvalue()}
-    for file, bytes_ in ((file, some) for file, some in wanted.items() if file and some):
-        try:
-            files.write(file, bytes_)
-        except OSError as error:
-            raise UserError(f"{file}: {error.strerror}; choose a file that can be written") from None
-    click.echo(content if json_file == Path("-") else result)
     sys.exit(1 if result.failed else 0)
+
+
+def _write(file: Path, content: str | bytes) -> None:
+    try:
+        files.write(file, content)
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}; choose a file that can be written") from None
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""Imports run one way (pyproject.toml says which), and nothing needs what Linux alone has."""
+"""Imports run one way (pyproject.toml says which), and nothing needs `fcntl`."""
 
 import ast
 import os

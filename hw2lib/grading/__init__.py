@@ -36,6 +36,8 @@ class Problem(BaseModel):
     @classmethod
     def _fits_its_kind(cls, baselines: dict[str, list[float]], info: ValidationInfo) -> dict[str, list[float]]:
         kind = info.data.get("kind", "labels")
+        if not baselines:
+            raise ValueError("give one for each measure or pair, such as accuracy = [80]")
         for name, values in baselines.items():
             if kind == "labels" and len(name.split("-")) != 2:
                 raise ValueError(f"'{name}' is no pair of domains, such as mnistm-svhn")
@@ -89,6 +91,10 @@ def problems(rules: Path | None = None) -> dict[str, dict[str, Problem]]:
             found[edition] = {
                 number: validate(Problem, keys, f"{file}, [{edition}.{number}]") for number, keys in own.items()
             }
+            for number, one in found[edition].items():
+                if one.above and (one.kind != "labels" or one.above not in found[edition]):
+                    known = ", ".join(other for other, x in found[edition].items() if x.kind == "labels")
+                    raise UserError(f"{file}, [{edition}.{number}]: above: '{one.above}': of labels there are {known}")
     return found
 
 

@@ -1,6 +1,7 @@
 """The grade of a submission: its scores beside the baselines, what its digits are read as, and all of it in words.
 
-An image or row that is missing, or cannot be read, counts as one that failed, so that leaving it out gains nothing.
+In a share, an accuracy or that of faces, an image or row that is missing or cannot be read counts as one that failed.
+Other scores are of the images that can be read. What is missing is a fault in any case, and fails the submission.
 """
 
 import re
@@ -16,6 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from hw2lib import used
 from hw2lib.adaptation.tables import pair_title
 from hw2lib.data import FACES
 from hw2lib.data.folders import RealImages, images_dir
@@ -162,11 +164,14 @@ class Grade:
         }
 
 
-def grade(submission: Path, problem: Problem, data_dir: str = "", **options: Path | str | None) -> Grade:
+def grade(
+    submission: Path, problem: Problem, data_dir: str = "", noted: bool = True, **options: Path | str | None
+) -> Grade:
     """Grade a folder of images, a csv, or a folder of csv files.
 
     Args:
         data_dir: the folder of real images, as of `hw2lib.data.source`.
+        noted: whether a record of the grade is out of date once the files change (`hw2lib.used`).
         options: those of `TAKES`. ``classifier`` is the course's Classifier.pth, in place of the project's own;
             ``truth`` the csv or the folder that is right, in place of the real images'; ``pair`` the domains of a csv
             whose name does not tell them; ``beside`` what is handed in for the problem that has to be exceeded.
@@ -178,6 +183,9 @@ def grade(submission: Path, problem: Problem, data_dir: str = "", **options: Pat
     takes = [name for name in TAKES[problem.kind][1] if name != "beside" or problem.above]
     if others := sorted(given.keys() - takes):
         raise UserError(f"--{others[0]}: not for problem {problem.number} of {problem.edition}; leave it out")
+    places = [submission, *(place for place in given.values() if isinstance(place, Path))] if noted else []
+    for file in sorted(file for place in places for file in (place, *place.glob("**/*")) if file.is_file()):
+        used.note_file(file)
     return TAKES[problem.kind][0](submission, problem, data_dir, **given)
 
 
@@ -297,7 +305,8 @@ def _labels(
             if problem.above:
                 note = f"has to exceed problem {problem.above}; give its csv, --beside"
             if name in others:
-                baselines, note = (_share(right, read_csv(others[name]).labels),), f"has to exceed {others[name].name}"
+                baselines = (_share(right, _read_faultless(others[name], list(right))),)
+                note = f"has to exceed {others[name].name}"
         scores.append(Score(f"{title}, accuracy, %", value, baselines, exceed=bool(problem.above), note=note))
     there = ", ".join(f"{file.name} for {name}" for name, file in files.items())
     return Grade(problem, place, there, faults, scores, readings)
@@ -311,10 +320,7 @@ def _other_files(place: Path, problem: Problem, asked: Sequence[str]) -> dict[st
 def _right_labels(pair: str, problem: Problem, data_dir: str, truth: Path | None) -> tuple[dict[str, int], str]:
     """The labels of the target's images, in their order, and why there are none."""
     if truth:
-        found = read_csv(truth)
-        if found.faults or not found.labels:
-            raise UserError(f"{truth}: cannot be the truth: {found.faults[0] if found.faults else 'it has no rows'}")
-        return found.labels, ""
+        return _read_faultless(truth), ""
     target = pair.partition("-")[2]
     try:
         rows = RealImages(data_dir).rows(target, problem.split)
@@ -325,6 +331,15 @@ def _right_labels(pair: str, problem: Problem, data_dir: str, truth: Path | None
     if rows.labels is None:
         return {}, f"{target} {problem.split} has no labels; give --truth"
     return dict(zip(rows.names, rows.labels.tolist(), strict=True)), ""
+
+
+def _read_faultless(file: Path, images: Sequence[str] = ()) -> dict[str, int]:
+    """The labels of a csv that a submission is compared with; see `read_csv`."""
+    found = read_csv(file, images)
+    if found.faults or not found.labels:
+        what = found.faults[0] if found.faults else "it has no rows"
+        raise UserError(f"{file}: nothing can be compared with it: {what}")
+    return found.labels
 
 
 def _share(right: Mapping[str, int], labels: Mapping[str, int]) -> float:

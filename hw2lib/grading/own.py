@@ -21,7 +21,7 @@ NETWORKS = {  # by the title of a problem: the network, and of pairs of domains 
     "DANN": ("dann-compact", "dann"),
     "an improved model": ("uda-cnn", "improved"),
 }
-LONG = ("GAN", "diffusion")  # to draw, or to score by Inception
+LONG = ("GAN", "diffusion")  # to draw, or to score, for which Inception may be downloaded
 MEASURES = {
     "fid": "FID",
     "inception_score": "Inception score",
@@ -49,7 +49,7 @@ def _own_grade(problem: Problem, home: Path, device: str, data_dir: str, classif
         return Grade(problem, Path(network), "nothing", [], [score])
     image_files.write(network, home / network, len(problem.names) or problem.count, device=device)
     options = {"classifier": Path(classifier)} if classifier and problem.kind == "digits" else {}
-    return grade(home / network, problem, data_dir, **options)
+    return grade(home / network, problem, data_dir, noted=False, **options)
 
 
 def _of_card(problem: Problem, pair: str, network: str, method: str) -> Score:

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw2lib import paths
+from hw2lib.data import FACES
+from hw2lib.data.folders import images_dir
 from hw2lib.errors import UserError
 from hw2lib.files import try_lock
 from hw2lib.report import age, document, parameters, record, running
@@ -41,7 +43,8 @@ def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
     if unknown := [name for name in overrides if name not in everywhere and name != "preset"]:
         raise UserError(f"no notebook has a parameter {unknown[0]!r}; there are {', '.join(sorted(everywhere))}")
     # A step of the homework's UNet.pt takes a core 16 seconds; the short presets draw with our network in a report.
-    overrides = ({} if preset == "paper" else {"unet": paths.OURS}) | overrides
+    has_course = (images_dir(overrides.get("data_dir", "")) / FACES / "UNet.pt").is_file()
+    overrides = ({"unet": paths.OURS} if preset != "paper" and has_course else {}) | overrides
     return {name: _task(name, preset, {k: v for k, v in overrides.items() if k in known[name]}) for name in known}
 
 
@@ -91,14 +94,15 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
 
     with _alone(preset):
         tasks = plan(preset, overrides)
-        reasons = {name: task.reasons for name, task in tasks.items() if task.reasons}
+        asked = _needed(tasks, tasks.keys() & set(snakemake) or tasks)
+        reasons = {name: tasks[name].reasons for name in asked if tasks[name].reasons}
         for notebook, why in reasons.items():
             if why != NO_RECORD:
                 print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
         progress = paths.build_dir() / preset / "progress.jsonl"
         expected = {name: _seconds(preset, name) for name in reasons}
         at_once = 1 if reasons and trains(preset, overrides) else cores
-        running.plan_progress(progress, expected, len(tasks) - len(reasons), at_once)
+        running.plan_progress(progress, expected, len(asked) - len(reasons), at_once)
         try:
             failed = (snakemake or reasons) and _run_snakemake(preset, overrides, cores, snakemake, progress) != 0
         except KeyboardInterrupt:
@@ -113,6 +117,15 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
             left = [name for name, task in plan(preset, overrides).items() if task.reasons]
             raise UserError(f"not up to date: {', '.join(left) or 'see Snakemake above'}; {pdf} shows what there is")
     return pdf
+
+
+def _needed(tasks: dict[str, Task], targets: Iterable[str]) -> list[str]:
+    """The targets and what has to be done before them, in order."""
+    needed, waiting = set(), list(targets)
+    while waiting:
+        needed.add(name := waiting.pop())
+        waiting += tasks[name].after
+    return [name for name in tasks if name in needed]
 
 
 def outdated(preset: str) -> dict[str, age.Age | None]:

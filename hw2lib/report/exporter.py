@@ -122,6 +122,8 @@ def _with_places(nb: NotebookNode, name: str) -> NotebookNode:
 
 def _lost(data: dict) -> str:
     """The form of an output of which at most words are shown, or nothing."""
+    if not data.keys() & set(FORMS):
+        return next(iter(data), "")
     rich = [form for form in data if form.startswith(("application/", "video/", "audio/"))]
     is_bar = WIDGET in data and re.search(r"%\||Progress", data.get("text/plain", ""))
     return rich[0] if rich and not is_bar and not data.keys() & set(FORMS[:-1]) else ""

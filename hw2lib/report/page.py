@@ -35,8 +35,8 @@ DRAWING = 0.85  # share of pixels in so many colours, of what is drawn and shows
 class Page:
     """Collects what a notebook shows, all figures in one style.
 
-    Made in a cell below the parameters, before anything takes one of them, it reads them there; raises UserError if one
-    is missing or not of its type. `notebook` is the name of the notebook without its suffix.
+    Open it in the first cell below the parameters, before any of them is used. It reads and checks them; a missing or
+    wrong one is a UserError. `notebook` is the name of the notebook without its suffix.
     """
 
     def __init__(self, notebook: str) -> None:

@@ -26,9 +26,8 @@ WANTED = {
     "list[float]": "finite numbers (list[float]) such as 0.1,1 or [0.1, 1]",
     "list[str]": 'words (list[str]) such as a,b or ["a", "b"]',
 }
-# Parameters that name a file of the user's, or a folder, with the files that are read of it.
-FILES = ("unet", "classifier", "submission", "truth", "beside", "rules")
-FOLDERS = {"noise_dir": "[0-9][0-9].pt", "truth_dir": "[0-9][0-9].png"}
+# Parameters that name a file or a folder of the user's.
+PLACES = ("data_dir", "unet", "noise_dir", "truth_dir", "classifier", "submission", "truth", "beside", "rules")
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 
 
@@ -121,9 +120,8 @@ def split(assignments: Iterable[str]) -> dict[str, str]:
     for name, equals, text in pairs:
         if not (name and equals):
             raise UserError(f"-p {name}{equals}{text}: write -p NAME=VALUE")
-    places = ("data_dir", *FILES, *FOLDERS)
     as_given = ("", paths.OURS)
-    return {name: paths.absolute(text) if name in places and text not in as_given else text for name, _, text in pairs}
+    return {name: paths.absolute(text) if name in PLACES and text not in as_given else text for name, _, text in pairs}
 
 
 def check(notebook: Path, overrides: dict[str, str]) -> dict[str, int | float | str | bool | list]:

@@ -95,8 +95,7 @@ def _is_current(note: Path, text: str, folder: Path, pdf: Path) -> bool:
 
 
 def _made_from(text: str, images: dict[str, str], pdf: bytes) -> dict:
-    pandoc = Path(pypandoc.get_pandoc_path())
-    programs = f"pandoc {pandoc} {pandoc.stat().st_mtime_ns}, typst {typst.__version__}"
+    programs = f"pandoc {pypandoc.get_pandoc_version()}, typst {typst.__version__}"
     code = _digest(b"".join(file.read_bytes() for file in (TEMPLATE, FILTER, Path(__file__))))
     return {"programs": programs, "code": code, "text": _digest(text.encode()), "images": images, "pdf": _digest(pdf)}
 
@@ -155,10 +154,8 @@ def _moving(media: list[Path]) -> Losses:
     """The pictures that move, of which Typst shows the beginning."""
     moving = []
     for file in media:
-        with (
-            contextlib.suppress(OSError),
-            Image.open(file) as picture,
-        ):  # Typst says what is wrong with it, or it is SVG
+        # Typst says what is wrong with a picture that cannot be read, unless it is SVG.
+        with contextlib.suppress(OSError), Image.open(file) as picture:
             if getattr(picture, "is_animated", False):
                 moving.append(("of a picture that moves the PDF shows the beginning", quote(file.name)))
     return moving

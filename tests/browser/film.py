@@ -14,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 from hw2lib import paths
 
 NOTEBOOK, FILE = "90_explore.ipynb", paths.ROOT / "figures" / "explore.webp"
-NOISES = {"from noise": 6, "to noise": 7}  # of the explorer, which begins with 0 and 1
+NOISES = {"from noise": 3, "to noise": 7}  # of the explorer, which begins with 0 and 1
 STEPS = 20  # of the slider, 0.05 each
 WIDTH = 710  # pixels; all of the picture, and of the text above it
 FRAME, END = 250, 1200  # milliseconds that a frame is shown, and the first and the last

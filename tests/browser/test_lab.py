@@ -159,7 +159,7 @@ def test_the_console_names_no_error(page, drawn, explorers, said):
 
 
 def test_the_explorers_are_a_page_without_code(browser, tmp_path):
-    pytest.importorskip("voila", reason="needs Voila: pip install -e '.[explore]'")
+    pytest.importorskip("voila", reason="needs Voila: pip install -e '.[dev]'")
     copy([EXPLORERS], tmp_path, preset="smoke", cells=5)  # to the first explorer
     options = ["--Voila.token=secret", "--progressive_rendering=True"]  # as in the Makefile, but for the token
     with serve(["voila", str(tmp_path / EXPLORERS), *options], tmp_path) as address:

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from submissions import NAMES, change, digit_names, plain_count_faces, rows_of, ten_names, write, write_csv
 
+from hw2lib import used
+from hw2lib.errors import UserError
 from hw2lib.grader.network import DigitClassifier
 from hw2lib.grading import problem
 from hw2lib.grading.grade import Score, grade
@@ -213,6 +215,9 @@ def test_the_bonus_has_to_exceed_problem_3(graded, hand):
     assert (status, "has to exceed problem 3; give its csv, --beside" in out) == (0, True)
     status, out, _ = graded(folder, "2021", "bonus", "--beside", folder)
     assert (status, "MNIST-M to USPS, accuracy, %   100.00   100.00        –  below\n" in out) == (1, True)
+    other = write_csv(folder.parent / "mnistm-usps.csv", [("of another domain.png", 3)])
+    status, _, err = graded(folder / "mnistm-usps.csv", "2021", "bonus", "--beside", other)
+    assert (status, f"{other}: nothing can be compared with it: no row for an image" in err) == (2, True)
 
 
 # Confusion, and the worst images
@@ -276,4 +281,37 @@ def test_bad_input_is_one_line(hw2, hand, rules, classifier, tmp_path):
     refused("nowhere: cannot be read: No such file or directory", tmp_path / "nowhere", *of("2022", "1"))
     refused("no csv file there; name one, or a folder of them", faces, *of("2022", "3"))
     refused("nowhere: no such folder of images", faces, *of("2022", "1"), *few, "--data-dir", tmp_path / "nowhere")
-    refused("x/g.json: No such file", faces, *of("2022", "1"), *few, "--json", tmp_path / "x/g.json")
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ('kind = "labels"\nbaselines = {}', "give one for each measure or pair"),
+        ('kind = "labels"\nabove = "9"\nbaselines = { mnistm-usps = [] }', "above: '9': of labels there are 1"),
+        ('kind = "digits"\ncount = 1\nsize = 28\nabove = "1"\nbaselines = { accuracy = [80] }', "above: '1'"),
+    ],
+)
+def test_rules_that_would_let_everything_pass_are_refused(tmp_path, keys, why):
+    file = tmp_path / "rules.toml"
+    file.write_text(f'[2030.1]\ntitle = "t"\n{keys}\n')
+    with pytest.raises(UserError) as error:
+        problem("2030", "1", file)
+    assert str(file) in str(error.value)
+    assert why in str(error.value)
+
+
+def test_the_grade_is_shown_also_where_its_file_cannot_be_written(graded, hand, tmp_path):
+    folder, _ = hand.in_("2022", "1")
+    status, out, err = graded(folder, "2022", "1", "--json", tmp_path / "x/g.json")
+    assert (status, "images with exactly one face, %" in out) == (2, True)
+    assert err.splitlines()[-1].startswith(f"hw2: error: {tmp_path}/x/g.json: No such file")
+
+
+def test_a_record_of_a_grade_depends_on_the_files(hand, rules):
+    folder, _ = hand.in_("2022", "3")
+    used.forget()
+    grade(folder, problem("2022", "3", rules), truth=None)
+    assert f"file: {folder}/mnistm-usps.csv" in used.notes()
+    used.forget()
+    grade(folder, problem("2022", "3", rules), noted=False)
+    assert f"file: {folder}/mnistm-usps.csv" not in used.notes()

@@ -208,14 +208,24 @@ def test_interrupted_it_ends_in_one_line_and_the_same_command_goes_on(project_wi
     assert project.contents("10_first") == before
 
 
-def test_short_reports_draw_with_our_network_unless_told_otherwise(write_notebook):
+def test_short_reports_draw_with_our_network_unless_told_otherwise(home, write_notebook):
     write_notebook("40_faces", parameters="preset = 'quick'\nunet = ''")
     write_notebook("50_others")
 
     def settings(preset: str, **overrides: str) -> list[list[str]]:
         return [sorted(task.settings) for task in build.plan(preset, overrides).values()]
 
+    assert settings("quick") == [["preset=quick"], ["preset=quick"]], "without UNet.pt there is nothing to choose"
+    (home / "build/images/face").mkdir(parents=True)
+    (home / "build/images/face/UNet.pt").touch()
     for preset in ("smoke", "quick"):
         assert settings(preset) == [[f"preset={preset}", "unet=ours"], [f"preset={preset}"]]
     assert settings("paper") == [["preset=paper"], ["preset=paper"]]
     assert settings("quick", unet="/UNet.pt")[0] == ["preset=quick", "unet=/UNet.pt"]
+
+
+def test_a_target_needs_what_comes_before_it():
+    after = {"10_a": [], "20_b": ["10_a"], "30_c": ["20_b"], "40_d": []}
+    tasks = {name: build.Task([], names, build.NO_RECORD) for name, names in after.items()}
+    assert build._needed(tasks, ["30_c"]) == ["10_a", "20_b", "30_c"]
+    assert build._needed(tasks, tasks) == list(after)

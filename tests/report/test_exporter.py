@@ -241,17 +241,19 @@ def test_a_plot_of_a_browser_is_shown_by_its_static_picture_or_named(folder, cap
         code("third", show({PLOTLY: {}, "text/html": LIVE})),
         code("fourth", show({VEGA: {}, "text/plain": "alt.Chart(...)"})),
         code("slider", show({WIDGET: {}, "text/plain": "IntSlider(value=0)"})),
+        code("bitmap", show({"image/bmp": "Qk0="})),
         code("bar", show({WIDGET: {}, "text/plain": "steps:   0%|          | 0/3 [00:00<?, ?step/s]"})),
     ]
     pdf, told = warnings_of(cells, folder, caplog)
     assert len([image for page in PdfReader(io.BytesIO(pdf)).pages for image in page.images]) == 1
     assert "alt.Chart(...)" in words(pdf)
-    assert [line.split(", and")[0] for line in told[:3]] == [
+    assert [line.split(", and")[0] for line in told[:4]] == [
         f"cell 2 (second): a page cannot show {PLOTLY}",
         f"cell 4 (fourth): a page cannot show {VEGA}",
         f"cell 5 (slider): a page cannot show {WIDGET}",
+        "cell 6 (bitmap): a page cannot show image/bmp",
     ]
-    assert [line.split(">")[0] for line in told[3:]] == ["cell 3 (third): a page cannot show HTML's <script"]
+    assert [line.split(">")[0] for line in told[4:]] == ["cell 3 (third): a page cannot show HTML's <script"]
 
 
 def test_what_a_page_cannot_show_of_markdown_is_named_by_its_cell_once(folder, caplog):
