@@ -246,6 +246,8 @@ def grade(
     from hw2lib.grading import grade as grading
     from hw2lib.grading import problem
 
+    if sheet and sheet in (json_file, Path("-")):
+        raise UserError(f"--sheet {sheet}: choose a file of its own, such as worst.png")
     options = {"pair": pair, "classifier": classifier, "truth": truth, "beside": beside}
     result = grading.grade(submission, problem(edition, number, rules), data_dir, **options)
     content, picture = json.dumps(result.as_json(), indent=1), io.BytesIO()
@@ -338,8 +340,11 @@ def _check(ages: dict, differences: list[str]) -> int:
     return 2 if differences else 1 if old else 0
 
 
-# A folder that cannot be written, or a disk that is full.
-_OF_THE_MACHINE = {getattr(errno, name) for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "ENOSPC", "EDQUOT")}
+# A folder that cannot be written, a disk that is full, a name that no file can have.
+_OF_THE_MACHINE = {
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOTDIR", "ENOSPC", "EDQUOT", "EISDIR", "ELOOP", "ENAMETOOLONG")
+}
 
 
 def main() -> None:

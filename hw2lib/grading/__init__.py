@@ -39,7 +39,7 @@ class Problem(BaseModel):
         if not baselines:
             raise ValueError("give one for each measure or pair, such as accuracy = [80]")
         for name, values in baselines.items():
-            if kind == "labels" and len(name.split("-")) != 2:
+            if kind == "labels" and [bool(domain) for domain in name.split("-")] != [True, True]:
                 raise ValueError(f"'{name}' is no pair of domains, such as mnistm-svhn")
             if name not in MEASURES.get(kind, baselines):
                 raise ValueError(f"'{name}' is no measure of {kind}; choose of {', '.join(MEASURES[kind])}")
@@ -81,16 +81,16 @@ def problems(rules: Path | None = None) -> dict[str, dict[str, Problem]]:
             editions = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror}; name a file like {RULES}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{file}: not valid TOML: {error}") from None
         used.note_file(file)
         for edition, tables in editions.items():
             if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
                 raise UserError(f"{file}: {edition} holds no tables [{edition}.PROBLEM]; see {RULES}")
             own = {number: table | {"edition": edition, "number": number} for number, table in tables.items()}
-            found[edition] = {
-                number: validate(Problem, keys, f"{file}, [{edition}.{number}]") for number, keys in own.items()
-            }
+            found.setdefault(edition, {}).update(
+                {number: validate(Problem, keys, f"{file}, [{edition}.{number}]") for number, keys in own.items()}
+            )
             for number, one in found[edition].items():
                 if one.above and (one.kind != "labels" or one.above not in found[edition]):
                     known = ", ".join(other for other, x in found[edition].items() if x.kind == "labels")

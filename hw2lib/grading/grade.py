@@ -273,6 +273,8 @@ def _truth(folder: Path, problem: Problem, data_dir: str, truth: Path | None = N
     given = truth or images_dir(data_dir) / FACES / "GT"
     name, there = "mean squared error, 0 to 255", f"{images.there:,} PNG images"
     at = [i for i, one in enumerate(images.names) if one in problem.names]
+    if data_dir and not (truth or given.is_dir()):
+        raise UserError(f"{given}: no such folder; name the homework's folder with face/GT, or give --truth")
     if not at or not (truth or given.is_dir()):
         why = f"{given} is not there; give --truth, the homework's folder GT" if at else "no image can be compared"
         return Grade(problem, folder, there, images.faults, [_compared(Score(name, None, note=why), problem, "mse")])
@@ -293,13 +295,13 @@ def _labels(
     asked = [name for name in problem.baselines if name in files or not (pair or place.is_file())]
     faults += [Fault(f"no csv for {name}") for name in asked if name not in files]
     truths, others = (_other_files(other, problem, asked) if other else {} for other in (truth, beside))
-    scores, readings = [], {}
+    scores, readings, home = [], {}, place if place.is_dir() else place.parent
     for name in asked:
         title, value, baselines = pair_title(name), None, tuple(problem.baselines[name])
         right, note = _right_labels(name, problem, data_dir, truths.get(name))
         if name in files:
             found = read_csv(files[name], list(right))
-            faults += [Fault(f"{files[name].name}: {fault.what}", fault.items) for fault in found.faults]
+            faults += [Fault(f"{files[name].relative_to(home)}: {fault.what}", fault.items) for fault in found.faults]
         if right and name in files:
             value, readings[title] = _share(right, found.labels), _reading(right, found.labels)
             if problem.above:
@@ -308,13 +310,17 @@ def _labels(
                 baselines = (_share(right, _read_faultless(others[name], list(right))),)
                 note = f"has to exceed {others[name].name}"
         scores.append(Score(f"{title}, accuracy, %", value, baselines, exceed=bool(problem.above), note=note))
-    there = ", ".join(f"{file.name} for {name}" for name, file in files.items())
+    there = ", ".join(f"{file.relative_to(home)} for {name}" for name, file in files.items())
     return Grade(problem, place, there, faults, scores, readings)
 
 
 def _other_files(place: Path, problem: Problem, asked: Sequence[str]) -> dict[str, Path]:
     """The csv files beside those of a submission: a single one is of the pair that it is of."""
-    return csv_files(place, list(problem.baselines), asked[0] if len(asked) == 1 and place.is_file() else "")[0]
+    pair = asked[0] if len(asked) == 1 and place.is_file() else ""
+    files, faults = csv_files(place, list(problem.baselines), pair)
+    if faults:
+        raise UserError(f"{place}: {faults[0]}; name one csv, or a folder with one for each pair")
+    return files
 
 
 def _right_labels(pair: str, problem: Problem, data_dir: str, truth: Path | None) -> tuple[dict[str, int], str]:

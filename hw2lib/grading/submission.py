@@ -33,7 +33,8 @@ class Fault(NamedTuple):
         """Such as ``missing (96): 0_001.png, 0_002.png, 0_003.png and 93 more``."""
         count, more = len(self.items), len(self.items) - SHOWN
         shown = ", ".join(self.items[:SHOWN] if more > 1 else self.items)
-        return f"{self.what} ({count:,}): {shown}{f' and {more:,} more' * (more > 1)}" if count else self.what
+        words = f"{self.what} ({count:,}): {shown}{f' and {more:,} more' * (more > 1)}" if count else self.what
+        return words.encode(errors="backslashreplace").decode()  # a name that is not in UTF-8
 
 
 def _faults(lists: Mapping[str, Sequence[str]]) -> list[Fault]:
@@ -154,12 +155,14 @@ def csv_files(place: Path, pairs: Sequence[str], pair: str = "") -> tuple[dict[s
     if place.is_file():
         files = [place]
     else:
-        inside = (place.glob(pattern) for pattern in ("[!.]*.csv", "[!.]*/[!.]*.csv"))
-        files = next((sorted(some) for some in map(list, inside) if some), [])
+        inside = ([file for file in place.glob(depth) if _is_csv(file.relative_to(place))] for depth in ("*", "*/*"))
+        files = next((sorted(some) for some in inside if some), [])
     if not files:
         raise UserError(f"{place}: no csv file there; name one, or a folder of them")
     if pair and len(files) > 1:
         raise UserError(f"{place}: --pair is of one csv, and there are {len(files)}; name it")
+    if pair and (told := _named(files[0].stem, pairs)) not in (None, pair):
+        raise UserError(f"{files[0]}: its name tells the pair {told}, not {pair}; rename it, or give that pair")
     if pair:
         return {pair: files[0]}, []
     found: dict[str, Path] = {}
@@ -177,10 +180,28 @@ def csv_files(place: Path, pairs: Sequence[str], pair: str = "") -> tuple[dict[s
     return found, _faults({"csv whose name tells no target": lost, "more than one csv of a pair": more})
 
 
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv" and not any(map(is_clutter, file.parts))
+
+
 def _pair_of(file: Path, pairs: Sequence[str]) -> str | None:
-    name = re.sub(r"[\W_]", "", f"{file.absolute().parent.name}/{file.stem}".lower())
-    targets = {pair.partition("-")[2]: pair for pair in pairs}
-    domains = sorted(
-        {domain for pair in pairs for domain in pair.split("-")}, key=lambda domain: (name.rfind(domain), len(domain))
-    )
-    return targets.get(domains[-1]) if domains[-1] in name else None
+    return _named(file.stem, pairs) or _named(file.absolute().parent.name, pairs)
+
+
+def _named(name: str, pairs: Sequence[str]) -> str | None:
+    """The pair that a name mentions last, or the only one of the target that it mentions last."""
+
+    def last(words: Iterable[str]) -> str | None:
+        there = [(_bare(name).rfind(_bare(word)), len(word), word) for word in words if _bare(word) in _bare(name)]
+        return max(there)[2] if there else None
+
+    if pair := last(pairs):
+        return pair
+    domain = last({domain for pair in pairs for domain in pair.split("-")})
+    of_target = [pair for pair in pairs if pair.partition("-")[2] == domain]
+    return of_target[0] if len(of_target) == 1 else None
+
+
+def _bare(name: str) -> str:
+    """The letters and digits of a name, small."""
+    return re.sub(r"[\W_]", "", name.lower())

@@ -14,9 +14,9 @@ from submissions import NAMES, change, digit_names, plain_count_faces, rows_of, 
 from hw2lib import used
 from hw2lib.errors import UserError
 from hw2lib.grader.network import DigitClassifier
-from hw2lib.grading import problem
+from hw2lib.grading import problem, problems
 from hw2lib.grading.grade import Score, grade
-from hw2lib.grading.submission import csv_files
+from hw2lib.grading.submission import Fault, csv_files
 from hw2lib.metrics import fidelity
 
 
@@ -315,3 +315,44 @@ def test_a_record_of_a_grade_depends_on_the_files(hand, rules):
     used.forget()
     grade(folder, problem("2022", "3", rules), noted=False)
     assert f"file: {folder}/mnistm-usps.csv" not in used.notes()
+
+
+def test_a_csv_is_of_the_pair_that_its_name_tells(tmp_path):
+    pairs = ["mnistm-svhn", "usps-svhn", "My_Digits-usps"]
+    names = {
+        "mnistm-svhn": "MNISTM_SVHN.CSV", "usps-svhn": "usps-svhn/mnistm predictions.csv", "My_Digits-usps": "usps.csv"
+    }  # fmt: skip
+    for pair, name in names.items():
+        file = write_csv(tmp_path / pair / "in" / name, [("a.png", 1)])
+        assert csv_files(file.parent, pairs) == ({pair: file}, [])
+    with pytest.raises(UserError, match="does not tell its target"):
+        csv_files(write_csv(tmp_path / "svhn.csv", [("a.png", 1)]), pairs)  # of two pairs
+    with pytest.raises(UserError, match="its name tells the pair My_Digits-usps, not usps-svhn"):
+        csv_files(tmp_path / "My_Digits-usps/in/usps.csv", pairs, "usps-svhn")
+
+
+def test_which_truth_is_meant_has_to_be_clear(graded, hand, tmp_path):
+    folder, _ = hand.in_("2022", "3")
+    (folder / "mnistm-svhn.csv").unlink()
+    for name in ("test", "val"):
+        write_csv(tmp_path / "usps" / f"{name}.csv", [("a.png", 1)])
+    status, _, err = graded(folder / "mnistm-usps.csv", "2022", "3", "--truth", tmp_path / "usps")
+    assert (status, "more than one csv of a pair" in err) == (2, True)
+
+
+def test_rules_add_to_an_edition(tmp_path):
+    (tmp_path / "more.toml").write_text('[2022.4]\ntitle = "t"\nkind = "labels"\nbaselines = { a-b = [1] }\n')
+    assert list(problems(tmp_path / "more.toml")["2022"]) == ["1", "2", "3", "4"]
+
+
+def test_outputs_and_folders_that_cannot_be_meant(graded, hand, tmp_path):
+    folder, _ = hand.in_("2022", "1")
+    for options in (("--json", tmp_path / "x", "--sheet", tmp_path / "x"), ("--sheet", "-")):
+        status, out, err = graded(folder, "2022", "1", *options)
+        assert (status, out, "choose a file of its own" in err) == (2, "", True)
+    status, _, err = graded(folder, "2023", "2", "--data-dir", tmp_path / "nowhere")
+    assert (status, "nowhere/face/GT: no such folder" in err) == (2, True)
+
+
+def test_a_name_that_is_not_in_utf_8_can_be_shown():
+    assert str(Fault("no PNG file", ("b\udcfcrger.png",))).encode() == b"no PNG file (1): b\\udcfcrger.png"
