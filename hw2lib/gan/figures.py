@@ -14,7 +14,7 @@ from hw2lib.metrics.reference import Reference
 from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.grids import dashed, image_grid, measures
 
-STRIP_ROWS, STRIP_COLUMNS = 6, 8
+STRIP_ROWS, STRIP_COLUMNS = 5, 8
 QUALITY = {"sliced_wasserstein": "sliced Wasserstein x 1000", "brightness": "brightness", "contrast": "contrast"}
 
 
