@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -13,8 +13,22 @@ from hw2lib.recipes import validate
 
 RULES = Path(__file__).parent.parent / "grading.toml"
 
-MEASURES = {"faces": ("fid", "inception_score", "one_face"), "digits": ("accuracy",), "truth": ("mse",)}
-LESS_IS_BETTER = ("fid", "mse")
+
+class Measure(NamedTuple):
+    """What images are scored by; digits of a csv have an accuracy for each pair of domains."""
+
+    kind: str  # of the problems that it is for
+    title: str
+    less: bool = False  # whether less is better
+
+
+MEASURES = {
+    "fid": Measure("faces", "FID", less=True),
+    "inception_score": Measure("faces", "Inception score"),
+    "one_face": Measure("faces", "exactly one face, %"),
+    "accuracy": Measure("digits", "accuracy, %"),
+    "mse": Measure("truth", "mean squared error, 0 to 255", less=True),
+}
 
 
 class Problem(BaseModel):
@@ -41,11 +55,11 @@ class Problem(BaseModel):
         for name, values in baselines.items():
             if kind == "labels" and [bool(domain) for domain in name.split("-")] != [True, True]:
                 raise ValueError(f"'{name}' is no pair of domains, such as mnistm-svhn")
-            if name not in MEASURES.get(kind, baselines):
-                raise ValueError(f"'{name}' is no measure of {kind}; choose of {', '.join(MEASURES[kind])}")
-            if len(values) > 2 or values != sorted(values, reverse=name in LESS_IS_BETTER):
+            if kind != "labels" and name not in (fitting := [key for key, x in MEASURES.items() if x.kind == kind]):
+                raise ValueError(f"'{name}' is no measure of {kind}; choose of {', '.join(fitting)}")
+            if len(values) > 2 or values != sorted(values, reverse=name in MEASURES and MEASURES[name].less):
                 raise ValueError(f"{name}: give the simple and then the strong baseline, the first alone, or none")
-        if kind in MEASURES and not (info.data.get("count") and info.data.get("size")):
+        if kind != "labels" and not (info.data.get("count") and info.data.get("size")):
             raise ValueError(f"{kind} need a count and a size")
         return baselines
 

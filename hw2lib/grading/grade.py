@@ -25,7 +25,7 @@ from hw2lib.data.png import read_png
 from hw2lib.diffusion.face_experiments import mean_squared_error
 from hw2lib.errors import UserError
 from hw2lib.grader import scores as digits
-from hw2lib.grading import LESS_IS_BETTER, Problem
+from hw2lib.grading import MEASURES, Problem
 from hw2lib.grading.submission import Fault, csv_files, read_csv, read_images
 from hw2lib.metrics import fidelity
 from hw2lib.metrics.images import count_faces
@@ -206,18 +206,18 @@ def _faces(folder: Path, problem: Problem, data_dir: str) -> Grade:
     if "one_face" in problem.baselines and enough:
         counts = count_faces(images.pixels)
         share = 100 * (counts == 1).sum().item() / max(problem.count, images.there)
-        scores["one_face"] = Score("images with exactly one face, %", share)
+        scores["one_face"] = Score(MEASURES["one_face"].title, share)
         for count, n in Counter(counts[counts != 1].tolist()).most_common(MOST):
             title = f"{count or 'no'} face{'s' * (count > 1)} ({n})"
             worst[title] = images.pixels[counts == count][:MOST].numpy()
-    few = {name: Score(name, None, note="two images at least are needed") for name in problem.baselines}
+    few = {name: Score(MEASURES[name].title, None, note="two images at least are needed") for name in problem.baselines}
     scores = [_compared(score, problem, name) for name, score in (few | scores).items() if name in problem.baselines]
     return Grade(problem, folder, f"{images.there:,} PNG images", images.faults, scores, worst=worst)
 
 
 def _by_inception(images: Tensor, problem: Problem, data_dir: str) -> dict[str, Score]:
     """FID and Inception score, or why they cannot be measured here."""
-    title, split = f"FID against the {problem.split} faces", problem.split
+    title, split = f"{MEASURES['fid'].title} against the {problem.split} faces", problem.split
     fid = Score(title, None)
     try:
         source = RealImages(data_dir)
@@ -235,7 +235,7 @@ def _by_inception(images: Tensor, problem: Problem, data_dir: str) -> dict[str, 
     except fidelity.Unavailable as error:
         return {
             "fid": replace(fid, note=fid.note or str(error)),
-            "inception_score": Score("Inception score", None, note=str(error)),
+            "inception_score": Score(MEASURES["inception_score"].title, None, note=str(error)),
         }
     seen = fidelity.extract(images, extractor)
     real = fidelity.stored_features(source, FACES, split, extractor) if source else None
@@ -243,7 +243,7 @@ def _by_inception(images: Tensor, problem: Problem, data_dir: str) -> dict[str, 
     if real:
         note = "" if split == problem.split else f"by the {split} faces, since there are no {problem.split} faces"
         fid = Score(title, values["fid"], own=bool(note), note=note)
-    return {"fid": fid, "inception_score": Score("Inception score", values["is"])}
+    return {"fid": fid, "inception_score": Score(MEASURES["inception_score"].title, values["is"])}
 
 
 def _digits(folder: Path, problem: Problem, data_dir: str, classifier: Path | None = None) -> Grade:
@@ -271,7 +271,7 @@ def _digits(folder: Path, problem: Problem, data_dir: str, classifier: Path | No
 def _truth(folder: Path, problem: Problem, data_dir: str, truth: Path | None = None) -> Grade:
     images = read_images(folder, problem.size, problem.names, 0)
     given = truth or images_dir(data_dir) / FACES / "GT"
-    name, there = "mean squared error, 0 to 255", f"{images.there:,} PNG images"
+    name, there = MEASURES["mse"].title, f"{images.there:,} PNG images"
     at = [i for i, one in enumerate(images.names) if one in problem.names]
     if data_dir and not (truth or given.is_dir()):
         raise UserError(f"{given}: no such folder; name the homework's folder with face/GT, or give --truth")
@@ -358,7 +358,7 @@ def _reading(right: Mapping[str, int], labels: Mapping[str, int]) -> Reading:
 
 
 def _compared(score: Score, problem: Problem, name: str) -> Score:
-    return replace(score, baselines=tuple(problem.baselines[name]), less=name in LESS_IS_BETTER)
+    return replace(score, baselines=tuple(problem.baselines[name]), less=MEASURES[name].less)
 
 
 TAKES = {  # how each kind is graded, and by which options

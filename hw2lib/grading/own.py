@@ -8,7 +8,7 @@ import pandas as pd
 
 from hw2lib import image_files
 from hw2lib.adaptation.tables import pair_title
-from hw2lib.grading import Problem
+from hw2lib.grading import MEASURES, Problem
 from hw2lib.grading.grade import Grade, Score, grade
 from hw2lib.training.cards import value_name
 from hw2lib.training.run_folder import shipped_run
@@ -22,13 +22,6 @@ NETWORKS = {  # by the title of a problem: the network, and of pairs of domains 
     "an improved model": ("uda-cnn", "improved"),
 }
 LONG = ("GAN", "diffusion")  # to draw, or to score, for which Inception may be downloaded
-MEASURES = {
-    "fid": "FID",
-    "inception_score": "Inception score",
-    "one_face": "exactly one face, %",
-    "accuracy": "accuracy, %",
-    "mse": "mean squared error",
-}
 
 
 def own_grades(
@@ -45,7 +38,7 @@ def _own_grade(problem: Problem, home: Path, device: str, data_dir: str, classif
         scores = [_of_card(problem, pair, network, method) for pair in problem.baselines]
         return Grade(problem, Path(network), "cards of finished runs", [], scores)
     if problem.kind == "truth":
-        score = Score(MEASURES["mse"], None, tuple(problem.baselines["mse"]))  # it needs the homework's network
+        score = Score(MEASURES["mse"].title, None, tuple(problem.baselines["mse"]))  # it needs the homework's network
         return Grade(problem, Path(network), "nothing", [], [score])
     image_files.write(network, home / network, len(problem.names) or problem.count, device=device)
     options = {"classifier": Path(classifier)} if classifier and problem.kind == "digits" else {}
@@ -71,7 +64,7 @@ def own_table(problems: Iterable[Problem], grades: Iterable[Grade]) -> tuple[pd.
     for problem in problems:
         found = known.get((problem.edition, problem.number))
         for i, (name, baselines) in enumerate(problem.baselines.items()):
-            title = MEASURES.get(name) or f"{pair_title(name)}, %"
+            title = MEASURES[name].title if name in MEASURES else f"{pair_title(name)}, %"
             score = found.scores[i] if found else Score(title, None, tuple(baselines))
             first = f"{problem.edition}, {problem.number}: {title}"
             rows.append({"edition, problem: measure": first, "of": NETWORKS[problem.title][0]} | score.cells)
