@@ -9,9 +9,9 @@ import time
 
 import outcome
 
+from hw2lib.classifier.scores import digit_scores, grader
 from hw2lib.diffusion import sample
 from hw2lib.diffusion.samplers import SamplerSettings
-from hw2lib.grader.scores import digit_scores, grader
 from hw2lib.training.run_folder import shipped_run
 
 NETWORK, COUNT, SECONDS = "context-unet-64", 100, 15

@@ -6,3 +6,6 @@ class UserError(Exception):
 
     The command line prints it after ``hw2: error:`` and exits with status 2; a notebook shows it as the last line.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # what it quotes may have several

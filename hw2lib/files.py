@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and locks that end with the process that holds them."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ from hw2lib.errors import UserError
 
 @contextlib.contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A hidden temporary name beside `file`. What is written there replaces `file` at the end.
+    """A hidden temporary name beside `file`. What is written there replaces `file` at the end; a link to it stays one.
 
     If the block fails, `file` stays as it was. A process that is killed leaves a ``.partial``, which nothing reads.
+    OSError where something is there that is no file, such as a device.
     """
+    check_is_file(file)
+    file = Path(os.path.realpath(file))
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         yield temporary
@@ -31,6 +35,14 @@ def write(file: Path, content: str | bytes) -> None:
     with whole(file) as temporary:
         # A file's name in the text may have bytes that are no UTF-8.
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
+
+
+def check_is_file(file: Path) -> None:
+    """OSError where something is there that is no file, such as a folder, or a pipe, which would be waited for."""
+    if file.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "neither a file nor a link to one", str(file))
 
 
 def is_clutter(name: str) -> bool:

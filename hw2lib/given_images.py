@@ -11,13 +11,13 @@ from tqdm.auto import tqdm
 
 from hw2lib import data
 from hw2lib.adaptation.networks import with_weights
+from hw2lib.classifier import reference as digit_reference
+from hw2lib.classifier import scores as digits
 from hw2lib.data import DIGIT_SIZE, FACE_SIZE, FACES
 from hw2lib.data.image_folder import labels_in_names, png_names, read_folder
 from hw2lib.data.png import read_png
 from hw2lib.errors import UserError
 from hw2lib.files import read_json, write
-from hw2lib.grader import reference as digit_reference
-from hw2lib.grader import scores as digits
 from hw2lib.metrics import fidelity
 from hw2lib.metrics.accuracy import outputs
 from hw2lib.metrics.images import diversity

@@ -45,14 +45,14 @@ CLASSIFIERS = {
     "dann-grey-plus": "adaptation.networks:grey_plus",
 }
 IMPROVED = {"uda-cnn": "adaptation.networks:improved", "uda-cnn-wide": "adaptation.networks:improved_wide"}
-GRADERS = {"digit-classifier": "grader.network:DigitClassifier"}
+GRADERS = {"digit-classifier": "classifier.network:DigitClassifier"}
 
 TASKS = {
     "gan": Task("gan.recipe:Recipe", "gan.train:train", GENERATORS),
     "diffusion": Task("diffusion.recipe:Recipe", "diffusion.train:train", DENOISERS),
     "dann": Task("adaptation.recipe:DANNRecipe", "adaptation.dann:train", CLASSIFIERS),
     "uda": Task("adaptation.recipe:ImprovedRecipe", "adaptation.uda:train", IMPROVED),
-    "classifier": Task("grader.train:Recipe", "grader.train:train", GRADERS),
+    "classifier": Task("classifier.train:Recipe", "classifier.train:train", GRADERS),
 }
 
 

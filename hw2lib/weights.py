@@ -5,6 +5,7 @@ import io
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from hw2lib import used
 from hw2lib.errors import UserError
-from hw2lib.files import whole
+from hw2lib.files import check_is_file, whole
 
 # What torch.load raises where the bytes are no file of torch.save, or not all of one.
 DAMAGED = (
-    pickle.UnpicklingError, struct.error, RuntimeError, AssertionError, EOFError, LookupError, TypeError, ValueError,
+    pickle.UnpicklingError, struct.error, RuntimeError, AssertionError, AttributeError, EOFError, LookupError,
+    TypeError, ValueError,
 )  # fmt: skip
 
 DEEPEST = 3  # dots in the place of tensors in a file
@@ -41,6 +43,7 @@ def save(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None
 def read(file: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; `UserError` if it is missing, truncated, or a pickle."""
     try:
+        check_is_file(file)
         tensors = load_file(file)
     except FileNotFoundError:
         raise UserError(f"{file}: no such weights file") from None
@@ -54,14 +57,15 @@ def load(network: nn.Module, file: Path) -> None:
     """Fill `network` from a file of safetensors or of ``torch.save``, whatever its suffix; half precision is widened.
 
     A file of ``torch.save`` may hold the tensors bare or below names, such as ``state_dict`` or ``model``; those below
-    ``ema`` go before all others. A wrapper's name before every tensor, such as ``module.``, is taken away. `UserError`,
-    before any change, for a file that is missing or damaged or holds code, for the weights of another network, and for
-    several that fit.
+    ``ema`` go before all others, if they are of this network. A wrapper's name before every tensor, such as
+    ``module.``, is taken away. `UserError`, before any change, for a file that is missing or damaged or holds code, for
+    the weights of another network, and for several that fit.
     """
     expected = network.state_dict()
     sets = {place: _unwrapped(tensors, expected) for place, tensors in _sets_in(file).items()}
-    averages = {place: tensors for place, tensors in sets.items() if re.search(r"(^|[._])ema([._]|$)", place)}
-    sets = averages or sets
+    of_it = {place: tensors for place, tensors in sets.items() if tensors.keys() & expected.keys()}
+    averages = {place: tensors for place, tensors in of_it.items() if re.search(r"(^|[._])ema([._]|$)", place)}
+    sets = averages or of_it or sets
     fitting = [place for place, tensors in sets.items() if _shapes(tensors) == _shapes(expected)]
     if len(fitting) > 1:
         raise UserError(f"{file}: holds several weights of this network: {_listed(fitting)}; give a file of one")
@@ -77,11 +81,24 @@ def load(network: nn.Module, file: Path) -> None:
     network.load_state_dict(tensors)
 
 
+def nearest(file: Path, networks: Sequence[nn.Module]) -> nn.Module:
+    """The network of whose tensors' names a file has the most; read, and refused if need be, as in `load`."""
+    sets = _sets_in(file).values()
+    names = [network.state_dict().keys() for network in networks]
+    shared = [max(len(_unwrapped(tensors, expected).keys() & expected) for tensors in sets) for expected in names]
+    return networks[shared.index(max(shared))]
+
+
 def is_safetensors(file: Path) -> bool:
-    """Whether a file is of safetensors by its content; by its name, if it cannot be read or is none of torch.save."""
-    with contextlib.suppress(OSError), open(file, "rb") as content:
-        if content.read(9)[8:] == b"{":  # behind the length of the header in eight bytes
+    """Whether a file is of safetensors by its content; by its name, if its beginning does not tell."""
+    with contextlib.suppress(OSError):
+        check_is_file(file)
+        with open(file, "rb") as content:
+            beginning = content.read(9)
+        if beginning[8:] == b"{":  # behind the length of the header in eight bytes
             return True
+        if beginning.startswith((b"PK", b"\x80")):  # an archive or a pickle, as torch.save writes them
+            return False
     return file.suffix.lower() == ".safetensors"
 
 
@@ -97,6 +114,8 @@ def _sets_in(file: Path) -> dict[str, dict[str, Tensor]]:
         if isinstance(part, dict) and all(isinstance(name, str) for name in part):
             if part and all(map(is_plain, part.values())):
                 sets[place] = part
+                if averages := {name: tensor for name, tensor in part.items() if name.startswith("ema_model.")}:
+                    sets[f"{place}.ema_model"] = averages  # ema-pytorch saves both networks and counters side by side
             if place.count(".") < DEEPEST:
                 waiting += [(f"{place}.{name}".lstrip("."), x) for name, x in part.items() if isinstance(x, dict)]
     if not sets:
@@ -147,11 +166,13 @@ def read_torch(file: Path, give: str) -> Any:
     If it is not there, damaged, or holds code, which is never run, a `UserError` says what to `give` instead.
     """
     try:
+        check_is_file(file)
         content = io.BytesIO(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}; give {give}") from None
     try:
-        tensors = torch.load(content, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # on kinds of tensors that are refused later
+            tensors = torch.load(content, map_location="cpu", weights_only=True)
     except (*DAMAGED, OSError) as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         what = f"holds code ({code[1]}), which is never run" if code else "damaged, or no file of torch.save"

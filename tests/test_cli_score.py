@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from hw2lib import data, paths
+from hw2lib.classifier import reference as digit_reference
+from hw2lib.classifier import scores as digits
+from hw2lib.classifier.network import DigitClassifier
 from hw2lib.data.standins import faces
-from hw2lib.grader import reference as digit_reference
-from hw2lib.grader import scores as digits
-from hw2lib.grader.network import DigitClassifier
 from hw2lib.metrics import fidelity
 from hw2lib.metrics.reference import face_scores, shipped
 from hw2lib.weights import save as save_weights

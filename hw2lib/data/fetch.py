@@ -164,8 +164,8 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
                 tarfile.data_filter(member, str(downloads))  # raises for a member that leads elsewhere
                 name = PurePosixPath(member.name)
                 if is_clutter(name.name):
-                    pass
-                elif member.isfile() and name.suffix == ".png":
+                    continue
+                if member.isfile() and name.suffix == ".png":
                     images[f"{name.parent.name}/{name.name}"] = _centre(Image.open(archive.extractfile(member)))
                 elif member.isfile() and name.name.endswith("_labels.txt"):
                     labels[name.name] = archive.extractfile(member).read().decode().splitlines()
@@ -280,7 +280,8 @@ def _copy(folder: Path, copy: Path) -> None:
     """
     homes = [folder / name for name in ("data", *SPLITS) if (folder / name).is_dir()]
     paths = [path for home in homes for path in home.iterdir() if path.name.lower().endswith(".png")]
-    paths = sorted(path for path in [*folder.glob("*.csv"), *paths] if not is_clutter(path.name))
+    paths += [path for path in folder.iterdir() if path.name.lower().endswith(".csv")]
+    paths = sorted(path for path in paths if not is_clutter(path.name))
     if other := next((path for path in paths if not path.is_file()), None):
         raise UserError(f"{other}: neither a file nor a link to one; remove it, or put the file itself there")
     for home in (copy, *(copy / home.name for home in homes)):

@@ -188,10 +188,10 @@ class RealImages(ImageSource):
         if domain == FACES:
             home = folder / ("test" if split == "val" and not (folder / "val").is_dir() else split)
             return _Place(home, None, carved=False) if home.is_dir() else None
-        carved = self.layout(domain) == "2021" and split in ("train", "val") and not (folder / "val.csv").is_file()
+        carved = self.layout(domain) == "2021" and split in ("train", "val") and not _csv(folder, "val").is_file()
         home = "train" if carved else split
         images = folder / ("data" if self.layout(domain) == "2022/23" else home)
-        labels = folder / f"{home}.csv"
+        labels = _csv(folder, home)
         return _Place(images, labels, carved) if split in SPLITS and images.is_dir() and labels.is_file() else None
 
     def _refuse_shared(self, domain: str, place: _Place, names: list[str]) -> None:
@@ -220,6 +220,13 @@ class RealImages(ImageSource):
             content = "\n".join(sorted(files.values())).encode(errors="surrogateescape")
             self._scans[folder] = _Scan(files.keys(), hashlib.sha256(content).hexdigest())
         return self._scans[folder]
+
+
+def _csv(folder: Path, split: str) -> Path:
+    """The csv of a split, also with capitals in its name, as some systems write it."""
+    file = folder / f"{split}.csv"
+    others = (path for path in sorted(folder.iterdir()) if path.name.lower() == file.name)
+    return file if file.is_file() else next(others, file)
 
 
 def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarray | None]:

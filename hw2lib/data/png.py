@@ -12,6 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from hw2lib.errors import UserError
+from hw2lib.files import check_is_file
 
 COLOURS = {1: "grey", 3: "RGB"}  # by number of channels
 
@@ -26,6 +27,7 @@ def read_png(path: str | Path, size: int) -> np.ndarray:
     Raises `UserError` if it is not there, truncated, no PNG, or of another size, depth or kind of colour.
     """
     try:
+        check_is_file(Path(path))
         content = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error

@@ -92,15 +92,18 @@ def homework(unet: str, noise_dir: str, truth_dir: str, data_dir: str = "") -> H
     They are ``UNet.pt``, ``noise`` and ``GT`` in the folder of `hw2lib.data.folders.images_dir`. No network is looked
     for where `unet` is ``ours``, and without one neither noise nor truth.
     """
-    home = images_dir(data_dir) / FACES
-    if not unet and (home / "UNet.pt").is_file():
-        unet = str(home / "UNet.pt")
-    elif not unet:
-        used.note("absent", f"{FACES}/UNet.pt", "none")
+
+    def found(name: str) -> str:
+        path = images_dir(data_dir) / FACES / name
+        if path.exists():
+            return str(path)
+        used.note("absent", f"{FACES}/{name}", "none")  # so that a record is out of date once it is there
+        return ""
+
+    unet = unet or found("UNet.pt")
     if unet in ("", paths.OURS):
         return Homework("", noise_dir, truth_dir)
-    below = {name: str(home / name) if (home / name).is_dir() else "" for name in ("noise", "GT")}
-    return Homework(unet, noise_dir or below["noise"], truth_dir or below["GT"])
+    return Homework(unet, noise_dir or found("noise"), truth_dir or found("GT"))
 
 
 def fixed_noise(folder: str, size: int) -> Tensor:

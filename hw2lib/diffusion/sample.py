@@ -111,6 +111,13 @@ def load_course(file: Path, device: torch.device | str = "cpu") -> Denoiser:
     return Denoiser(network.eval().to(device), linear(1000), network.inputs.size, guidable=False, classes=0)
 
 
+def _is_course(file: Path, network: str) -> bool:
+    """Whether a file is rather of the homework's denoiser than of this network of faces."""
+    with torch.device("meta"):  # to compare names takes no memory
+        course = face_unet.course()
+        return weights.nearest(file, [build(network), course]) is course
+
+
 def draw_images(
     denoiser: Denoiser,
     settings: SamplerSettings,
@@ -214,7 +221,7 @@ class DenoiserDrawer:
     def __init__(
         self,
         network: str,
-        file: Path,  # of a network of faces either of safetensors, or the homework's ``UNet.pt``, another network
+        file: Path,  # of this network, or in place of a network of faces the homework's ``UNet.pt``
         device: torch.device,
         settings: SamplerSettings,
         training: dict[str, Any] | None = None,  # settings of the run that made the weights; None: the recipe ``ours``
@@ -223,7 +230,7 @@ class DenoiserDrawer:
     ) -> None:
         if normalise not in NORMALISATIONS:
             raise UserError(f"unknown normalisation '{normalise}': choose one of {', '.join(NORMALISATIONS)}")
-        if network in OF_FACES and not weights.is_safetensors(file):
+        if network in OF_FACES and not training and _is_course(file, network):
             self._denoiser = load_course(file, device)
             learned = {"schedule": "linear", "diffusion_steps": 1000, "prediction": "noise"}
             learned["size"] = self._denoiser.size

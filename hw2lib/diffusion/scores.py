@@ -10,14 +10,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hw2lib import environment
+from hw2lib.classifier.reference import DigitReference
+from hw2lib.classifier.scores import Grader, digit_scores, grader
 from hw2lib.data import FACES
 from hw2lib.diffusion.networks.unet import DIGITS
 from hw2lib.diffusion.recipe import GUIDED, UNGUIDED
 from hw2lib.diffusion.sample import BATCH, Denoiser, sample
 from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.errors import UserError
-from hw2lib.grader.reference import DigitReference
-from hw2lib.grader.scores import Grader, digit_scores, grader
 from hw2lib.kept import kept
 from hw2lib.metrics.images import diversity_within
 from hw2lib.metrics.reference import face_scores, reference

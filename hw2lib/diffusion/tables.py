@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 
 from hw2lib import environment
+from hw2lib.classifier.reference import DigitReference, real_row
+from hw2lib.classifier.scores import Grader
 from hw2lib.diffusion.recipe import GUIDED, OF_DIGITS, Recipe, recipe_of
 from hw2lib.diffusion.sample import Denoiser
 from hw2lib.diffusion.scores import seconds_an_image
-from hw2lib.grader.reference import DigitReference, real_row
-from hw2lib.grader.scores import Grader
 from hw2lib.layers import count_parameters
 from hw2lib.networks import build
 from hw2lib.training import cards

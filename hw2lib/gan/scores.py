@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from hw2lib import data
+from hw2lib.classifier.reference import DigitReference
+from hw2lib.classifier.scores import Grader, digit_scores, grader
 from hw2lib.data import FACES
 from hw2lib.gan.networks import GAN
 from hw2lib.gan.sample import draw, sample
-from hw2lib.grader.reference import DigitReference
-from hw2lib.grader.scores import Grader, digit_scores, grader
 from hw2lib.kept import kept
 from hw2lib.metrics import fidelity
 from hw2lib.metrics.images import stored_images
@@ -99,7 +99,7 @@ def headline(scores: dict[str, list[Scores]], real: Reference, noise: Scores) ->
 def digit_set_scores(
     folder: RunFolder, seed: int, count: int, grader: Grader, real: DigitReference | None, device: torch.device | str
 ) -> Scores:
-    """The scores of the first `count` digits of a seed (`hw2lib.grader.scores.digit_scores`)."""
+    """The scores of the first `count` digits of a seed (`hw2lib.classifier.scores.digit_scores`)."""
     return digit_scores(draw(folder, seed, count, device), torch.arange(count) % 10, grader, real)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hw2lib.grader.reference import DigitReference, real_row
+from hw2lib.classifier.reference import DigitReference, real_row
 from hw2lib.metrics.reference import Reference
 from hw2lib.training import cards
 from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
@@ -79,7 +79,7 @@ def face_table(
 
 
 def digit_table(rows: dict[str, Sequence[Scores]], real: DigitReference | None) -> pd.DataFrame:
-    """Accuracy and Fréchet distance over sets of digits (`hw2lib.grader.scores.digit_scores`), beside real ones."""
+    """Accuracy and Fréchet distance over sets of digits (`hw2lib.classifier.scores.digit_scores`), beside real ones."""
     shown = [
         {
             "digits": name,

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from hw2lib import used
 from hw2lib.adaptation.tables import pair_title
+from hw2lib.classifier import scores as digits
 from hw2lib.data import FACES
 from hw2lib.data.folders import RealImages, images_dir
 from hw2lib.data.png import read_png
 from hw2lib.diffusion.face_experiments import mean_squared_error
 from hw2lib.errors import UserError
-from hw2lib.grader import scores as digits
 from hw2lib.grading import MEASURES, Problem
 from hw2lib.grading.submission import Fault, csv_files, read_csv, read_images
 from hw2lib.metrics import fidelity
@@ -67,10 +67,15 @@ class Score:
 
     @property
     def cells(self) -> dict[str, str]:
-        """The columns of a table."""
-        numbers = (self.value, *self.baselines, None, None)
-        words = ("–" if number is None else f"{number:.2f}" for number in numbers)
-        return dict(zip(("score", "simple", "strong"), words, strict=False)) | {"result": self.verdict}
+        """The columns of a table; the score has as many decimals as tell it from a baseline, two at least."""
+        decimals = 2
+        while self.value is not None and any(
+            self.value != one and round(self.value, decimals) == one for one in self.baselines
+        ):
+            decimals += 1
+        simple, strong = (*(f"{one:.2f}" for one in self.baselines), "–", "–")[:2]
+        score = "–" if self.value is None else f"{self.value:.{decimals}f}"
+        return {"score": score, "simple": simple, "strong": strong, "result": self.verdict}
 
 
 @dataclass(frozen=True)
@@ -239,11 +244,12 @@ def _by_inception(images: Tensor, problem: Problem, data_dir: str) -> dict[str, 
         }
     seen = fidelity.extract(images, extractor)
     real = fidelity.stored_features(source, FACES, split, extractor) if source else None
-    values = fidelity.scores(seen, real or seen)  # the Inception score is of these images alone
     if real:
+        distance = fidelity.frechet_distance(seen.features, real.features)
         note = "" if split == problem.split else f"by the {split} faces, since there are no {problem.split} faces"
-        fid = Score(title, values["fid"], own=bool(note), note=note)
-    return {"fid": fid, "inception_score": Score(MEASURES["inception_score"].title, values["is"])}
+        fid = Score(title, distance, own=bool(note), note=note)
+    varied = fidelity.inception_score(seen)["is"]
+    return {"fid": fid, "inception_score": Score(MEASURES["inception_score"].title, varied)}
 
 
 def _digits(folder: Path, problem: Problem, data_dir: str, classifier: Path | None = None) -> Grade:

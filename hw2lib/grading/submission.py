@@ -18,7 +18,7 @@ from hw2lib.data.folders import HEADER
 from hw2lib.data.image_folder import png_names
 from hw2lib.data.png import read_png
 from hw2lib.errors import UserError
-from hw2lib.files import is_clutter
+from hw2lib.files import check_is_file, is_clutter
 
 SHOWN = 3  # names of a longer list
 
@@ -109,6 +109,7 @@ def read_csv(file: Path, images: Sequence[str] = ()) -> Labels:
     `images` are the names that it should have, in their order, empty where they are not known.
     """
     try:
+        check_is_file(file)
         reader = csv.reader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline=""))
         rows = [(reader.line_num, tuple(field.strip() for field in row)) for row in reader if row]
     except OSError as error:

@@ -167,23 +167,27 @@ def gaussian_distance(a: Gaussian, b: Gaussian) -> float:
     return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
 
 
+def inception_score(generated: Features) -> dict[str, float]:
+    """``is`` and ``is_deviation``: mean and deviation over ten parts of the images (Salimans et al. 2016)."""
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+
+    found = isc_features_to_metric(generated.logits, splits=min(10, len(generated.logits)))
+    return {"is": found[KEY_METRIC_ISC_MEAN], "is_deviation": found[KEY_METRIC_ISC_STD]}
+
+
 def scores(generated: Features, real: Features) -> dict[str, float]:
     """All scores of generated images.
 
-    ``fid`` is the Fréchet distance between the features. ``is`` and ``is_deviation`` are the Inception score of the
-    generated images, mean and deviation over ten parts of them (Salimans et al. 2016). ``kid`` is the squared maximum
-    mean discrepancy between the features under a cubic kernel (Bińkowski et al. 2018), the mean over 100 draws of 1,000
-    images of each set, or of as many as both have.
+    ``fid`` is the Fréchet distance between the features, and `inception_score` is of the generated images. ``kid`` is
+    the squared maximum mean discrepancy between the features under a cubic kernel (Bińkowski et al. 2018), the mean
+    over 100 draws of 1,000 images of each set, or of as many as both have.
     """
-    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-    inception_score = isc_features_to_metric(generated.logits, splits=min(10, len(generated.logits)))
     draw = min(1000, len(generated.features), len(real.features))
     kid = kid_features_to_metric(generated.features, real.features, kid_subset_size=draw, verbose=False)
     return {
         "fid": frechet_distance(generated.features, real.features),
-        "is": inception_score[KEY_METRIC_ISC_MEAN],
-        "is_deviation": inception_score[KEY_METRIC_ISC_STD],
+        **inception_score(generated),
         "kid": kid[KEY_METRIC_KID_MEAN],
     }

@@ -103,7 +103,7 @@ def _current(kind: str, what: str, images, data_dir: str) -> str | None:
     if kind == "absent":
         from hw2lib.data.folders import images_dir
 
-        return "there" if (images_dir(data_dir) / what).is_file() else "none"
+        return "there" if (images_dir(data_dir) / what).exists() else "none"
     if kind == "recipe":
         from hw2lib.training.recipe import digest_of, resolve
 

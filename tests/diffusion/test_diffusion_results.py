@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
+from hw2lib.classifier import reference as digit_reference
+from hw2lib.classifier.scores import grader
 from hw2lib.diffusion import scores, tables
 from hw2lib.diffusion.recipe import GUIDED, Recipe
 from hw2lib.diffusion.sample import draw_images, load, reverse_states
@@ -14,8 +16,6 @@ from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.tables import recipe_table
 from hw2lib.errors import UserError
 from hw2lib.files import write
-from hw2lib.grader import reference as digit_reference
-from hw2lib.grader.scores import grader
 from hw2lib.networks import build
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.weights import save as save_weights

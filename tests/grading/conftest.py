@@ -7,8 +7,8 @@ import pytest
 import torch
 from submissions import LABELS, NAMES, Hand, plain_count_faces, ten_names, write, write_csv
 
+from hw2lib.classifier.scores import grader
 from hw2lib.data.standins import digits, faces
-from hw2lib.grader.scores import grader
 from hw2lib.grading import RULES
 from hw2lib.metrics import fidelity
 from hw2lib.training.run_folder import shipped_weights

@@ -12,8 +12,8 @@ from PIL import Image
 from submissions import NAMES, change, digit_names, plain_count_faces, rows_of, ten_names, write, write_csv
 
 from hw2lib import used
+from hw2lib.classifier.network import DigitClassifier
 from hw2lib.errors import UserError
-from hw2lib.grader.network import DigitClassifier
 from hw2lib.grading import problem, problems
 from hw2lib.grading.grade import Score, grade
 from hw2lib.grading.submission import Fault, csv_files

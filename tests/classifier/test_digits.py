@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from hw2lib import paths
+from hw2lib.classifier import reference as digit_reference
+from hw2lib.classifier.scores import digit_scores, grader
 from hw2lib.data.standins import StandIns
 from hw2lib.errors import UserError
-from hw2lib.grader import reference as digit_reference
-from hw2lib.grader.scores import digit_scores, grader
 from hw2lib.metrics.fidelity import extract, frechet_distance
 from hw2lib.networks import build
 from hw2lib.weights import read as read_weights
@@ -128,7 +128,7 @@ def test_code_is_refused_and_not_run(tmp_path, file, state):
 
 def test_a_whole_network_is_code_too(file):
     torch.save(build("digit-classifier"), file)
-    assert "holds code (hw2lib.grader.network.DigitClassifier), which is never run" in refused(file)
+    assert "holds code (hw2lib.classifier.network.DigitClassifier), which is never run" in refused(file)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from synthetic import Synthetic, write_folder
 
 from hw2lib import paths, runs
+from hw2lib.classifier import train as classifier
+from hw2lib.classifier.train import Recipe
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
-from hw2lib.grader import train as classifier
-from hw2lib.grader.train import Recipe
 from hw2lib.networks import build
 from hw2lib.training.cards import result_of
 from hw2lib.training.run_folder import RunFolder

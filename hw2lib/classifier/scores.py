@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from hw2lib import weights
+from hw2lib.classifier.network import DigitClassifier
+from hw2lib.classifier.reference import DigitReference, shipped
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
-from hw2lib.grader.network import DigitClassifier
-from hw2lib.grader.reference import DigitReference, shipped
 from hw2lib.metrics.accuracy import accuracy
 from hw2lib.metrics.fidelity import Extractor, extract, gaussian, gaussian_distance
 from hw2lib.metrics.images import check_images

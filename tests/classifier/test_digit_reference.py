@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from hw2lib.classifier.reference import DigitReference, read, reference, shipped, write
+from hw2lib.classifier.scores import digit_scores, grader
 from hw2lib.data import ImageSet
 from hw2lib.data.standins import StandIns
 from hw2lib.errors import UserError
-from hw2lib.grader.reference import DigitReference, read, reference, shipped, write
-from hw2lib.grader.scores import digit_scores, grader
 from hw2lib.metrics.fidelity import Extractor, extract, frechet_distance
 
 
