@@ -128,6 +128,13 @@ def test_other_noise_makes_another_set(sample, noise, tmp_path):
     assert "holds images of other settings (noise is " in err
 
 
+def test_our_network_in_a_file_of_torch(sample, tmp_path):
+    torch.save({"state_dict": small().state_dict()}, tmp_path / "mine.pth")
+    assert sample("--count", "1", "--weights", str(tmp_path / "mine.pth"), *FEW)[0] == 0
+    marker = json.loads((tmp_path / "out/.hw2-images.json").read_text())
+    assert marker["settings"]["prediction"] == "velocity", "the recipe ours, and not the homework's"
+
+
 def test_the_homeworks_network(sample, noise, tmp_path):
     torch.save(course().state_dict(), tmp_path / "UNet.pt")
     assert sample(*FEW, "--noise", noise, "--weights", str(tmp_path / "UNet.pt"))[0] == 0
@@ -153,7 +160,7 @@ def test_the_homeworks_network(sample, noise, tmp_path):
 def test_bad_input_is_one_line_and_makes_nothing(sample, noise, tmp_path, monkeypatch, arguments, what):
     monkeypatch.chdir(tmp_path)
     faces.write_noise(tmp_path / "large", 32)
-    torch.save(small().state_dict(), tmp_path / "other.pt")
+    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pt")
     assert_refused(sample(*arguments), what)
     assert not (tmp_path / "out").exists()
 

@@ -1,6 +1,8 @@
 """Files of weights that people have: wrapped, bare, below any name, of any suffix; and what is said of the others."""
 
 import argparse
+import re
+import zipfile
 
 import pytest
 import torch
@@ -85,6 +87,36 @@ def test_an_average_that_does_not_fit_is_not_replaced_by_raw_weights(tmp_path, t
         "(4, 3)" in refused(tmp_path / "w.pth")  # fmt: skip
 
 
+def test_an_average_of_something_else_hides_no_weights(tmp_path, trained):
+    torch.save({"model": trained, "ema": {"loss": torch.zeros(1)}}, tmp_path / "w.pth")
+    assert_loaded(tmp_path / "w.pth", trained)
+
+
+@pytest.mark.parametrize("entry", ["", "ema"])
+def test_an_average_as_ema_pytorch_saves_it(tmp_path, trained, entry):
+    content = prefixed("online_model.", network().state_dict()) | prefixed("ema_model.", trained)
+    content |= {"initted": torch.tensor(True), "step": torch.tensor(7)}
+    if entry:
+        content = {"step": 7, "model": network().state_dict(), entry: content}
+    torch.save(content, tmp_path / "w.pt")
+    assert_loaded(tmp_path / "w.pt", trained)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_file_of_torch_by_another_name(tmp_path, trained, new):
+    torch.save(trained, tmp_path / "w.safetensors", _use_new_zipfile_serialization=new)
+    assert_loaded(tmp_path / "w.safetensors", trained)
+
+
+def test_of_which_network_a_file_rather_is(tmp_path, trained):
+    others = nn.Sequential(nn.Identity(), nn.Linear(3, 2))
+    networks = [others, network()]
+    torch.save({"state_dict": prefixed("module.", trained)}, tmp_path / "w.pth")
+    assert weights.nearest(tmp_path / "w.pth", networks) is networks[1]
+    torch.save(prefixed("module.", others.state_dict()), tmp_path / "w.pth")
+    assert weights.nearest(tmp_path / "w.pth", networks) is others
+
+
 def test_of_several_networks_the_one_that_fits_is_taken(tmp_path, trained):
     torch.save({"discriminator": network(5).state_dict(), "generator": trained}, tmp_path / "w.pth")
     assert_loaded(tmp_path / "w.pth", trained)
@@ -120,6 +152,18 @@ def test_a_file_without_weights_says_what_it_has(tmp_path, trained):
 def test_code_beside_the_weights_is_named_and_not_run(tmp_path, trained):
     torch.save({"state_dict": trained, "args": argparse.Namespace(lr=1)}, tmp_path / "w.pth")
     assert "holds code (argparse.Namespace), which is never run" in refused(tmp_path / "w.pth")
+
+
+def test_a_tensor_whose_storage_is_something_else(tmp_path, trained):
+    torch.save(trained, tmp_path / "w.pth")
+    with zipfile.ZipFile(tmp_path / "w.pth") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        for name, content in parts.items():
+            # A pickle's opcode Q makes a storage of its id, a tuple; N leaves the tuple and puts None beside it.
+            spoiled = re.sub(rb"(tq.)Q", rb"\1N", content, count=1, flags=re.DOTALL)
+            archive.writestr(name, spoiled if name.endswith(".pkl") else content)
+    assert "damaged, or no file of torch.save" in refused(tmp_path / "w.pth")
 
 
 def test_a_dict_that_holds_itself_ends(tmp_path):

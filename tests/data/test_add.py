@@ -32,6 +32,13 @@ def test_a_domain_is_read_as_any_other(hw2, small, mine):
     assert [name for name in left(small) if "adding" in name] == []
 
 
+def test_a_csv_with_capitals(hw2, small, mine):
+    (mine / "val.csv").rename(mine / "VAL.CSV")
+    (mine / "train.csv").rename(mine / "Train.csv")
+    status, out, _ = hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small))
+    assert (status, out) == (0, f"clean_1: 6 train, 2 val, 2 test in {small}/digits/clean_1\n")
+
+
 def test_the_layout_of_2021_and_a_folder_of_images_that_is_not_there_yet(hw2, tmp_path):
     images = noise(20)
     write_csv(tmp_path / "old/train.csv", write_pngs(tmp_path / "old/train", images), [0] * 20)

@@ -112,6 +112,13 @@ def test_a_baseline_is_reached_where_it_is_equalled(value, less, exceed, reached
     assert Score("", value, baselines, less, exceed).reached == reached
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(80.0, "80.00"), (79.994, "79.99"), (79.998, "79.998"), (80.00004, "80.00004"), (None, "–")]
+)
+def test_a_score_is_shown_with_as_many_decimals_as_tell_it_from_a_baseline(value, shown):
+    assert Score("", value, (80, 90)).cells["score"] == shown
+
+
 # What cannot be measured here, or not as the course does
 
 

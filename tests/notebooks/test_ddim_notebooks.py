@@ -97,6 +97,15 @@ def test_the_folder_of_2023_alone_is_enough(run, edition_2023, monkeypatch, numb
     assert all("weights of UNet.pt, the homework's network" in figure["caption"] for figure in record["figures"])
 
 
+def test_noise_that_comes_later_makes_a_record_out_of_date(run, edition_2023, monkeypatch):
+    monkeypatch.setenv("HW2_DATA", str(edition_2023))
+    (edition_2023 / "face/noise").rename(edition_2023 / "noise")
+    record = run("40", *HANDED_OUT["40"])
+    assert age(record, "40_ddim_eta", record["parameters"]).changed == []
+    (edition_2023 / "noise").rename(edition_2023 / "face/noise")
+    assert age(record, "40_ddim_eta", record["parameters"]).changed == ["absent: face/noise"]
+
+
 def test_our_network_beside_the_folder_of_2023(run, edition_2023, monkeypatch):
     without = run("40", *HANDED_OUT["40"])
     assert without["inputs"]["absent: face/UNet.pt"] == "none"
