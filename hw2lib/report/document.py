@@ -137,7 +137,7 @@ class Document:
 
     def runs(self) -> str:
         """One row for each notebook: what its results come from, and when, on what and how long it ran."""
-        columns = ["notebook", "results from", "commit", "date", "machine", "torch", "minutes"]
+        columns = ["notebook", "results from", "date", "commit", "machine", "torch", "minutes"]
         rows = [[name, *_run(content)] for name, content in self._records.items()]
         return markdown.pipe_table(columns, rows)
 
@@ -257,9 +257,9 @@ def _run(content: dict) -> list:
     if not content["completed"]:
         return [MISSING] * 6
     machine = content["hardware"]["gpu"] or "{cpu}, {cores} cores".format(**content["hardware"])
-    commit = (content["commit"] or "")[:10] + (" with changes" if content["dirty"] else "")
+    commit = (content["commit"] or "")[:7] + (" with changes" if content["dirty"] else "")
     minutes = f"{content['seconds'] / 60:.1f}"
-    return [_sources(content), commit, content["started"][:10], machine, content["torch"], minutes]
+    return [_sources(content), content["started"][:10], commit, machine, content["torch"], minutes]
 
 
 def _sources(content: dict) -> str:

@@ -204,9 +204,9 @@ def test_what_is_not_cited_is_not_listed(results):
 
 def test_runs_names_each_source_once(results):
     lines = rendered("{{ runs() }}").splitlines()
-    assert lines[0] == "| notebook | results from | commit | date | machine | torch | minutes |"
+    assert lines[0] == "| notebook | results from | date | commit | machine | torch | minutes |"
     sources = "drawn digits; some, seed 0; some, seed 1; 2 runs"
-    run = f"{sources} | 0123456789 with changes | 2026-11-30 | A CPU, 2 cores | 2.15.0 | 1.5"
+    run = f"{sources} | 2026-11-30 | 0123456 with changes | A CPU, 2 cores | 2.15.0 | 1.5"
     assert lines[2] == f"| 10_some | {run} |"
     assert lines[3] == "| 11_other |" + " **missing** |" * 6
 

@@ -137,6 +137,34 @@ def test_only_tables_with_a_caption_are_numbered(text):
     assert "Table 3" not in text
 
 
+NUMBERED = """See [Figure 7](#fig-a), [Table A2](#tab-b), [[3](#ref-3)] and [Table 9](supplement.md#tab-c).
+
+<figure id="fig-a">
+<img src="curve.png" alt="A curve.">
+<figcaption><b>Figure 7.</b> A curve.</figcaption>
+</figure>
+
+<span id="tab-b"></span>**Table A2.** Accuracy.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+<span id="ref-3">[3]</span> A paper.
+"""
+
+
+def test_a_text_that_numbers_its_figures_and_tables_keeps_its_numbers_and_links(folder):
+    pdf = markdown_to_pdf(NUMBERED, folder, "t.md")
+    text = words(pdf)
+    assert "See Figure 7, Table A2, [3] and Table 9." in text
+    assert "Figure 7. A curve. Table A2. Accuracy. a b 1 2 [3] A paper." in text
+    (page,) = PdfReader(io.BytesIO(pdf)).pages
+    targets = [link.get_object() for link in page["/Annots"]]
+    assert len([link for link in targets if "/Dest" in link or "/D" in link.get("/A", {})]) == 3
+    assert [link["/A"]["/URI"] for link in targets if "/URI" in link.get("/A", {})] == ["supplement.pdf#tab-c"]
+
+
 def test_tables_of_html_and_latex_keep_their_cells_in_order(text):
     assert "what images/s fast 4082 much faster 9082" in text
     assert "left right 1 2" in text
