@@ -306,15 +306,15 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks having it.")
 @click.option("--cores", type=click.IntRange(min=1), default=cores(), show_default=True, help="At a time.")
-@click.option("--check", is_flag=True, help="Only say which records are out of date, and whether report.md says so.")
+@click.option("--check", is_flag=True, help="Only say which records are out of date, and whether the report says so.")
 @click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
 def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:
-    """Run every notebook that is out of date, fill report.md and make the PDF.
+    """Run every notebook that is out of date, render report.md and supplement.md, and make their PDFs.
 
     What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
 
     With --check nothing runs. The exit status is 1 if a record of the preset paper is out of date, and 2 if report.md
-    says something else than the records.
+    or supplement.md says something else than the records.
     """
     from hw2lib.report import build, document, parameters
 

@@ -1,6 +1,7 @@
 """Where things are: everything is below the repository, and everything that a run makes is below ``build/``.
 
-The preset ``paper`` writes ``figures/`` and ``report.md``, which are committed; the others write below ``build/``.
+The preset ``paper`` writes ``figures/``, ``report.md`` and ``supplement.md``, which are committed; the others write
+below ``build/``.
 ``HW2_BUILD`` moves ``build/`` elsewhere.
 """
 
@@ -47,7 +48,7 @@ def cache_dir() -> Path:
 
 
 def report_dir(preset: str) -> Path:
-    """The folder of ``report.md`` and ``report.pdf``."""
+    """The folder of ``report.md``, ``supplement.md`` and their PDFs."""
     return ROOT if preset == "paper" else build_dir() / preset
 
 

@@ -1,4 +1,4 @@
-"""Making the report: run what is out of date (Snakemake), fill ``report.md``, export the PDF."""
+"""Making the report: run what is out of date (Snakemake), render report and supplement, export their PDFs."""
 
 import contextlib
 import json
@@ -110,9 +110,10 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
             print(f"hw2: stopped; {len(tasks) - left} of {len(tasks)} notebooks are done, and the same command goes on",
                   file=sys.stderr)  # fmt: skip
             sys.exit(128 + signal.SIGINT)
-        report = document.write(preset)
-        pdf = report.with_suffix(".pdf")
-        write_report_pdf(report, pdf, paths.build_dir() / preset / "report.pdf.json")
+        for name in (document.SUPPLEMENT, document.REPORT):
+            text = document.write(name, preset)
+            pdf = text.with_suffix(".pdf")
+            write_report_pdf(text, pdf, paths.build_dir() / preset / f"{name}.pdf.json")
         if failed:
             left = [name for name, task in plan(preset, overrides).items() if task.reasons]
             raise UserError(f"not up to date: {', '.join(left) or 'see Snakemake above'}; {pdf} shows what there is")

@@ -1,139 +1,181 @@
-"""``report.md``: its figures, tables and numbers come from records, through cog blocks.
+"""``report.md`` and ``supplement.md``: Jinja templates, filled from the records of the notebooks.
 
-In the source a block is a comment, with what it made under it::
+``report.md.jinja`` is what people write, for all presets; the text may say ``{% if preset == "paper" %}``. It calls the
+public methods of `Document`, and of `References`, and names values by their notebook without its number::
 
-    <!-- [[[cog document.figure("51_dann_accuracy", "tsne") ]]] -->
-    <!-- [[[end]]] -->
+    {{ figure("53_dann_tsne", "mnistm-usps-class") }}
 
-``document`` is a `Document`; where plain ``cog`` is at work, the first block of ``report.md`` makes it. What no record
-holds is shown as **missing**; it is never an error and never invented.
+    DANN {{ cite("ganin2016") }} reads {{ dann_accuracy.dann_compact_ours_mnistm_svhn_dann_test | fixed(1) }} % of the
+    digits of SVHN; {{ ref("53_dann_tsne", "mnistm-usps-class") }} shows its features.
 
-Passages between ``<!-- only: paper -->`` and ``<!-- end only -->`` discuss the real results and are left out elsewhere;
-``<!-- only: paper quick -->`` keeps one in ``quick`` too, whose records have to hold every value in it. A passage for
-other presets is one comment, so that readers of ``report.md`` do not see it::
-
-    <!-- only: quick smoke
-    It may not hold a block or another comment.
-    -->
+What no record holds is shown as **missing**; it is never an error and never invented.
 """
 
 import difflib
+import functools
 import html
-import io
 import re
-import string
+import traceback
 from pathlib import Path
+
+import jinja2
 
 from hw2lib import files, paths
 from hw2lib.errors import UserError
-from hw2lib.report import markdown, record
+from hw2lib.report import markdown, record, running
+from hw2lib.report.references import References
 
+REPORT, SUPPLEMENT = "report", "supplement"
+PREFIX = {REPORT: "", SUPPLEMENT: "A"}  # of the numbers of figures and tables
 MISSING = "**missing**"
+NOTHING = {"completed": False, "figures": [], "tables": {}, "values": {}}
 
-NOTES = {  # on top of each report but the committed one
-    "smoke": "The pictures and numbers of this copy come from {images}. They show that everything works, and are "
-    "compared with nobody's.",
-    "quick": "The trainings are those that ship, on real images, and what their weights draw has been drawn anew. What "
-    "takes long is as in the committed report; its caption has the date. Where images had to be at hand, for a look at "
-    "the data, for t-SNE and for a short training, they are {images}. Such numbers are compared with nobody's.",
+NOTES = {  # on top of each document
+    "paper": "<!-- Rendered by hw2 report: edit {template} instead. -->\n\n",
+    "smoke": "> **Preset `smoke`.** The pictures and numbers of this copy come from {images}. They show that "
+    "everything works, and are compared with nobody's.\n\n",
+    "quick": "> **Preset `quick`.** The trainings are those that ship, on real images, and what their weights draw has "
+    "been drawn anew. What takes long is as in the committed report; its caption has the date. Where images had to be "
+    "at hand, for a look at the data, for t-SNE and for a short training, they are {images}. Such numbers are compared "
+    "with nobody's.\n\n",
 }
 
 
+class Missing(jinja2.Undefined):
+    """What no record holds: it stays so in filters and sums, and is not ``defined``."""
+
+    def __str__(self) -> str:
+        return MISSING
+
+    def _stay(self, *_) -> "Missing":
+        return self
+
+    def _no(self, _) -> bool:
+        return False
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __neg__ = _stay
+    __lt__ = __le__ = __gt__ = __ge__ = _no
+
+
+class Values:
+    """The values of a notebook, as ``values.name`` or ``values["name"]`` of a template."""
+
+    def __init__(self, values: dict) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str):
+        value = self._values.get(name)
+        return Missing(name=name) if value is None else value
+
+
 class Document:
-    """What a block may call; each method passes Markdown to `write`, from the records of a preset."""
+    """What a template may call to show figures and tables of the records and to refer to them.
 
-    def __init__(self, preset: str, write) -> None:
-        self._preset, self._write = preset, write
+    Args:
+        name: `REPORT` or `SUPPLEMENT`.
+        preset: whose records are shown.
+        records: those of all notebooks, by name.
+        drafts: earlier fillings of both documents, by name. They hold the numbers of what stands further below.
+    """
 
-    def figure(self, notebook: str, name: str, optional: bool = False) -> None:
-        """A figure with its caption, in HTML because Markdown's image shows none on GitHub.
+    def __init__(self, name: str, preset: str, records: dict[str, dict], drafts: dict[str, "Document"]) -> None:
+        self._name, self._preset, self._records, self._drafts = name, preset, records, drafts
+        self._counts = {"figure": 0, "table": 0}
+        self._labels: dict[tuple[str, str, str], tuple[str, str]] = {}  # of what is shown: words and anchor
+        self.references = References(drafts[name].references if drafts else None)
+
+    def figure(self, notebook: str, name: str, optional: bool = False) -> str:
+        """A figure with its numbered caption, in HTML because Markdown's image shows none on GitHub.
 
         An optional one is left out where its notebook has run and not drawn it, as samples of real images are.
         """
-        content = self._read(notebook)
+        content = self._record(notebook)
         captions = {figure["file"]: html.escape(figure["caption"]) for figure in content["figures"]}
         file = record.path(self._preset, notebook).with_name(f"{name}.png")
-        text, caption = f"{MISSING}: figure {name} of {notebook}", captions.get(file.name)
-        if optional and caption is None and content["completed"]:
-            return
-        if caption is not None and file.is_file():
-            source = file.relative_to(paths.report_dir(self._preset)).as_posix()
-            text = f'<figure>\n<img src="{source}" alt="{caption}">\n<figcaption>{caption}</figcaption>\n</figure>'
-        self._write(text)
+        caption = captions.get(file.name)
+        if caption is None or not file.is_file():
+            return self._left_out("figure", notebook, name, optional and content["completed"] and caption is None)
+        words, anchor = self._number("figure", notebook, name)
+        source = file.relative_to(paths.report_dir(self._preset)).as_posix()
+        shown = f"<figcaption><b>{words}.</b> {caption}</figcaption>"
+        return f'<figure id="{anchor}">\n<img src="{source}" alt="{caption}">\n{shown}\n</figure>'
 
-    def table(self, notebook: str, name: str, optional: bool = False) -> None:
-        """A table with its caption; an optional one is left out where its notebook has run without it."""
-        content = self._read(notebook)
+    def table(self, notebook: str, name: str, optional=False, columns: list | None = None, rows: list | None = None):
+        """A table with its numbered caption; an optional one is left out where its notebook has run without it.
+
+        `columns` and `rows` show a part of it, in their order: columns by their names, rows by their first cells.
+        """
+        content = self._record(notebook)
         table = content["tables"].get(name)
-        if table or not (optional and content["completed"]):
-            self._write(
-                markdown.pipe_table(*map(table.get, ("columns", "rows", "caption")))
-                if table
-                else f"{MISSING}: table {name} of {notebook}"
-            )
+        if not table:
+            return self._left_out("table", notebook, name, optional and content["completed"])
+        names, lines = table["columns"], table["rows"]
+        if rows is not None:
+            none = [MISSING] * (len(names) - 1)
+            lines = [line for row in rows for line in [x for x in lines if x[0] == row] or [[row, *none]]]
+        if columns is not None:
+            cells = [dict(zip(names, line, strict=True)) for line in lines]
+            names, lines = columns, [[line.get(column, MISSING) for column in columns] for line in cells]
+        words, anchor = self._number("table", notebook, name)
+        caption = markdown.one_line(table["caption"])
+        return f'<span id="{anchor}"></span>**{words}.** {caption}\n\n{markdown.pipe_table(names, lines)}'
 
-    def text(self, template: str) -> None:
-        """Prose with values: ``"DANN reaches {51_dann_accuracy.dann_mean:.1f} %"``; a brace of LaTeX is doubled."""
-        self._write(markdown.paragraphs(_Values(self._read).format(template).strip()))
+    def ref(self, notebook: str, name: str, kind: str = "") -> str:
+        """``[Figure 12](#fig-...)`` of what either document shows; `kind` is needed where both have that name."""
+        self._record(notebook)
+        if not self._drafts:
+            return ""
+        for document in sorted(self._drafts, key=lambda other: other != self._name):
+            labels = self._drafts[document]._labels
+            found = [labels[key] for key in labels if key[1:] == (notebook, name) and kind in ("", key[0])]
+            if len(found) > 1:
+                raise UserError(f'{name} of {notebook} is a figure and a table: add kind="figure" or kind="table"')
+            if found:
+                (words, anchor), file = found[0], "" if document == self._name else f"{document}.md"
+                return f"[{words}]({file}#{anchor})" if anchor else words
+        raise UserError(f"neither document shows a figure or table {name} of {notebook}")
 
-    def provenance(self, notebook: str) -> None:
-        """How the results of a notebook were made, in one sentence."""
-        run = self._read(notebook)
-        if not run["completed"]:
-            self._write(f"{MISSING}: {notebook}")
-            return
-        commit = f", commit {run['commit'][:10]}" if run["commit"] else ""
-        commit += " with changes" if run["dirty"] else ""
-        machine = run["hardware"]["gpu"] or "{cpu}, {cores} cores".format(**run["hardware"])
-        images = f" Images: {run['data']['description']}." if run["data"] else ""
-        took = f"took {run['seconds'] / 60:.1f} minutes on {machine}, with torch {run['torch']}."
-        self._write(f"`{notebook}` (preset {run['preset']}{commit}) {took}{images}")
+    def runs(self) -> str:
+        """One row for each notebook: what its results come from, and when, on what and how long it ran."""
+        columns = ["notebook", "results from", "date", "commit", "machine", "torch", "minutes"]
+        rows = [[name, *_run(content)] for name, content in self._records.items()]
+        return markdown.pipe_table(columns, rows)
 
-    def _read(self, notebook: str) -> dict:
-        nothing = {"completed": False, "figures": [], "tables": {}, "values": {}}
-        return record.read(self._preset, notebook) or nothing
+    def _record(self, notebook: str) -> dict:
+        if notebook not in self._records:
+            raise UserError(f"there is no notebook {notebook}")
+        return self._records[notebook]
 
+    def _left_out(self, kind: str, notebook: str, name: str, silently: bool) -> str:
+        self._labels.setdefault((kind, notebook, name), (MISSING, ""))
+        return "" if silently else f"{MISSING}: {kind} {name} of {notebook}"
 
-class _Values(string.Formatter):
-    """Looks up ``{notebook.value:format}``."""
-
-    def __init__(self, read) -> None:
-        self._read = read
-
-    def get_field(self, field_name, args, kwargs):
-        notebook, _, name = field_name.partition(".")
-        return self._read(notebook)["values"].get(name), field_name
-
-    def format_field(self, value, format_spec):
-        return MISSING if value is None else super().format_field(value, format_spec)
-
-
-def source() -> Path:
-    """The report that people write; for the preset ``paper`` it is also the one that is filled."""
-    return paths.ROOT / "report.md"
-
-
-def fill(text: str, preset: str) -> str:
-    """The report of a preset from its source. Raises UserError for a block or passage that cannot be understood."""
-    import cogapp
-
-    if preset != "paper":
-        text = _select_passages(text, preset)
-    cog = cogapp.Cog()
-    cog.options.delete_code = preset != "paper"
-    filled = io.StringIO()
-    document = Document(preset, write=lambda text: cog.cogmodule.outl(text))
-    try:
-        cog.process_file(io.StringIO(text), filled, fname="report.md", globals={"document": document})
-    except (cogapp.cogapp.CogError, SyntaxError) as error:
-        raise UserError(f"report.md: {markdown.one_line(str(error))}") from None
-    return filled.getvalue() if preset == "paper" else _with_note(filled.getvalue(), preset)
+    def _number(self, kind: str, notebook: str, name: str) -> tuple[str, str]:
+        """The words ``Figure 12`` and the anchor of what is shown next; what is shown again is another."""
+        self._counts[kind] += 1
+        number = f"{PREFIX[self._name]}{self._counts[kind]}"
+        anchor = f"{kind[:3]}-{notebook}-{name}".replace("_", "-").lower()
+        key = (kind, notebook, name)
+        label = f"{kind.capitalize()} {number}", anchor if key not in self._labels else f"{anchor}-{number.lower()}"
+        self._labels.setdefault(key, label)
+        return label
 
 
-def write(preset: str) -> Path:
-    """Fill the report of a preset and put it into its place; a report that already says so is not touched."""
-    text = fill(_read_source(), preset)
-    target = paths.report_dir(preset) / "report.md"
+def render(name: str, preset: str) -> str:
+    """The text of a document (`REPORT` or `SUPPLEMENT`). A mistake in its template is a UserError with its line."""
+    notebooks = {notebook: record.read(preset, notebook) or NOTHING for notebook in running.names()}
+    drafts = {}
+    for other in PREFIX:
+        drafts[other] = Document(other, preset, notebooks, {})
+        _fill(other, drafts[other], preset, notebooks)
+    text = _fill(name, Document(name, preset, notebooks, drafts), preset, notebooks)
+    return _with_note(re.sub(r"\n{3,}", "\n\n", text), name, preset, notebooks)
+
+
+def write(name: str, preset: str) -> Path:
+    """Render a document and put it into its place; one that already says so is not touched."""
+    text = render(name, preset)
+    target = paths.report_dir(preset) / f"{name}.md"
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         target.parent.mkdir(parents=True, exist_ok=True)
         files.write(target, text)
@@ -141,35 +183,101 @@ def write(preset: str) -> Path:
 
 
 def differences() -> list[str]:
-    """The lines in which ``report.md`` and the records of the preset ``paper`` differ, as a unified diff."""
-    written = _read_source()
-    lines = written.splitlines(), fill(written, "paper").splitlines()
-    return list(difflib.unified_diff(*lines, "report.md", "records", n=0, lineterm=""))
+    """The lines in which the committed documents and the records of ``paper`` differ, as unified diffs."""
+    found = []
+    for name in PREFIX:
+        file = paths.ROOT / f"{name}.md"
+        written = file.read_text(encoding="utf-8") if file.exists() else ""
+        lines = written.splitlines(), render(name, "paper").splitlines()
+        found += difflib.unified_diff(*lines, file.name, "records", n=0, lineterm="")
+    return found
 
 
-def _read_source() -> str:
+def _fill(name: str, document: Document, preset: str, records: dict[str, dict]) -> str:
+    values = {notebook.partition("_")[2]: Values(content["values"]) for notebook, content in records.items()}
+    file = f"{name}.md.jinja"
+    calls = [document.figure, document.table, document.ref, document.runs]
+    calls += [document.references.cite, document.references.references]
+    names = {call.__name__: call for call in calls}
     try:
-        return source().read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"there is no {source()}") from None
+        return _environment().get_template(file).render(values | names, preset=preset)
+    except jinja2.TemplateNotFound as error:
+        raise UserError(f"there is no {paths.ROOT / error.name}") from None
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"{error.name}, line {error.lineno}: {error.message}") from None
+    except (jinja2.UndefinedError, UserError, TypeError, ValueError, ArithmeticError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename.endswith(file)]
+        raise UserError(f"{file}, line {lines[-1]}: {markdown.one_line(str(error))}") from None
 
 
-def _select_passages(text: str, preset: str) -> str:
-    for passage in (r"<!-- only: (paper[\w ]*) -->\n(.*?)<!-- end only -->\n?", r"<!-- only: ([\w ]+)\n(.*?)-->\n?"):
-        chosen = re.compile(passage, flags=re.DOTALL)
-        text = chosen.sub(lambda found: found[2] if preset in found[1].split() else "", text)
-    if left := re.search(r"<!-- (only:|end only).*", text):
-        raise UserError(f"report.md: {left[0]!r} has no counterpart")
-    return text
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_load),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"fixed": _fixed, "commas": _commas}
+    environment.filters = {name: _keeps_missing(apply) for name, apply in environment.filters.items()}
+    return environment
 
 
-def _with_note(text: str, preset: str) -> str:
-    """Say on top, below the front matter, what this copy of the report is made from."""
-    records = [record.read(preset, file.parent.name) for file in paths.figures_dir(preset).glob(f"[!.]*/{record.FILE}")]
+def _load(name: str) -> tuple[str, str, None] | None:
+    file = paths.ROOT / name
+    if not file.is_file():
+        return None
+    # A value and a full stop as the first word of a line would begin a list there.
+    source = re.sub(r"^(\{\{.*?\}\})\.(?=\s)", r"\1\\.", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return source, str(file), None
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}"
+
+
+def _commas(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _keeps_missing(apply):
+    """The filter `apply`, of which **missing** comes out where it goes in."""
+
+    @functools.wraps(apply)
+    def filtered(*args, **options):
+        missing = [value for value in args if isinstance(value, Missing)]
+        return missing[0] if missing else apply(*args, **options)
+
+    return filtered
+
+
+def _run(content: dict) -> list:
+    """A notebook's row of `Document.runs`, without its name."""
+    if not content["completed"]:
+        return [MISSING] * 6
+    machine = content["hardware"]["gpu"] or "{cpu}, {cores} cores".format(**content["hardware"])
+    commit = (content["commit"] or "")[:7] + (" with changes" if content["dirty"] else "")
+    minutes = f"{content['seconds'] / 60:.1f}"
+    return [_sources(content), content["started"][:10], commit, machine, content["torch"], minutes]
+
+
+def _sources(content: dict) -> str:
+    """What the figures and tables of a record come from, each once; on which machine is in the tables of trainings."""
+    origins, shown = set(), {}
+    for entry in (*content["figures"], *content["tables"].values()):
+        for part in re.sub(r"[;,] on [^;]*$", "", entry["source"]).split("; "):
+            origin, _, what = part.rpartition(": ")
+            shown.setdefault(what, what if origin in origins else part)
+            origins.add(origin)
+    return "; ".join(filter(None, shown.values()))
+
+
+def _with_note(text: str, name: str, preset: str, records: dict[str, dict]) -> str:
+    """Say on top, below the front matter, what this copy is made from."""
     images: dict[str, str] = {}  # of each origin the longest description: others are of some of its domains
-    for data in (found["data"] for found in records if found and found["data"]):
+    for data in (content["data"] for content in records.values() if content.get("data")):
         images[data["origin"]] = max(images.get(data["origin"], ""), data["description"], key=len)
-    sources = " and ".join(images.values()) or "no images"
-    note = f"> **Preset `{preset}`.** {NOTES[preset].format(images=sources)}\n\n"
+    note = NOTES[preset].format(images=" and ".join(images.values()) or "no images", template=f"{name}.md.jinja")
     front = re.match(r"---\n.*?\n---\n+", text, flags=re.DOTALL)
     return text[: front.end()] + note + text[front.end() :] if front else note + text

@@ -6,25 +6,20 @@ import re
 NUMBER = re.compile(r"[^A-Za-z/]*\d[^A-Za-z/]*|[–—X-]?")
 
 
-def pipe_table(columns: list[str], rows: list[list], caption: str) -> str:
-    """A pipe table and its caption, which pandoc takes for one; columns of numbers are aligned to the right.
+def pipe_table(columns: list[str], rows: list[list], caption: str = "") -> str:
+    """A pipe table and its caption, if any, which pandoc takes for one; columns of numbers are aligned to the right.
 
     Cells of `rows` are str, int, float, bool or None, which is shown as a dash.
     """
     shown = [[_cell(cell) for cell in row] for row in rows]
     dashes = ["---:" if all(NUMBER.fullmatch(row[i]) for row in shown) else "---" for i in range(len(columns))]
     lines = [_line(map(_cell, columns)), _line(dashes), *map(_line, shown)]
-    return "\n".join(lines) + f"\n\nTable: {one_line(caption)}"
+    return "\n".join(lines) + (f"\n\nTable: {one_line(caption)}" if caption else "")
 
 
 def one_line(text: str) -> str:
     """``text`` with every run of white space as one space, as captions need it."""
     return " ".join(text.split())
-
-
-def paragraphs(text: str) -> str:
-    """``text`` with the full stop of a number that is a line's first word escaped, which would begin a list there."""
-    return re.sub(r"^(\d+)\.(?=\s|$)", r"\1\\.", text, flags=re.MULTILINE)
 
 
 def _line(cells) -> str:

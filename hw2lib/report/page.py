@@ -55,7 +55,7 @@ class Page:
         self._values: dict[str, str | bool | int | float] = {}
 
     def images(self):
-        """Where the images of `preset` and `data_dir` come from (`hw2lib.data.source`); captions end with it."""
+        """Where the images of `preset` and `data_dir` come from (`hw2lib.data.source`); sources begin with it."""
         from hw2lib import data
 
         self._data = data.source(self._parameters["preset"], self._parameters["data_dir"])
@@ -66,7 +66,8 @@ class Page:
 
         Args:
             name: file name without suffix; a second figure of that name replaces the first.
-            caption: what is to be seen. The description of the data and then ``provenance`` are added to it.
+            caption: what is to be seen, in a sentence or two. The record keeps its source apart: the description of the
+                data and then ``provenance``.
             provenance: whose weights, how many steps, which seed.
         """
         import matplotlib.pyplot as plt
@@ -74,7 +75,7 @@ class Page:
         self._check_name(name)
         png = _small_png(fig)
         plt.close(fig)
-        self._show(png, {"file": f"{name}.png", "caption": self._caption(caption, provenance)})
+        self._show(png, {"file": f"{name}.png"} | self._described(caption, provenance))
 
     def earlier_figure(self, name: str) -> None:
         """Show a figure as an earlier run left it, if there is one: what it was drawn from is not at hand.
@@ -124,8 +125,9 @@ class Page:
         from IPython.display import Image, Markdown, display
 
         self._figures[figure["file"]] = png, figure
-        display(Image(data=png, format="png", alt=figure["caption"]))
-        display(Markdown(figure["caption"]), metadata={"hw2lib": "caption"})
+        caption = _with_source(figure)
+        display(Image(data=png, format="png", alt=caption))
+        display(Markdown(caption), metadata={"hw2lib": "caption"})
 
     def table(self, name: str, frame, caption: str, provenance: str = "", earlier: Collection[str] = ()) -> None:
         """Keep a pandas DataFrame and show it; an index that is more than row numbers becomes its first columns.
@@ -141,7 +143,7 @@ class Page:
             [self._scalar(cell, f"table {name!r}, row {i}, column {columns[j]!r}") for j, cell in enumerate(row)]
             for i, row in enumerate(frame.itertuples(index=False, name=None))
         ]
-        table = {"caption": self._caption(caption, provenance), "columns": columns, "rows": rows}
+        table = self._described(caption, provenance) | {"columns": columns, "rows": rows}
         before = self._earlier["tables"].get(name, {}) if earlier else {}
         if before.get("columns") == columns:
             kept = {row[0]: row for row in before["rows"] if row[0] in earlier}
@@ -153,7 +155,7 @@ class Page:
         from IPython.display import Markdown, display
 
         self._tables[name] = table
-        display(Markdown(markdown.pipe_table(table["columns"], table["rows"], table["caption"])))
+        display(Markdown(markdown.pipe_table(table["columns"], table["rows"], _with_source(table))))
 
     def value(self, name: str, value) -> None:
         """Keep a str, bool, int or finite float for the text of the report; anything else raises UserError."""
@@ -203,10 +205,9 @@ class Page:
         domains = age.domains(used.notes())
         return self._data.describe(domains) if self._data and domains else ""
 
-    def _caption(self, caption: str, provenance: str) -> str:
+    def _described(self, caption: str, provenance: str) -> dict[str, str]:
         source = "; ".join(filter(None, [self._origin_of_images(), provenance.strip(" .")]))
-        sentence = markdown.one_line(caption).rstrip(".") + "."
-        return f"{sentence} Source: {source}." if source else sentence
+        return {"caption": markdown.one_line(caption).rstrip(".") + ".", "source": source}
 
     def _check_name(self, name: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -219,6 +220,11 @@ class Page:
         if value is not None and not isinstance(value, str | bool | int | float):
             raise UserError(f"{self._name}: {where} is a {type(value).__name__}; give a number or a word")
         return value
+
+
+def _with_source(shown: dict) -> str:
+    """The caption below a figure or table of the notebook itself."""
+    return f"{shown['caption']} Source: {shown['source']}." if shown["source"] else shown["caption"]
 
 
 def _small_png(fig) -> bytes:

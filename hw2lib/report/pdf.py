@@ -50,10 +50,11 @@ def markdown_to_pdf(text: str, folder: Path, name: str, files: dict[str, bytes] 
     Front matter (YAML) with a ``title`` gives a title page (``subtitle``, ``author``, ``date``, ``abstract``) and the
     contents; without it the first heading is the title. ``section-numbering: "1.1"`` numbers the sections.
     An image alone in its paragraph is a numbered figure with its alt text as caption, and a link to the file of a
-    figure becomes a reference to its number. A line ``Table: caption`` below a table numbers the table.
+    figure becomes a reference to its number. A line ``Table: caption`` below a table numbers the table. A text whose
+    figures (``<figure id="fig-...">``) and tables have anchors and numbers (`hw2lib.report.document`) keeps those.
 
     Args:
-        text: the Markdown; HTML comments (cog markers) are left out.
+        text: the Markdown; HTML comments are left out.
         folder: where the paths of images start.
         name: what error messages call the document, such as ``report.md``.
         files: contents of further images by path, for images that are in no folder.
@@ -106,7 +107,7 @@ def _digest(content: bytes) -> str:
 
 def _set(text: str, folder: Path, name: str, files: dict[str, bytes]) -> tuple[bytes, dict[str, str], Losses]:
     """The PDF, hashes of the images by their paths in the text, and what is lost, which has been told."""
-    # A comment is a block of its own, as on GitHub: an image between two cog markers is alone in its paragraph.
+    # A comment is a block of its own, as on GitHub: an image between two of them is alone in its paragraph.
     plain = CODE_OR_COMMENT.sub(lambda match: match[0] if match[1] else "\n\n", text).lstrip()
     with tempfile.TemporaryDirectory(prefix="hw2-pdf-") as temporary:
         work = Path(temporary)

@@ -22,7 +22,13 @@ def read(preset: str, notebook: str) -> dict | None:
         record = json.loads(path(preset, notebook).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("completed") is True else None
+    if not isinstance(record, dict) or record.get("completed") is not True:
+        return None
+    for shown in (*record["figures"], *record["tables"].values()):
+        if "source" not in shown:  # of before 2026-12, when it ended the caption
+            caption, _, source = shown["caption"].partition(" Source: ")
+            shown |= {"caption": caption, "source": source.removesuffix(".")}
+    return record
 
 
 def write(file: Path, record: dict) -> None:

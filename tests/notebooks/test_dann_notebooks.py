@@ -37,7 +37,7 @@ def test_accuracy_table_has_both_recipes_and_the_oracle(accuracy):
     assert accuracy["tables"]["val-mnistm-usps"]["columns"][-1] == "target-only", "no oracle but on test"
     value = accuracy["values"]["dann_compact_ours_mnistm_usps_dann_test"]
     assert accuracy["tables"]["test-mnistm-usps"]["rows"][1][3] == f"{value:.1f}"
-    assert "on embedded stand-ins of MNIST-M, SVHN" in accuracy["tables"]["test-mnistm-svhn"]["caption"]
+    assert "on embedded stand-ins of MNIST-M, SVHN" in accuracy["tables"]["test-mnistm-svhn"]["source"]
     assert "live" not in accuracy["tables"], "smoke trains everything"
 
 
@@ -151,7 +151,7 @@ def test_quick_shows_the_accuracies_that_ship_and_trains_two_networks(run, monke
     assert record["values"]["dann_wide_ours_mnistm_svhn_dann_test"] == pytest.approx(mean(found))
     assert "missing" not in str(record["tables"])
     assert (
-        "54 runs of our own training on real images of MNIST-M, SVHN" in record["tables"]["test-mnistm-svhn"]["caption"]
+        "54 runs of our own training on real images of MNIST-M, SVHN" in record["tables"]["test-mnistm-svhn"]["source"]
     )
     assert [(recipe.pair, recipe.method) for recipe in trained] == [
         ("mnistm-svhn", "source-only"),
@@ -173,6 +173,6 @@ def test_quick_shows_shapes_of_real_images_as_the_committed_report_has_them(run)
 def test_quick_says_that_its_feature_spaces_are_of_stand_ins(run):
     record = run("53", "-p", "count=40", "-p", "pairs=mnistm-usps", preset="quick")
     for figure in record["figures"]:
-        assert "Source: embedded stand-ins" in figure["caption"]
-        assert "training on real images of MNIST-M, USPS" in figure["caption"]
+        assert figure["source"].startswith("embedded stand-ins")
+        assert "training on real images of MNIST-M, USPS" in figure["source"]
     assert "As in the committed report" in record["tables"]["distance"]["caption"]

@@ -19,7 +19,7 @@ SHORT = ("-p", "steps=2")
 def test_eta(run):
     record = run("40", *SHORT, "-p", "etas=0.0,0.5,0.9", "-p", "noises=2", "-p", "repeats=2")
     assert [figure["file"] for figure in record["figures"]] == ["eta.png", "runs.png", "distance.png"]
-    assert "face-pyramid, recipe ours, 2 steps of 4" in record["figures"][0]["caption"]
+    assert "face-pyramid, recipe ours, 2 steps of 4" in record["figures"][0]["source"]
     values = record["values"]
     assert values["distance_0"] == 0, "bit-identical"
     assert 0 < values["distance_0_5"] < values["distance_noises"] * 2
@@ -94,7 +94,7 @@ def test_the_folder_of_2023_alone_is_enough(run, edition_2023, monkeypatch, numb
     face = f"file: {edition_2023}/face/"
     used = {name.removeprefix(face).partition("/")[0] for name in record["inputs"] if name.startswith(face)}
     assert used == {"UNet.pt", "noise"} | ({"GT"} if number == "42" else set())
-    assert all("weights of UNet.pt, the homework's network" in figure["caption"] for figure in record["figures"])
+    assert all("weights of UNet.pt, the homework's network" in figure["source"] for figure in record["figures"])
 
 
 def test_noise_that_comes_later_makes_a_record_out_of_date(run, edition_2023, monkeypatch):

@@ -53,12 +53,12 @@ def test_samples(run):
     (figure,) = record["figures"]
     assert figure["file"] == "digits-unet-two-level.png"
     assert default_settings("unet-two-level", steps=4).title in figure["caption"]
-    assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
+    assert "embedded stand-ins" in figure["source"], "no trained weights are shown as what they are not"
 
 
 def test_reverse_process(run):
     (figure,) = run("32", "-p", "ancestral=20")["figures"]
-    assert "unet-two-level, recipe ours, 2 steps of 4" in figure["caption"]
+    assert "unet-two-level, recipe ours, 2 steps of 4" in figure["source"]
 
 
 def test_guidance(run):

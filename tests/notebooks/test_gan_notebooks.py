@@ -33,8 +33,8 @@ def samples(run):
 def test_samples_are_of_the_runs_that_are_named(samples):
     assert [figure["file"] for figure in samples["figures"]] == ["gan-plain.png", "dcgan.png"]
     for figure, network in zip(samples["figures"], ["gan-plain", "dcgan"], strict=True):
-        assert f"{network}, recipe ours, 4 steps of 8, seed 0" in figure["caption"]
-        assert "embedded stand-ins" in figure["caption"], "no trained weights are shown as what they are not"
+        assert f"{network}, recipe ours, 4 steps of 8, seed 0" in figure["source"]
+        assert "embedded stand-ins" in figure["source"], "no trained weights are shown as what they are not"
 
 
 def test_scores(run, samples, build):
@@ -106,4 +106,4 @@ def test_quick_shows_what_ships(run):
     record = run("11", preset="quick")
     assert "dcgan.png" in [figure["file"] for figure in record["figures"]]
     for figure in record["figures"]:
-        assert "real images: Faces" in figure["caption"]
+        assert "real images: Faces" in figure["source"]

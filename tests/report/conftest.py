@@ -37,7 +37,8 @@ class Project:
             copy = shutil.copytree if (paths.ROOT / part).is_dir() else shutil.copy
             copy(paths.ROOT / part, root / part)
         (root / "notebooks").mkdir()
-        (root / "report.md").write_text("---\ntitle: Report\n---\n\nNothing.\n")
+        for name in ("report", "supplement"):
+            (root / f"{name}.md.jinja").write_text("---\ntitle: Report\n---\n\nNothing.\n")
 
     def notebook(self, name: str, *cells: str, before: str = "", **options) -> Path:
         """Write a notebook whose cells stand between opening its page, with `before`, and finishing it."""

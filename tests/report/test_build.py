@@ -26,10 +26,7 @@ def report(project):
     project.notebook("10_module", imports + COUNTED.format(name="10", answer="ANSWER"))
     project.notebook("20_plain", COUNTED.format(name="20", answer="1"))
     project.notebook("30_after", COUNTED.format(name="30", answer="2"), before="seed = seed or 5", after=["20_plain"])
-    (project.root / "report.md").write_text(
-        "---\ntitle: Report\n---\n\n# One\n\n"
-        '<!-- [[[cog document.text("It is {10_module.answer}.") ]]] -->\n<!-- [[[end]]] -->\n'
-    )
+    (project.root / "report.md.jinja").write_text("---\ntitle: Report\n---\n\n# One\n\nIt is {{ module.answer }}.\n")
     assert ran(project) == ["10", "20", "30"]
     project.first = project.stderr
     return project
@@ -48,8 +45,8 @@ def ran(project, *arguments, fails=False) -> list[str]:
 def test_the_report_says_what_the_records_say(report):
     text = (report.root / "build/smoke/report.md").read_text()
     assert "It is 41." in text
-    assert "cog" not in text
-    assert (report.root / "build/smoke/report.pdf").read_bytes().startswith(b"%PDF")
+    for name in ("report", "supplement"):
+        assert (report.root / f"build/smoke/{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_each_notebook_says_when_it_begins_and_ends(report):

@@ -1,7 +1,6 @@
-"""report.md says what the records say: no more, and nothing invented."""
+"""report.md and supplement.md say what the records say: no more, and nothing invented."""
 
-import subprocess
-import sys
+import re
 
 import pytest
 
@@ -15,81 +14,201 @@ FOUND = {
     "data": {"origin": "stand-in", "description": "drawn digits"},
     "commit": "0123456789abcdef",
     "dirty": True,
+    "started": "2026-11-30T12:00:00+00:00",
     "torch": "2.15.0",
     "seconds": 90.0,
     "hardware": {"cpu": "A CPU", "cores": 2, "gpu": None},
-    "figures": [{"file": "a.png", "caption": 'Less < "more".'}, {"file": "lost.png", "caption": "Lost."}],
-    "tables": {"t": {"caption": "T.", "columns": ["a"], "rows": [[1]]}},
-    "values": {"mean": 72.345, "name": "dann"},
+    "figures": [
+        {"file": "a.png", "caption": 'Less < "more".', "source": "drawn digits; some, seed 0; on A CPU, 32-true"},
+        {"file": "lost.png", "caption": "Lost.", "source": ""},
+        {"file": "both.png", "caption": "Old. Source: drawn digits; some, seed 1; on A CPU, 32-true."},
+    ],
+    "tables": {
+        "t": {"caption": "T. Source: 2 runs.", "columns": ["a", "b", "c"], "rows": [["x", 1, 2], ["y", 3, 4]]},
+        "both": {"caption": "Both.", "source": "", "columns": ["a"], "rows": [[1]]},
+    },
+    "values": {"mean": 72.345, "name": "dann", "many": 12345, "2021_mean": 0.5, "none": None},
     "completed": True,
 }
+REFERENCES = """\
+[S2]
+edition = 2023
+built = "a denoiser"
+[S0]
+edition = 2022
+built = "a GAN"
+[ganin2016]
+authors = "Y. Ganin, V. Lempitsky"
+title = "Domain-adversarial training"
+venue = "JMLR 17"
+year = 2016
+url = "https://jmlr.org/a"
+[hull1994]
+authors = "J. J. Hull"
+title = "A database"
+venue = "PAMI 16"
+year = 1994
+"""
+FIGURE = """\
+<figure id="fig-10-some-a">
+<img src="figures/10_some/a.png" alt="Less &lt; &quot;more&quot;.">
+<figcaption><b>Figure 1.</b> Less &lt; &quot;more&quot;.</figcaption>
+</figure>"""
+
+
+def write_template(text: str, name: str = "report") -> None:
+    (paths.ROOT / f"{name}.md.jinja").write_text(text)
 
 
 @pytest.fixture
-def results(home):
-    """The record of 10_some, for paper and for smoke."""
+def results(home, write_notebook):
+    """Notebooks 10_some, which has run for paper and for smoke, and 11_other, which has not; and empty templates."""
+    write_notebook("10_some")
+    write_notebook("11_other")
+    (home / "references.toml").write_text(REFERENCES)
     for preset in ("paper", "smoke"):
         file = record.path(preset, "10_some")
         file.parent.mkdir(parents=True)
         record.write(file, FOUND | {"preset": preset})
-        file.with_name("a.png").write_bytes(b"png")
+        for figure in ("a", "both"):
+            file.with_name(f"{figure}.png").write_bytes(b"png")
+    write_template("")
+    write_template("", "supplement")
     return home
 
 
-def block(call: str) -> str:
-    """What a block writes into the report."""
-    lines = document.fill(f"<!-- [[[cog document.{call} ]]] -->\nold\n<!-- [[[end]]] -->\n", "paper").splitlines()
-    assert lines[0] == f"<!-- [[[cog document.{call} ]]] -->"
-    assert lines[-1] == "<!-- [[[end]]] -->"
-    return "\n".join(lines[1:-1])
+def rendered(text: str, preset: str = "paper", name: str = "report") -> str:
+    """What a template becomes, without the note on top."""
+    write_template(text, name)
+    return document.render(name, preset).partition("\n\n")[2]
 
 
 @pytest.mark.parametrize(
-    ("call", "written"),
+    ("text", "written"),
     [
+        ('{{ figure("10_some", "a") }}', FIGURE),
         (
-            'figure("10_some", "a")',
-            '<figure>\n<img src="figures/10_some/a.png" alt="Less &lt; &quot;more&quot;.">\n'
-            "<figcaption>Less &lt; &quot;more&quot;.</figcaption>\n</figure>",
+            '{{ table("10_some", "t") }}',
+            '<span id="tab-10-some-t"></span>**Table 1.** T.\n\n'
+            "| a | b | c |\n| --- | ---: | ---: |\n| x | 1 | 2 |\n| y | 3 | 4 |",
         ),
-        ('table("10_some", "t")', "| a |\n| ---: |\n| 1 |\n\nTable: T."),
-        ('text("{10_some.name} has {10_some.mean:.1f} %, $x_{{1}}$")', "dann has 72.3 %, $x_{1}$"),
-        (
-            'text("It reads\\n{10_some.mean:.0f}. Of 2.5 % more:\\n{10_some.mean:.0f}.5")',
-            "It reads\n72\\. Of 2.5 % more:\n72.5",
-        ),
-        (
-            'provenance("10_some")',
-            "`10_some` (preset paper, commit 0123456789 with changes) took 1.5 minutes on A CPU, 2 cores, "
-            "with torch 2.15.0. Images: drawn digits.",
-        ),
-        ('figure("10_some", "lost")', "**missing**: figure lost of 10_some"),
-        ('figure("11_other", "a")', "**missing**: figure a of 11_other"),
-        ('figure("10_some", "not drawn", optional=True)', ""),
-        ('figure("10_some", "lost", optional=True)', "**missing**: figure lost of 10_some"),
-        ('figure("11_other", "a", optional=True)', "**missing**: figure a of 11_other"),
-        ('table("10_some", "u")', "**missing**: table u of 10_some"),
-        ('text("{10_some.std:.1f} of {11_other.mean}")', "**missing** of **missing**"),
-        ('provenance("11_other")', "**missing**: 11_other"),
+        ("{{ some.name }} has {{ some.mean | fixed(1) }} %, $x_{1}$", "dann has 72.3 %, $x_{1}$"),
+        ('{{ some.many | commas }} and {{ some["2021_mean"] | fixed(2) }}', "12,345 and 0.50"),
+        ("{{ (some.many - some.mean) | fixed(1) }} more", "12272.7 more"),
+        ("It reads\n{{ some.mean | fixed(0) }}. Of", "It reads\n72\\. Of"),
+        ('{{ figure("10_some", "lost") }}', "**missing**: figure lost of 10_some"),
+        ('{{ figure("11_other", "a") }}', "**missing**: figure a of 11_other"),
+        ('A\n\n{{ figure("10_some", "not drawn", optional=True) }}\n\nB', "A\n\nB"),
+        ('{{ figure("10_some", "lost", optional=True) }}', "**missing**: figure lost of 10_some"),
+        ('{{ figure("11_other", "a", optional=True) }}', "**missing**: figure a of 11_other"),
+        ('{{ table("10_some", "u") }}', "**missing**: table u of 10_some"),
+        ("{{ some.std | fixed(1) }} of {{ other.mean | commas }}", "**missing** of **missing**"),
+        ("{{ (some.mean - other.mean) | abs | round | fixed(1) }}", "**missing**"),
+        ("{{ (2 * -other.mean + some.none) | fixed(1) }}", "**missing**"),
+        ("{% if some.std is defined or other.mean > 3 %}A{% else %}B{% endif %}", "B"),
     ],
 )
-def test_a_block_writes_what_the_record_says(results, call, written):
-    assert block(call) == written
+def test_a_template_shows_what_the_record_says(results, text, written):
+    assert rendered(text) == written
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("part", "header", "cells"),
     [
-        ('<!-- [[[cog document.text("{10_some.name:.1f}") ]]] -->\n<!-- [[[end]]] -->\n', "Unknown format code 'f'"),
-        ('<!-- [[[cog document.figure("10_some") ]]] -->\n<!-- [[[end]]] -->\n', "missing 1 required"),
-        ('<!-- [[[cog document.figure("10_some", "a" ]]] -->\n<!-- [[[end]]] -->\n', "report.md"),
-        ('<!-- [[[cog document.figure("10_some", "a") ]]] -->\n', r"Missing '\[\[\[end\]\]\]'"),
+        ('columns=["c", "a"]', ["c", "a"], [["2", "x"], ["4", "y"]]),
+        ('rows=["y", "x"], columns=["a", "b"]', ["a", "b"], [["y", "3"], ["x", "1"]]),
+        ('rows=["y", "z"]', ["a", "b", "c"], [["y", "3", "4"], ["z", "**missing**", "**missing**"]]),
+        ('columns=["a", "d"]', ["a", "d"], [["x", "**missing**"], ["y", "**missing**"]]),
     ],
 )
-def test_a_block_that_is_wrong_is_one_clear_line(results, text, told):
-    with pytest.raises(UserError, match=told) as error:
-        document.fill(text, "paper")
+def test_a_part_of_a_table(results, part, header, cells):
+    lines = rendered(f'{{{{ table("10_some", "t", {part}) }}}}').splitlines()[2:]
+    read = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert read[0] == header
+    assert read[2:] == cells
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{{ sone.mean }}", "'sone' is undefined"),
+        ("{{ tabel(1) }}", "'tabel' is undefined"),
+        ("{{ some.mean | fixd(1) }}", "No filter named 'fixd'."),
+        ("{{ some.name | fixed(1) }}", "Unknown format code 'f' for object of type 'str'"),
+        ('{{ figure("10_some") }}', "missing 1 required"),
+        ('{{ figure("10_sone", "a") }}', "there is no notebook 10_sone"),
+        ('{{ figure("10_some", "a" }}', "unexpected '}', expected ')'"),
+        ('{{ ref("10_some", "nowhere") }}', "neither document shows a figure or table nowhere of 10_some"),
+        ('{{ cite("nobody") }}', "references.toml has no nobody"),
+        ('{% if preset == "paper" %}', "Unexpected end of template"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(results, line, told):
+    with pytest.raises(UserError, match=re.escape(told)) as error:
+        rendered(f"# One\n\n{line}")
+    assert str(error.value).startswith("report.md.jinja, line 3: ")
     assert "\n" not in str(error.value)
+
+
+def test_figures_and_tables_are_numbered_as_they_appear_and_referred_to_before_and_after(results):
+    text = rendered(
+        'See {{ ref("10_some", "t") }}.\n{{ table("10_some", "both") }}\n{{ figure("10_some", "a") }}\n'
+        '{{ table("10_some", "t") }}\n{{ figure("10_some", "both") }}\n{{ table("10_some", "t", rows=["x"]) }}\n'
+        '{{ ref("10_some", "a") }} {{ ref("10_some", "both", "table") }} {{ ref("10_some", "both", kind="figure") }}'
+    )
+    assert text.startswith("See [Table 2](#tab-10-some-t).")
+    shown = re.findall(r'id="([\w-]+)"|(?:<b>|\*\*)((?:Figure|Table) \d)\.', text)
+    names = [a or b for a, b in shown]
+    assert names == [
+        *("tab-10-some-both", "Table 1", "fig-10-some-a", "Figure 1", "tab-10-some-t", "Table 2"),
+        *("fig-10-some-both", "Figure 2", "tab-10-some-t-3", "Table 3"),
+    ]
+    assert text.endswith("[Figure 1](#fig-10-some-a) [Table 1](#tab-10-some-both) [Figure 2](#fig-10-some-both)")
+
+
+def test_what_both_kinds_are_called_needs_the_kind(results):
+    with pytest.raises(UserError, match=r"line 3: both of 10_some is a figure and a table: add kind="):
+        rendered('{{ figure("10_some", "both") }}\n{{ table("10_some", "both") }}\n{{ ref("10_some", "both") }}')
+
+
+def test_a_reference_to_what_is_left_out_is_missing(results):
+    text = rendered('{{ figure("11_other", "a") }}, {{ ref("11_other", "a") }}')
+    assert text == "**missing**: figure a of 11_other, **missing**"
+
+
+def test_one_document_refers_to_the_other(results):
+    write_template('{{ table("10_some", "t") }}', "supplement")
+    assert rendered('{{ ref("10_some", "t") }}') == "[Table A1](supplement.md#tab-10-some-t)"
+    assert "**Table A1.** T." in document.render("supplement", "paper")
+
+
+def test_papers_are_numbered_as_they_are_cited_and_reports_keep_their_names(results):
+    text = rendered(
+        "{{ references() }}\n\n"
+        '{{ cite("hull1994") }} {{ cite("S2") }} {{ cite("ganin2016", "S0") }} {{ cite("hull1994") }}'
+    )
+    *listed, cited = text.split("\n\n")
+    assert cited == "[[1](#ref-1)] [S2](#ref-S2) [[2](#ref-2), [S0](#ref-S0)] [[1](#ref-1)]"
+    assert listed == [
+        '<span id="ref-S0">[S0]</span> A student\'s report on the homework of 2022: a GAN.',
+        '<span id="ref-S2">[S2]</span> A student\'s report on the homework of 2023: a denoiser.',
+        '<span id="ref-1">[1]</span> J. J. Hull. A database. *PAMI 16*, 1994.',
+        '<span id="ref-2">[2]</span> Y. Ganin, V. Lempitsky. Domain-adversarial training. *JMLR 17*, 2016. '
+        "<https://jmlr.org/a>",
+    ]
+
+
+def test_what_is_not_cited_is_not_listed(results):
+    assert "Ganin" not in rendered('{{ cite("hull1994") }}\n\n{{ references() }}')
+
+
+def test_runs_names_each_source_once(results):
+    lines = rendered("{{ runs() }}").splitlines()
+    assert lines[0] == "| notebook | results from | date | commit | machine | torch | minutes |"
+    sources = "drawn digits; some, seed 0; some, seed 1; 2 runs"
+    run = f"{sources} | 2026-11-30 | 0123456 with changes | A CPU, 2 cores | 2.15.0 | 1.5"
+    assert lines[2] == f"| 10_some | {run} |"
+    assert lines[3] == "| 11_other |" + " **missing** |" * 6
 
 
 SOURCE = """\
@@ -97,83 +216,70 @@ SOURCE = """\
 title: Report
 ---
 
-<!-- only: paper -->
+{% if preset == "paper" %}
 DANN beats all.
-<!-- end only -->
-<!-- only: quick smoke
-Nothing to discuss.
--->
-<!-- only: quick
-Not in smoke.
--->
-<!-- only: paper quick -->
+{% endif %}
+{% if preset != "smoke" %}
 Runs that ship.
-<!-- end only -->
-
-<!-- [[[cog document.text("{10_some.name}") ]]] -->
-<!-- [[[end]]] -->
+{% endif %}
+{{ some.name }}
 """
 
 
-def test_paper_keeps_the_source_and_fills_it_in_place(results):
-    (results / "report.md").write_text(SOURCE)
-    assert document.differences()[2:] == ["@@ -18,0 +19 @@", "+dann"]
-    assert document.write("paper") == results / "report.md"
-    assert (results / "report.md").read_text() == SOURCE.replace("<!-- [[[end]]]", "dann\n<!-- [[[end]]]")
+@pytest.mark.parametrize(
+    ("preset", "body", "note"),
+    [
+        ("paper", "DANN beats all.\nRuns that ship.\ndann\n", "<!-- Rendered by hw2 report: edit report.md.jinja"),
+        ("quick", "Runs that ship.\n**missing**\n", "> **Preset `quick`.** The trainings are those that ship"),
+        ("smoke", "dann\n", "> **Preset `smoke`.** The pictures and numbers of this copy come from drawn digits. They"),
+    ],
+)
+def test_one_template_serves_all_presets(results, preset, body, note):
+    write_template(SOURCE)
+    written = document.write("report", preset)
+    assert written == (results if preset == "paper" else results / "build" / preset) / "report.md"
+    front, said, text = re.fullmatch(r"(---\n.*?\n---\n\n)(.*?)\n\n(.*)", written.read_text(), re.DOTALL).groups()
+    assert front == "---\ntitle: Report\n---\n\n"
+    assert said.startswith(note)
+    assert text == body
+
+
+def test_a_number_changed_by_hand_is_found_in_each_document(results):
+    for name in ("report", "supplement"):
+        write_template("{{ some.name }}\n", name)
+        document.write(name, "paper")
+    assert document.differences() == []
+    for name in ("report", "supplement"):
+        file = results / f"{name}.md"
+        file.write_text(file.read_text().replace("dann\n", "DANN!\n"))
+    assert [line for line in document.differences() if line[0] != "@"] == [
+        *("--- report.md", "+++ records", "-DANN!", "+dann"),
+        *("--- supplement.md", "+++ records", "-DANN!", "+dann"),
+    ]
+
+
+def test_a_document_that_says_so_already_is_not_touched(results):
+    write_template(SOURCE)
+    before = document.write("report", "smoke").stat().st_mtime_ns
+    assert document.write("report", "smoke").stat().st_mtime_ns == before
+
+
+def test_there_has_to_be_a_template(home):
+    with pytest.raises(UserError, match=r"there is no .*report\.md\.jinja"):
+        document.write("report", "smoke")
+
+
+def test_the_documents_of_the_repository_say_what_its_records_say():
     assert document.differences() == []
 
 
-def test_a_number_changed_by_hand_is_found(results):
-    (results / "report.md").write_text(SOURCE)
-    document.write("paper")
-    (results / "report.md").write_text((results / "report.md").read_text().replace("dann\n", "DANN!\n"))
-    assert document.differences()[2:] == ["@@ -19 +19 @@", "-DANN!", "+dann"]
-
-
-def test_other_presets_leave_out_what_is_said_of_real_images(results):
-    (results / "report.md").write_text(SOURCE)
-    written = document.write("smoke")
-    assert written == results / "build/smoke/report.md"
-    assert (results / "report.md").read_text() == SOURCE
-    head, body = written.read_text().split("nobody's.\n")
-    assert head.startswith("---\ntitle: Report\n---\n\n> **Preset `smoke`.**")
-    assert "come from drawn digits. " in head
-    assert body.split() == ["Nothing", "to", "discuss.", "dann"]
-
-
-def test_quick_keeps_what_is_said_of_runs_that_ship(results):
-    (results / "report.md").write_text(SOURCE)
-    text = document.write("quick").read_text()
-    assert "Runs that ship." in text
-    assert "Not in smoke." in text
-    assert "DANN beats all." not in text
-    assert "only" not in text.replace("missing", "")
-    assert "The trainings are those that ship" in text.split("Nothing")[0]
-
-
-def test_a_report_that_says_so_already_is_not_touched(results):
-    (results / "report.md").write_text(SOURCE)
-    before = document.write("smoke").stat().st_mtime_ns
-    assert document.write("smoke").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize("text", ["<!-- only: paper -->\nx\n", "x\n<!-- end only -->\n", "<!-- only: quick -->\nx\n"])
-def test_a_passage_that_is_never_closed_is_refused(results, text):
-    with pytest.raises(UserError, match="has no counterpart"):
-        document.fill(text, "quick")
-
-
-def test_there_has_to_be_a_report(home):
-    with pytest.raises(UserError, match="there is no"):
-        document.write("smoke")
-
-
-def test_the_report_of_the_repository_says_what_its_records_say():
-    assert document.differences() == []
-
-
-@pytest.mark.slow
-def test_plain_cog_finds_the_report_of_the_repository_right():
-    check = [sys.executable, "-m", "cogapp", "--check", "report.md"]
-    found = subprocess.run(check, cwd=paths.ROOT, capture_output=True, text=True)
-    assert (found.returncode, found.stderr) == (0, "")
+@pytest.mark.parametrize("preset", ["paper", "quick", "smoke"])
+def test_the_templates_of_the_repository_serve_each_preset(preset, tmp_path, monkeypatch):
+    monkeypatch.setenv("HW2_BUILD", str(tmp_path))
+    for name in ("report", "supplement"):
+        text = document.render(name, preset)
+        assert ("**missing**" in text) == (preset != "paper"), "what has not run is missing, and nothing else"
+        anchors = re.findall(r'id="([\w-]+)"', text)
+        assert len(anchors) == len(set(anchors))
+        links = re.findall(r"\]\(#((?:fig|tab|ref)-[\w-]+)\)", text)
+        assert set(links) <= set(anchors)

@@ -30,11 +30,11 @@ See [the map](map.png), [below](#results) and [nothing](#nowhere). Maths: $x_t$ 
 a &= b + c \tag{7}
 \end{align}
 
-<!-- [[[cog
-cog.out("secret")
-]]] -->
+<!-- place:
+secret
+-->
 ![Curve of $\lambda$.](curve.png)
-<!-- [[[end]]] -->
+<!-- end -->
 
 # Results
 
@@ -48,13 +48,13 @@ cog.out("secret")
 |---|---|
 | without | caption |
 
-<!-- [[[cog ]]] -->
+<!-- begin -->
 | network | parameters | source val | source test | DANN val | DANN test | target val | target test |
 |---|---|---|---|---|---|---|---|
 | dann-grey-plus | 12,804,114| 61.20 ± 0.81 | 60.70 ± 0.64 | 93.28 ± 0.12 | 92.87 ± 0.30 | 98.10 ± 0.05 | 97.92 ± 0.07 |
 
 : Accuracy.
-<!-- [[[end]]] -->
+<!-- end -->
 
 <table><caption>Speed.</caption><tr style="text-align: right;"><th>what</th><th>images/s</th></tr>
 <tr><td>fast</td><td>4082</td></tr><tr><td>much faster</td><td>9082</td></tr></table>
@@ -137,6 +137,34 @@ def test_only_tables_with_a_caption_are_numbered(text):
     assert "Table 3" not in text
 
 
+NUMBERED = """See [Figure 7](#fig-a), [Table A2](#tab-b), [[3](#ref-3)] and [Table 9](supplement.md#tab-c).
+
+<figure id="fig-a">
+<img src="curve.png" alt="A curve.">
+<figcaption><b>Figure 7.</b> A curve.</figcaption>
+</figure>
+
+<span id="tab-b"></span>**Table A2.** Accuracy.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+<span id="ref-3">[3]</span> A paper.
+"""
+
+
+def test_a_text_that_numbers_its_figures_and_tables_keeps_its_numbers_and_links(folder):
+    pdf = markdown_to_pdf(NUMBERED, folder, "t.md")
+    text = words(pdf)
+    assert "See Figure 7, Table A2, [3] and Table 9." in text
+    assert "Figure 7. A curve. Table A2. Accuracy. a b 1 2 [3] A paper." in text
+    (page,) = PdfReader(io.BytesIO(pdf)).pages
+    targets = [link.get_object() for link in page["/Annots"]]
+    assert len([link for link in targets if "/Dest" in link or "/D" in link.get("/A", {})]) == 3
+    assert [link["/A"]["/URI"] for link in targets if "/URI" in link.get("/A", {})] == ["supplement.pdf#tab-c"]
+
+
 def test_tables_of_html_and_latex_keep_their_cells_in_order(text):
     assert "what images/s fast 4082 much faster 9082" in text
     assert "left right 1 2" in text
@@ -165,10 +193,9 @@ def test_equations_outside_of_dollars_are_set_with_their_tag(text):
     assert re.search(r"a ?= ?b ?\+ ?c ?\( ?7 ?\)", text)
 
 
-def test_cog_markers_leave_no_trace_and_comments_in_code_stay(text):
-    assert "cog" not in text
+def test_comments_leave_no_trace_but_those_in_code_stay(text):
     assert "secret" not in text
-    assert "end]]]" not in text
+    assert "<!-- end" not in text
     assert "<!-- a comment in code stays -->" in text
 
 

@@ -31,7 +31,7 @@ def test_a_good_run_leaves_figure_record_and_executed_copy(good):
     assert record["completed"] is True
     assert record["values"] == {"seed": 3}
     assert record["parameters"] == {"preset": "smoke", "seed": 3, "device": "auto"}
-    assert record["figures"] == [{"file": "line.png", "caption": "A line."}]
+    assert record["figures"] == [{"file": "line.png", "caption": "A line.", "source": ""}]
     assert good.contents("10_good")["line.png"].startswith(b"\x89PNG")
     assert [file.name for file in (good.root / "build/smoke/executed").glob("10*")] == ["10_good.ipynb"]
 

@@ -214,24 +214,47 @@ local function align_numbers(tbl)
   return fit(tbl)
 end
 
+-- Where a document numbers its figures and tables itself (hw2lib.report.document), a table's caption stands above it in
+-- a paragraph that begins with the table's anchor; the template (report.typ) then counts nothing.
+local numbered = false
+local function take_captions(blocks)
+  for i = #blocks - 1, 1, -1 do
+    local anchor = blocks[i].t == "Para" and blocks[i].content[1]
+    if anchor and blocks[i + 1].t == "Table" and anchor.t == "Span" and anchor.identifier:match("^tab%-") then
+      blocks[i + 1].identifier = anchor.identifier
+      blocks[i + 1].caption = pandoc.Caption({ pandoc.Plain({ table.unpack(blocks[i].content, 2) }) })
+      blocks:remove(i)
+    end
+  end
+  return blocks
+end
+
 -- Typst refuses a link to a label that is not there, so such a link becomes plain words. A link to the file of a
 -- figure refers to the figure: `[the curve](figures/a.png)` becomes "Figure 3".
 local function mend_links(doc)
   local labels, figure_of, count = {}, {}, 0
   doc = doc:walk({
     Header = function(header) labels[header.identifier] = true end,
+    Table = function(tbl)
+      labels[tbl.identifier] = true
+      numbered = numbered or tbl.identifier:match("^tab%-") ~= nil
+    end,
+    Span = function(span) labels[span.identifier] = true end,
     Figure = function(figure)
       count = count + 1
+      numbered = numbered or figure.identifier:match("^fig%-") ~= nil
       if figure.identifier == "" then figure.identifier = "figure-" .. count end
       labels[figure.identifier] = true
       figure:walk({ Image = function(image) figure_of[image.src] = figure.identifier end })
       return figure
     end,
   })
+  doc.meta.numbered = numbered
   return doc:walk({
     Link = function(link)
       local figure = figure_of[link.target]
       if figure then return pandoc.RawInline("typst", "#ref(<" .. figure .. ">)") end
+      link.target = link.target:gsub("^(%a+)%.md#", "%1.pdf#") -- the other document
       if link.target:sub(1, 1) ~= "#" then return link.target ~= "" and link or link.content end
       local label = link.target:sub(2)
       if not labels[label] then label = label:lower() end -- Jupyter's anchors keep capitals
@@ -260,6 +283,7 @@ end
 
 return {
   { traverse = "topdown", RawBlock = read_block, RawInline = read_inline, Math = expand },
+  { Blocks = take_captions },
   { Math = show_numbers, RawInline = refer, Table = align_numbers },
   { Pandoc = function(doc) return mend_links(take_title(doc)) end },
 }
