@@ -120,6 +120,15 @@ class Document:
         caption = markdown.one_line(table["caption"])
         return f'<span id="{anchor}"></span>**{words}.** {caption}\n\n{markdown.pipe_table(names, lines)}'
 
+    def cell(self, notebook: str, name: str, row: str | list, column: str):
+        """One cell of a table, such as ``71.0 ± 0.6``, in the row whose first cells are those of `row`."""
+        table = self._record(notebook)["tables"].get(name)
+        first = [row] if isinstance(row, str) else row
+        found = [line for line in table["rows"] if line[: len(first)] == first] if table else []
+        if len(found) != 1 or column not in table["columns"]:
+            return Missing(name=name)
+        return found[0][table["columns"].index(column)]
+
     def ref(self, notebook: str, name: str, kind: str = "") -> str:
         """``[Figure 12](#fig-...)`` of what either document shows; `kind` is needed where both have that name."""
         self._record(notebook)
@@ -196,7 +205,7 @@ def differences() -> list[str]:
 def _fill(name: str, document: Document, preset: str, records: dict[str, dict]) -> str:
     values = {notebook.partition("_")[2]: Values(content["values"]) for notebook, content in records.items()}
     file = f"{name}.md.jinja"
-    calls = [document.figure, document.table, document.ref, document.runs]
+    calls = [document.figure, document.table, document.cell, document.ref, document.runs]
     calls += [document.references.cite, document.references.references]
     names = {call.__name__: call for call in calls}
     try:

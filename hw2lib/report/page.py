@@ -61,7 +61,7 @@ class Page:
         self._data = data.source(self._parameters["preset"], self._parameters["data_dir"])
         return self._data
 
-    def figure(self, fig, name: str, caption: str, provenance: str = "") -> None:
+    def figure(self, fig, name: str, caption: str, provenance: str = "", images=None) -> None:
         """Keep a matplotlib figure as ``NAME.png``, close it, and show it with its caption.
 
         Args:
@@ -69,13 +69,14 @@ class Page:
             caption: what is to be seen, in a sentence or two. The record keeps its source apart: the description of the
                 data and then ``provenance``.
             provenance: whose weights, how many steps, which seed.
+            images: the source of what it shows, where that is not `images`.
         """
         import matplotlib.pyplot as plt
 
         self._check_name(name)
         png = _small_png(fig)
         plt.close(fig)
-        self._show(png, {"file": f"{name}.png"} | self._described(caption, provenance))
+        self._show(png, {"file": f"{name}.png"} | self._described(caption, provenance, images))
 
     def earlier_figure(self, name: str) -> None:
         """Show a figure as an earlier run left it, if there is one: what it was drawn from is not at hand.
@@ -205,8 +206,9 @@ class Page:
         domains = age.domains(used.notes())
         return self._data.describe(domains) if self._data and domains else ""
 
-    def _described(self, caption: str, provenance: str) -> dict[str, str]:
-        source = "; ".join(filter(None, [self._origin_of_images(), provenance.strip(" .")]))
+    def _described(self, caption: str, provenance: str, images=None) -> dict[str, str]:
+        origin = images.describe() if images else self._origin_of_images()
+        source = "; ".join(filter(None, [origin, provenance.strip(" .")]))
         return {"caption": markdown.one_line(caption).rstrip(".") + ".", "source": source}
 
     def _check_name(self, name: str) -> None:
