@@ -180,6 +180,8 @@ def test_one_document_refers_to_the_other(results):
     write_template('{{ table("10_some", "t") }}', "supplement")
     assert rendered('{{ ref("10_some", "t") }}') == "[Table A1](supplement.md#tab-10-some-t)"
     assert "**Table A1.** T." in document.render("supplement", "paper")
+    both = rendered('{{ table("10_some", "t") }}\n{{ ref("10_some", "t") }}')
+    assert both.endswith("\n[Table 1](#tab-10-some-t)"), "what it shows itself comes first"
 
 
 def test_papers_are_numbered_as_they_are_cited_and_reports_keep_their_names(results):
