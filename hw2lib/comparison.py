@@ -212,8 +212,9 @@ def clock_table(generators: Generators, seconds: Scores) -> pd.DataFrame:
 
 def _times(generator: Generator, seconds: float) -> dict[str, str]:
     images, minutes = generator.limit
+    limit = f"{minutes} min" if images == 1000 else f"{minutes} min for {images}"
     kept = "kept" if images * seconds <= 60 * minutes else "exceeded"
-    return {"ms an image = s for 1,000": f"{1000 * seconds:.1f}", "limit": f"{images:,} in {minutes} min: {kept}"}
+    return {"ms an image = s for 1,000": f"{1000 * seconds:.1f}", "limit": f"{limit}, {kept}"}
 
 
 def headline(generators: Generators, sets: Mapping[str, Sequence[Scores]], seconds: Scores) -> dict[str, float | bool]:
@@ -244,7 +245,7 @@ def trade_off(
     `generators` and `real` are by kind, ``digits`` and ``faces``. Beside each name stands the accuracy, or how many
     images show exactly one face, in percent.
     """
-    figure, panels = plt.subplots(1, len(PLOTTED), figsize=(WIDTH, 2.9), layout="constrained")
+    figure, panels = plt.subplots(1, len(PLOTTED), figsize=(WIDTH, 3.5), layout="constrained")
     looks = {"GAN": (MARKERS[0], PALETTE[0]), "diffusion": (MARKERS[1], PALETTE[3])}
     for axes, (kind, (distance, share)) in zip(panels, PLOTTED.items(), strict=True):
         for name, one in generators[kind].items():
