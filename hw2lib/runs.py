@@ -94,13 +94,15 @@ def missing(preset: str, data_dir: str, device: str) -> list[Run]:
     """
     if preset == "quick":
         return []
+    from hw2lib import comparison
     from hw2lib.adaptation import tables as adaptation
     from hw2lib.diffusion import faces
     from hw2lib.diffusion import tables as diffusion
     from hw2lib.gan import tables as gan
 
     recipes: dict[BaseRecipe, bool] = {}
-    for one in (one for part in (gan, diffusion, faces, adaptation) for some in part.REPORT.values() for one in some):
+    parts = (gan, diffusion, faces, adaptation, comparison)
+    for one in (one for part in parts for some in part.REPORT.values() for one in some):
         for recipe in asked(preset, one):
             recipes[recipe] = recipes.get(recipe, False) or one.with_weights
     images = data.source(preset, data_dir)

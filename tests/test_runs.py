@@ -16,7 +16,7 @@ import pytest
 import torch
 from synthetic import Synthetic, recipe, write_folder
 
-from hw2lib import data, paths, runs
+from hw2lib import comparison, data, paths, runs
 from hw2lib.adaptation import dann, tables
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.recipe import DANNRecipe
@@ -294,7 +294,7 @@ def test_side_by_side_runs_save_their_state_when_the_time_is_up(images, monkeypa
 @pytest.fixture
 def report(monkeypatch):
     """A report that shows four runs: their `REPORT`, and one more that draws with weights."""
-    for part in (gan_tables, diffusion_tables, faces):
+    for part in (gan_tables, diffusion_tables, faces, comparison):
         monkeypatch.setattr(part, "REPORT", {})
     shown = {
         "50": [Trainings(["dann-compact"], ["ours"], {"smoke": [0, 1], "paper": [0]}, ["mnistm-usps"])],

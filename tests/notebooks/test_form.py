@@ -6,7 +6,7 @@ from collections import Counter
 import nbformat
 import pytest
 
-from hw2lib import paths, runs
+from hw2lib import comparison, paths, runs
 from hw2lib.adaptation import tables as adaptation
 from hw2lib.diffusion import faces
 from hw2lib.diffusion import tables as diffusion
@@ -39,14 +39,15 @@ def test_a_notebook_explains_its_parameters(file):
     assert all(parameter.help for parameter in read.values())
 
 
-PARTS = (gan, diffusion, faces, adaptation)
+PARTS = (gan, diffusion, faces, adaptation, comparison)
 
 
 SHOWING = {name for part in PARTS for name in part.REPORT}
-SLOW = pytest.param("12_gan_scores", marks=pytest.mark.slow)  # it looks for faces in hundreds of images
+SLOW = ("12_gan_scores", "60_comparison")  # they look for faces in hundreds of images
+MARKED = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in sorted(SHOWING)]
 
 
-@pytest.mark.parametrize("notebook", [SLOW if name == SLOW.values[0] else name for name in sorted(SHOWING)])
+@pytest.mark.parametrize("notebook", MARKED)
 def test_a_notebook_shows_the_runs_that_the_report_asks_for(run, monkeypatch, notebook):
     """`hw2 train --missing` trains by ``REPORT``, and a notebook what it chooses."""
     shown, asked = Counter(), Counter()

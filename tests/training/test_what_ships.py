@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw2lib import paths, runs
+from hw2lib import comparison, paths, runs
 from hw2lib.adaptation import tables as adaptation
 from hw2lib.diffusion import faces
 from hw2lib.diffusion import tables as diffusion
@@ -34,7 +34,7 @@ def test_no_two_are_of_one_title():
     assert len(set(titles)) == len(titles)
 
 
-@pytest.mark.parametrize("part", [gan, diffusion, faces, adaptation], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [gan, diffusion, faces, adaptation, comparison], ids=lambda part: part.__name__)
 def test_all_that_quick_shows_ships(part):
     """So that it trains nothing but what notebook 51 trains live."""
     for one in (one for some in part.REPORT.values() for one in some):
