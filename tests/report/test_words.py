@@ -19,7 +19,13 @@ FENCED = re.compile(r"^ *(```+|~~~+).*?^ *\1", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?s)(`+).+?\1|\$\$.+?\$\$|\$[^$]+\$|\{[{%#].*?[}%#]\}|<!--.*?-->|<[^<>]+>|\]\([^)]*\)|\S+://\S+")
 TITLES = re.compile(r"^#+ References$(?:\n(?!#).*)*", re.MULTILINE)  # of papers, which are spelt as their authors did
 # Words of British English too, in another sense.
-BOTH = {"biased", *"license licensed licenses licensing practice practices program stories story".split()}
+BOTH = {"biased", "license", "licensed", "licenses", "licensing"} | {
+    "practice",
+    "practices",
+    "program",
+    "stories",
+    "story",
+}
 
 
 def without(pattern: re.Pattern, text: str) -> str:
