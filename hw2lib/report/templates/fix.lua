@@ -104,7 +104,8 @@ end
 
 -- Wide tables. Lengths are in em: about half of one a letter, at most and at least, and one beside each column.
 local MOST, LEAST, BESIDE, LONG = 0.53, 0.45, 1, 30 -- a word of more letters may break anywhere (report.typ)
-local LINE, NORMAL, SMALLEST = 52, 8.5, 6.5 -- em in a line of a wide table, its size in points, and the least
+local LARGEST, NORMAL, SMALLEST = 9.5, 8.5, 6.5 -- sizes in points of a table, of a wide one, and the least
+local LINE = 52 -- em in a line of a wide table
 
 local function rows_of(tbl)
   local rows = pandoc.List(tbl.head.rows)
@@ -191,9 +192,10 @@ local function fit(tbl)
       end
     end
     if number > 1 then part.caption = pandoc.Caption() end
-    if tight then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / line .. "pt)")) end
+    local wide = tight or lines > LINE * NORMAL / LARGEST
+    if wide then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / line .. "pt)")) end
     blocks:insert(part)
-    if tight then blocks:insert(pandoc.RawBlock("typst", "]")) end
+    if wide then blocks:insert(pandoc.RawBlock("typst", "]")) end
   end
   return blocks
 end
