@@ -72,7 +72,8 @@ local function expand(math)
   return math
 end
 
--- Anchors and images of HTML, and equations outside of dollars (`\begin{align} ... \end{align}`), which MathJax accepts.
+-- Anchors and images of HTML, and equations outside of dollars (`\begin{align} ... \end{align}`), which MathJax
+-- accepts.
 local function read_inline(raw)
   local anchor = raw.format == "html" and raw.text:match('^<a%s+id="([^"]+)"%s*>$')
   if anchor then return pandoc.Span({}, { id = anchor }) end
