@@ -1,4 +1,4 @@
-# make report   set up, run every notebook on the default preset, build the PDF
+# make report   set up, run every notebook on the default preset, build PDF and HTML
 # make test     set up, run the tests (make test-all: the slow ones too)
 # make lab      set up, open JupyterLab with sliders to play with
 # make explore  set up, show these sliders as a page without code

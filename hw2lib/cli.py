@@ -309,7 +309,7 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
 @click.option("--check", is_flag=True, help="Only say which records are out of date, and whether the report says so.")
 @click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
 def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:
-    """Run every notebook that is out of date, render report.md and supplement.md, and make their PDFs.
+    """Run every notebook that is out of date, render report and supplement, and make PDF and HTML of both.
 
     What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
 

@@ -1,4 +1,4 @@
-"""Making the report: run what is out of date (Snakemake), render report and supplement, export their PDFs."""
+"""Making the report: run what is out of date (Snakemake), render report and supplement, export both to PDF and HTML."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def trains(preset: str, overrides: dict[str, str]) -> bool:
 def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: list[str]) -> Path:
     """Bring a report up to date, and return its PDF, which shows what there is, even if a notebook failed.
 
+    Its HTML is made beside: see `export`.
+
     Args:
         overrides: see `plan`.
         cores: how many run at a time.
@@ -90,8 +93,6 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
     Raises UserError for wrong settings, or if a notebook failed, and SystemExit, with one line, if it is interrupted:
     what is finished stays.
     """
-    from hw2lib.report.pdf import write_report_pdf
-
     with _alone(preset):
         tasks = plan(preset, overrides)
         asked = _needed(tasks, tasks.keys() & set(snakemake) or tasks)
@@ -111,13 +112,23 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
                   file=sys.stderr)  # fmt: skip
             sys.exit(128 + signal.SIGINT)
         for name in (document.SUPPLEMENT, document.REPORT):
-            text = document.write(name, preset)
-            pdf = text.with_suffix(".pdf")
-            write_report_pdf(text, pdf, paths.build_dir() / preset / f"{name}.pdf.json")
+            pdf = export(document.write(name, preset), preset)
         if failed:
             left = [name for name, task in plan(preset, overrides).items() if task.reasons]
             raise UserError(f"not up to date: {', '.join(left) or 'see Snakemake above'}; {pdf} shows what there is")
     return pdf
+
+
+def export(source: Path, preset: str) -> Path:
+    """Make of a Markdown file a PDF beside it, and HTML in the preset's folder of ``build/``; return the PDF."""
+    from hw2lib.report import html, pandoc, pdf
+
+    build = paths.build_dir() / preset
+    targets = [source.with_suffix(".pdf"), build / f"{source.stem}.html"]
+    notes = [build / f"{target.name}.json" for target in targets]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(pandoc.write, [source] * 2, targets, [pdf.convert, html.convert], notes))
+    return targets[0]
 
 
 def _needed(tasks: dict[str, Task], targets: Iterable[str]) -> list[str]:

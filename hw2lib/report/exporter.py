@@ -11,7 +11,8 @@ from nbformat import NotebookNode
 from traitlets import Enum, default
 from traitlets.config import Config
 
-from hw2lib.report.pdf import PLACE, markdown_to_pdf
+from hw2lib.report.pandoc import PLACE
+from hw2lib.report.pdf import markdown_to_pdf
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import re
 
-# A number, also one as text such as "41,040" or "72.1 ± 13.9", or nothing in the place of one; as in typst/fix.lua.
+# A number, also one as text such as "41,040" or "72.1 ± 13.9", or nothing in the place of one; as in templates/fix.lua.
 NUMBER = re.compile(r"[^A-Za-z/]*\d[^A-Za-z/]*|[–—X-]?")
 
 

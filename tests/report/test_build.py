@@ -47,6 +47,7 @@ def test_the_report_says_what_the_records_say(report):
     assert "It is 41." in text
     for name in ("report", "supplement"):
         assert (report.root / f"build/smoke/{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert "It is 41." in (report.root / "build/smoke/report.html").read_text()
 
 
 def test_each_notebook_says_when_it_begins_and_ends(report):
@@ -66,6 +67,13 @@ def test_nothing_changed_nothing_runs_and_no_pdf_is_made(report):
     pdf.write_bytes(b"%PDF of somebody")
     assert ran(report) == []
     assert len(pdf.read_bytes()) > 1000
+
+
+def test_each_document_is_made_as_pdf_and_html(home):
+    (home / "supplement.md").write_text("# More")
+    assert build.export(home / "supplement.md", "paper") == home / "supplement.pdf"
+    assert (home / "supplement.pdf").is_file()
+    assert "More" in (home / "build/paper/supplement.html").read_text()
 
 
 def test_what_follows_the_dashes_goes_to_snakemake(report):

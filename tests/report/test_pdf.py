@@ -4,7 +4,9 @@ import io
 import itertools
 import os
 import re
+import shutil
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from PIL import Image
 from pypdf import PdfReader
 
 from hw2lib.errors import UserError
-from hw2lib.report.pdf import TEMPLATE, markdown_to_pdf, write_report_pdf
+from hw2lib.report import pandoc
+from hw2lib.report.pdf import convert, markdown_to_pdf
+
+write_report_pdf = partial(pandoc.write, convert=convert)
 
 REPORT = r"""---
 title: Faces & digits
@@ -119,6 +124,22 @@ def test_pages_are_a4_and_numbered_from_the_first_after_the_title(report):
 def test_sections_are_the_bookmarks(report):
     assert [item.title for item in report.outline if not isinstance(item, list)] == ["1 First words", "2 Results"]
     assert [item.title for item in report.outline[-1]] == ["2.1 Tables"]
+
+
+def test_it_can_be_read_aloud(report):
+    root = report.trailer["/Root"]
+    assert root["/Lang"] == "en"
+    assert root["/MarkInfo"]["/Marked"]
+    kinds, waiting = [], [root["/StructTreeRoot"]]
+    while waiting:
+        node = waiting.pop().get_object()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            kinds.append((node.get("/S"), node.get("/Alt")))
+            waiting += [node["/K"]] if "/K" in node else []
+    assert {kind for kind, _ in kinds} >= {"/H1", "/H2", "/P", "/Table", "/TH", "/Figure", "/Link"}
+    assert {words for _, words in kinds} >= {r"Curve of \lambda.", "Map of features."}
 
 
 def test_figures_are_numbered_in_the_order_of_the_text(text):
@@ -234,6 +255,32 @@ def test_a_figure_stays_between_its_neighbours_and_leaves_no_large_gap(folder):
     assert "A tall one." not in found[0]
 
 
+def test_links_lead_to_headings_anchors_and_figures_and_pages_are_named(folder):
+    anchor = '<a id="an-anchor"></a>'
+    figure = '<figure id="a-figure">\n<img src="map.png" alt="A &quot;m&quot;">\n<figcaption>M.</figcaption>\n</figure>'
+    links = "In [words](#far-away), [page](#far-away), [page](#an-anchor), [page](#a-figure) and [page](#nowhere)."
+    text = f"{links}\n\n{lines(60)}\n\n{anchor}\n{figure}\n\n{lines(60)}\n\n## Far *away*\n\nHere."
+    reader = PdfReader(io.BytesIO(markdown_to_pdf(TITLE + text, folder, "t.md")))
+    found = [words_of(page) for page in reader.pages[1:]]
+    here = next(n for n, page in enumerate(found, start=1) if "Far away" in page)
+    picture = next(n for n, page in enumerate(found, start=1) if "Figure 1" in page)
+    assert 1 < picture < here
+    assert f"In words, page {here}, page {picture}, page {picture} and page." in found[0].replace("\xa0", " ")
+    actions = [link.get_object() for link in reader.pages[1]["/Annots"]]
+    assert len([link for link in actions if link["/Subtype"] == "/Link"]) == 4
+
+
+def test_an_anchor_stays_with_what_follows_it(folder):
+    places = set()
+    fitting = pages(lines(60), folder)[0].count("A line.")
+    for count in range(fitting - 6, fitting + 1):
+        text = f'[page](#here)\n\n{lines(count)}\n\n<a id="here"></a>\n\n## Its heading\n\nIts text.'
+        found = pages(text, folder)
+        places.add(place := next(n for n, page in enumerate(found, start=1) if "Its heading" in page))
+        assert f"page {place} " in found[0].replace("\xa0", " ")
+    assert places == {1, 2}
+
+
 @pytest.mark.parametrize("count", [22, 24, 26, 28, 30])
 def test_a_table_does_not_break_before_it_has_begun(folder, count):
     def table(rows):
@@ -333,7 +380,7 @@ def test_a_pdf_is_made_again_only_when_something_has_changed(tmp_path, folder, m
     def made() -> bool:
         if pdf.exists():
             os.utime(pdf, ns=(0, 0))
-        write_report_pdf(report, pdf, note)
+        write_report_pdf(report, pdf, note=note)
         return pdf.stat().st_mtime_ns > 0
 
     assert made()
@@ -349,9 +396,9 @@ def test_a_pdf_is_made_again_only_when_something_has_changed(tmp_path, folder, m
     note.write_text("[]")
     assert made()
     assert not made()
-    template = tmp_path / "report.typ"
-    template.write_text(TEMPLATE.read_text().replace("a4", "a5"))
-    monkeypatch.setattr("hw2lib.report.pdf.TEMPLATE", template)
+    templates = shutil.copytree(pandoc.TEMPLATES, tmp_path / "templates")
+    (templates / "report.typ").write_text((templates / "report.typ").read_text().replace("a4", "a5"))
+    monkeypatch.setattr(pandoc, "TEMPLATES", templates)
     assert made()
     assert not made()
     pdf.unlink()
@@ -364,7 +411,7 @@ def test_a_pdf_is_made_again_only_when_something_has_changed(tmp_path, folder, m
 def test_what_gave_a_warning_is_said_each_time(tmp_path, caplog):
     (tmp_path / "report.md").write_text("# Title\n\nNo font has \U0010f123.\n", encoding="utf-8")
     for _ in range(2):
-        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf", tmp_path / "note.json")
+        write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf", note=tmp_path / "note.json")
     assert caplog.messages == ["report.md, line 3: the PDF shows a box for what no font has: \U0010f123"] * 2
 
 
@@ -409,7 +456,7 @@ def test_a_disk_that_fills_up_keeps_the_earlier_pdf(tmp_path, monkeypatch):
 
     original = Path.write_bytes
     monkeypatch.setattr(Path, "write_bytes", lambda p, c: full(p, c) if p.parent == tmp_path else original(p, c))
-    with pytest.raises(UserError, match=r"report\.pdf: cannot write the PDF: No space left"):
+    with pytest.raises(UserError, match=r"report\.pdf: cannot write the report: No space left"):
         write_report_pdf(tmp_path / "report.md", tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes() == b"earlier"
     assert sorted(os.listdir(tmp_path)) == ["report.md", "report.pdf"]

@@ -1,6 +1,8 @@
--- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst.
+-- What pandoc would drop or set badly on the way from a notebook's Markdown to Typst or HTML.
 
--- What a page cannot show is told to pandoc's log: what it is, and the words by which hw2lib.report.pdf finds its
+local TYPST = FORMAT == "typst"
+
+-- What a page cannot show is told to pandoc's log: what it is, and the words by which hw2lib.report.pandoc finds its
 -- place.
 local function tell(what, words) pandoc.log.warn(what .. "\n" .. words) end
 
@@ -70,8 +72,11 @@ local function expand(math)
   return math
 end
 
--- Images of HTML, and equations outside of dollars (`\begin{align} ... \end{align}`), which MathJax accepts.
+-- Anchors and images of HTML, and equations outside of dollars (`\begin{align} ... \end{align}`), which MathJax
+-- accepts.
 local function read_inline(raw)
+  local anchor = raw.format == "html" and raw.text:match('^<a%s+id="([^"]+)"%s*>$')
+  if anchor then return pandoc.Span({}, { id = anchor }) end
   if raw.format == "html" then return pandoc.utils.blocks_to_inlines(read_html(raw)) end
   if raw.format ~= "tex" or raw.text:match("^\\%a*ref%s*{") then return nil end
   return raw.text:match("^\\begin") and expand(pandoc.Math("DisplayMath", raw.text)) or words(raw)
@@ -100,7 +105,8 @@ end
 
 -- Wide tables. Lengths are in em: about half of one a letter, at most and at least, and one beside each column.
 local MOST, LEAST, BESIDE, LONG = 0.53, 0.45, 1, 30 -- a word of more letters may break anywhere (report.typ)
-local LINE, NORMAL, SMALLEST = 52, 8.5, 6.5 -- em in a line of a wide table, its size in points, and the least
+local LARGEST, NORMAL, SMALLEST = 9.5, 8.5, 6.5 -- sizes in points of a table, of a wide one, and the least
+local LINE = 52 -- em in a line of a wide table
 
 local function rows_of(tbl)
   local rows = pandoc.List(tbl.head.rows)
@@ -187,9 +193,10 @@ local function fit(tbl)
       end
     end
     if number > 1 then part.caption = pandoc.Caption() end
-    if tight then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / line .. "pt)")) end
+    local wide = tight or lines > LINE * NORMAL / LARGEST
+    if wide then blocks:insert(pandoc.RawBlock("typst", "#[#set text(" .. NORMAL * LINE / line .. "pt)")) end
     blocks:insert(part)
-    if tight then blocks:insert(pandoc.RawBlock("typst", "]")) end
+    if wide then blocks:insert(pandoc.RawBlock("typst", "]")) end
   end
   return blocks
 end
@@ -211,7 +218,23 @@ local function align_numbers(tbl)
     if align == "AlignDefault" then align = numeric[column] and "AlignRight" or "AlignLeft" end
     tbl.colspecs[column] = { align, nil }
   end
-  return fit(tbl)
+  return TYPST and fit(tbl) or pandoc.Div({ tbl }, { class = "table" }) -- which scrolls
+end
+
+-- Captions are numbered by Typst, and for HTML here. Returns the document and the name of each numbered figure.
+local function number_captions(doc)
+  local count, names = { Figure = 0, Table = 0 }, {}
+  local function number(block)
+    local first = block.caption.long[1]
+    if not first then return nil end
+    count[block.t] = count[block.t] + 1
+    local name = block.t .. " " .. count[block.t]
+    names[block.identifier] = name
+    first.content = pandoc.Inlines({ pandoc.Strong(name .. "."), pandoc.Space() }) .. first.content
+    block.caption.long[1] = first
+    return block
+  end
+  return TYPST and doc or doc:walk({ Figure = number, Table = number }), names
 end
 
 -- Where a document numbers its figures and tables itself (hw2lib.report.document), a table's caption stands above it in
@@ -230,38 +253,69 @@ local function take_captions(blocks)
 end
 
 -- Typst refuses a link to a label that is not there, so such a link becomes plain words. A link to the file of a
--- figure refers to the figure: `[the curve](figures/a.png)` becomes "Figure 3".
+-- figure refers to the figure: `[the curve](figures/a.png)` becomes "Figure 3". `[page](#results)` becomes "page 12",
+-- and "section" where there are no pages. A link to another report leads to its PDF or HTML.
 local function mend_links(doc)
-  local labels, figure_of, count = {}, {}, 0
+  local labels, figure_of, count, names = {}, {}, 0, {}
+  local function note(element) labels[element.identifier] = true end
   doc = doc:walk({
-    Header = function(header) labels[header.identifier] = true end,
+    Header = note,
+    Span = note,
     Table = function(tbl)
-      labels[tbl.identifier] = true
+      note(tbl)
       numbered = numbered or tbl.identifier:match("^tab%-") ~= nil
     end,
-    Span = function(span) labels[span.identifier] = true end,
     Figure = function(figure)
       count = count + 1
       numbered = numbered or figure.identifier:match("^fig%-") ~= nil
       if figure.identifier == "" then figure.identifier = "figure-" .. count end
-      labels[figure.identifier] = true
+      note(figure)
       figure:walk({ Image = function(image) figure_of[image.src] = figure.identifier end })
       return figure
     end,
   })
   doc.meta.numbered = numbered
+  if not numbered then doc, names = number_captions(doc) end
   return doc:walk({
     Link = function(link)
       local figure = figure_of[link.target]
-      if figure then return pandoc.RawInline("typst", "#ref(<" .. figure .. ">)") end
-      link.target = link.target:gsub("^(%a+)%.md#", "%1.pdf#") -- the other document
-      if link.target:sub(1, 1) ~= "#" then return link.target ~= "" and link or link.content end
+      if figure and TYPST then return pandoc.RawInline("typst", "#ref(<" .. figure .. ">)") end
+      if figure then return pandoc.Link(names[figure] or link.content, "#" .. figure) end
+      if link.target:sub(1, 1) ~= "#" then
+        for _, report in ipairs({ "report", "supplement" }) do
+          link.target = link.target:gsub("^" .. report .. "%.md", report .. (TYPST and ".pdf" or ".html"))
+        end
+        return link.target ~= "" and link or link.content
+      end
       local label = link.target:sub(2)
       if not labels[label] then label = label:lower() end -- Jupyter's anchors keep capitals
       link.target = "#" .. label
+      if labels[label] and pandoc.utils.stringify(link.content) == "page" then
+        if TYPST then return pandoc.RawInline("typst", '#page-of(label("' .. label .. '"))') end
+        link.content = "section"
+      end
       return labels[label] and link or link.content
     end,
   })
+end
+
+-- An anchor without words takes no room, and no paragraph of its own; Typst drops one that nothing follows.
+local function is_anchor(inline) return inline.t == "Span" and #inline.content == 0 and inline.identifier ~= "" end
+
+local function set_anchor(span)
+  if not TYPST or not is_anchor(span) then return nil end
+  return pandoc.RawInline("typst", '#metadata(none)#label("' .. span.identifier .. '")')
+end
+
+local function set_paragraph(para)
+  if #para.content == 1 and is_anchor(para.content[1]) then return pandoc.Plain(para.content) end
+end
+
+-- The alternative text of a picture, which pandoc gives to HTML alone.
+local function describe(image)
+  local words = pandoc.utils.stringify(image.caption):gsub('[\\"]', "\\%0")
+  if not TYPST or words == "" then return nil end
+  return { pandoc.RawInline("typst", '#[#set image(alt: "' .. words .. '")\n'), image, pandoc.RawInline("typst", "]") }
 end
 
 -- Without a title in the front matter the first heading is the title, and the headings below it move up.
@@ -286,4 +340,6 @@ return {
   { Blocks = take_captions },
   { Math = show_numbers, RawInline = refer, Table = align_numbers },
   { Pandoc = function(doc) return mend_links(take_title(doc)) end },
+  { Para = set_paragraph },
+  { Span = set_anchor, Image = describe },
 }
