@@ -99,7 +99,9 @@ def run(text: str, folder: Path, work: Path, name: str, options: list[str]) -> t
     losses = []
     for message in json.loads((work / "log.json").read_text(encoding="utf-8")):
         if message["type"] == "CouldNotFetchResource":
-            raise UserError(f"{name}: the image {message['path']} is missing; make it or take it out of the text")
+            is_remote = re.match(r"\w+://", message["path"])
+            what = "cannot be fetched; put it beside the text" if is_remote else "is missing; make it"
+            raise UserError(f"{name}: the image {message['path']} {what}, or take it out of the text")
         if message["type"] == "CouldNotConvertTeXMath":
             losses.append(("this formula is shown as its source", message["contents"]))
         elif message["type"] == "ScriptingWarning":  # of the filter
