@@ -1,11 +1,13 @@
 """Tables of finished generators: how they were trained, and how good their images are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 
 from hw2lib.classifier.reference import DigitReference, real_row
+from hw2lib.metrics.images import count_faces
 from hw2lib.metrics.reference import Reference
 from hw2lib.training import cards
 from hw2lib.training.cards import MISSING, UNKNOWN, images_seen, spread
@@ -53,11 +55,15 @@ def _spreads(rows: Sequence[Scores], *left_out: str) -> dict[str, str]:
 
 
 def training_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """`hw2lib.training.cards.training_table` with the loss and the augmentation."""
+    """`hw2lib.training.cards.training_table` with the loss, the rates, the optimiser and the augmentation."""
 
     def columns(settings: dict) -> dict[str, str]:
         loss = settings["loss"] + (" + penalty" if settings["gradient_penalty"] else "")
-        return {"loss": loss, "augmentation": ", ".join(settings["augment"]) or "none"}
+        rates = " / ".join(f"{settings[f'{part}_rate']:g}" for part in ("generator", "discriminator"))
+        adam = "Adam ({:g}, {:g})".format(*settings["betas"])
+        other = "" if settings["discriminator_optimiser"] == "adam" else ", D: SGD"
+        augmentation = ", ".join(settings["augment"]) or "none"
+        return {"loss": loss, "rates G / D": rates, "optimiser": adam + other, "augmentation": augmentation}
 
     return cards.training_table(folders, columns)
 
@@ -89,6 +95,19 @@ def digit_table(rows: dict[str, Sequence[Scores]], real: DigitReference | None) 
         for name, sets in rows.items()
     ]
     return pd.DataFrame([*shown, real_row(real)])
+
+
+def first_faces(network: str, strip: Mapping[int, np.ndarray]) -> dict[str, int]:
+    """When faces appear: those found in a training's first and last row of `hw2lib.gan.sample.read_strip`.
+
+    ``dcgan_first_step`` and ``dcgan_first_faces``, the images with exactly one face (`count_faces`); the same of the
+    ``last``; ``dcgan_noises``, how many images a row has.
+    """
+    values = {"noises": len(next(iter(strip.values())))}
+    for name, step in (("first", min(strip)), ("last", max(strip))):
+        found = int((count_faces(torch.tensor(strip[step])) == 1).sum())
+        values |= {f"{name}_step": int(step), f"{name}_faces": found}
+    return {cards.value_name(network, name): value for name, value in values.items()}
 
 
 def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:

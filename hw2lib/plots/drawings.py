@@ -28,13 +28,13 @@ COLOURS = {
 }
 SLABS = ("normalisation", "activation", "pooling")  # drawn thin, behind the layer that they follow
 ARROW = {"arrowstyle": "-|>", "mutation_scale": 6, "lw": 0.7, "color": GREY}
-TEXT = 6.5  # points
+TEXT = 7  # points
 # Lengths of the drawing of a network, in inches.
-SLAB, LINE = 0.045, 0.125
+SLAB, LINE = 0.045, 0.115
 PITCH = 1.05  # of columns, at most
 NOTE = (
-    "Conv 4/2/1: kernel 4, stride 2, padding 1 (and output padding). "
-    "A box's height is as the root of the map's size, its breadth as that of the channels."
+    "Conv 4/2/1: kernel, stride, padding (and output padding). "
+    "Height of a box: root of the map's size; breadth: root of the channels."
 )
 
 
@@ -63,7 +63,7 @@ def network_drawing(parts: Parts) -> Figure:
         handles=patches, loc="lower center", bbox_to_anchor=(WIDTH / 2, LINE), bbox_transform=axes.transData,
         ncols=len(patches), fontsize=TEXT, handlelength=1, handleheight=1, columnspacing=1.2, borderpad=0.3,
     )  # fmt: skip
-    axes.text(WIDTH / 2, 0.04, NOTE, ha="center", fontsize=TEXT - 1, color=GREY)
+    axes.text(WIDTH / 2, 0.04, NOTE, ha="center", fontsize=TEXT, color=GREY)
     return figure
 
 
@@ -80,7 +80,7 @@ class _Box:
     def size(self) -> tuple[float, float, float]:
         """Breadth of the front without thin slabs, height, depth."""
         channels, side = (*self.stage.shape, 1)[0], (*self.stage.shape, 1, 1)[1]
-        return max(0.0125 * channels**0.5, 0.03), 0.115 * side**0.5, 0.025 * side**0.5
+        return max(0.0125 * channels**0.5, 0.03), 0.08 * side**0.5, 0.018 * side**0.5
 
     @property
     def slabs(self) -> list[tuple[str, float]]:

@@ -28,7 +28,8 @@ def card(seed=0, **settings):
              (100, 200, 300, 400)]  # fmt: skip
     return {
         "settings": {"network": "dcgan", "recipe": "study", "seed": seed, "loss": "bce", "gradient_penalty": 0.0,
-                     "augment": [], "steps": 400, "batch": 64, "critic_steps": 2} | settings,
+                     "generator_rate": 2e-4, "discriminator_rate": 4e-4, "discriminator_optimiser": "adam",
+                     "betas": [0.5, 0.999], "augment": [], "steps": 400, "batch": 64, "critic_steps": 2} | settings,
         "losses": losses, "curve": curve, "seconds": 120.0, "commit": "0123456789", "dirty": False,
         "hardware": {"gpu": None, "cpu": "a processor"}, "precision": "bf16", "images": "real images: Faces",
     }  # fmt: skip
@@ -51,6 +52,17 @@ def test_the_training_table(finished):
     assert row["images seen"] == "51,200", "each of two critic steps sees a batch"
     assert (row["minutes"], row["commit"], row["loss"]) == ("2.0", "0123456", "bce")
     assert row["augmentation"] == "none"
+    assert (row["rates G / D"], row["optimiser"]) == ("0.0002 / 0.0004", "Adam (0.5, 0.999)")
+    (row,) = tables.training_table([finished(discriminator_optimiser="sgd")]).to_dict("records")
+    assert row["optimiser"] == "Adam (0.5, 0.999), D: SGD"
+
+
+def test_faces_are_counted_in_the_first_and_the_last_row_of_a_strip():
+    drawn_faces, noise = drawn(8, seed=0), np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64), np.uint8)
+    found = tables.first_faces("dcgan", {100: noise, 200: noise, 300: drawn_faces})
+    assert (found["dcgan_first_step"], found["dcgan_first_faces"]) == (100, 0)
+    assert (found["dcgan_last_step"], found["dcgan_noises"]) == (300, 8)
+    assert found["dcgan_last_faces"] > 4
 
 
 def test_scores_stand_beside_those_of_real_faces_and_of_noise(finished):
