@@ -121,8 +121,8 @@ def path(way: Callable[[Tensor, Tensor, float], Tensor], a: Tensor, b: Tensor, a
 def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alphas: Sequence[float]) -> pd.DataFrame:
     """Each way over the alphas of its noises (N, C, H, W), and of the faces in about [-1, 1] that they lead to.
 
-    Columns: ``way``, ``alpha``, ``norm`` of the noise; of the face `sharpness`, `contrast`, and ``step``, its distance
-    from the face before (none for the first). Faces are taken from -1 to 1: `min_max` would hide a loss of contrast.
+    Columns: ``way``, ``alpha``, ``norm`` of the noise; `sharpness` and `contrast` of the face. Faces are taken from -1
+    to 1: `min_max` would hide a loss of contrast.
     """
     frames = []
     for way, faces in images.items():
@@ -131,7 +131,6 @@ def path_frame(noises: Mapping[str, Tensor], images: Mapping[str, Tensor], alpha
             "norm": [float(noise.norm()) for noise in noises[way]],
             "sharpness": [float(sharpness(image)) for image in pixels],
             "contrast": [contrast(image.expand(2, -1, -1, -1)) for image in pixels],  # it takes sets
-            "step": [None, *distance(pixels[1:], pixels[:-1]).tolist()],
         }
         frames.append(pd.DataFrame({"way": way, "alpha": alphas, **columns}))
     return pd.concat(frames, ignore_index=True)
@@ -149,14 +148,13 @@ def shell(noise: Tensor) -> float:
 
 
 def path_headline(frame: pd.DataFrame) -> dict[str, float]:
-    """For the text: ``lerp_norm_half``, ``lerp_contrast_ends``, ``lerp_sharpness_half``, ``lerp_step_largest``, ..."""
+    """For the text: ``lerp_norm_half``, ``lerp_contrast_ends``, ``lerp_sharpness_half``, ..."""
     values = {}
     for way, rows in frame.groupby("way"):
         half = rows.loc[(rows["alpha"] - 0.5).abs().idxmin()]
         ends = rows[rows["alpha"].isin([rows["alpha"].min(), rows["alpha"].max()])]
         for name in ("norm", "contrast", "sharpness"):
             values |= {f"{way}_{name}_half": float(half[name]), f"{way}_{name}_ends": float(ends[name].mean())}
-        values[f"{way}_step_largest"] = float(rows["step"].max())
     return values
 
 
@@ -173,14 +171,22 @@ def halfway(pairs: int, size: int) -> dict[str, Tensor]:
 
 
 def halfway_table(faces: Mapping[str, Tensor], real: Reference) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Scores of faces in about [-1, 1] from the noises of `halfway`, and ``halfway_lerp_contrast`` and so on."""
+    """Scores of faces in about [-1, 1] from the noises of `halfway`, and ``halfway_lerp_contrast`` and so on.
+
+    A set's mean colour is that of all its pixels, red, green and blue from 0 to 255; ``colour_cast`` is how far red lies
+    above blue.
+    """
     scores = {name: face_scores(to_uint8(images), real) for name, images in faces.items()}
-    rows = [
-        {"faces from": name, "sliced Wasserstein x 1000": f"{one['sliced_wasserstein']:.1f}",
-         "one face, %": f"{one['one_face']:.1f}", "contrast": f"{one['contrast']:.3f}"}
-        for name, one in scores.items()
-    ]  # fmt: skip
-    shown = ("sliced_wasserstein", "contrast")
+    rows = []
+    for name, images in faces.items():
+        one, colour = scores[name], to_uint8(images).double().mean((0, 2, 3)).tolist()
+        one["colour_cast"] = colour[0] - colour[2]
+        rows.append({
+            "faces from": name, "sliced Wasserstein x 1000": f"{one['sliced_wasserstein']:.1f}",
+            "one face, %": f"{one['one_face']:.1f}", "contrast": f"{one['contrast']:.3f}",
+            "mean red, green, blue": ", ".join(f"{level:.0f}" for level in colour),
+        })  # fmt: skip
+    shown = ("sliced_wasserstein", "contrast", "colour_cast")
     values = {value_name("halfway", name, key): one[key] for name, one in scores.items() for key in shown}
     return pd.DataFrame(rows), values
 

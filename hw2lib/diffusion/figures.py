@@ -24,7 +24,7 @@ def reverse_process(ways: Mapping[str, Mapping[int, Tensor]]) -> Figure:
 
 def guidance_grid(sets: Mapping[str, Tensor], columns: int = 10) -> Figure:
     """The same noise and digits under several guidances: uint8 (N, C, H, W) of each, `columns` of them a row."""
-    return image_grid([images[:columns].numpy() for images in sets.values()], list(sets))
+    return image_grid([images[:columns].numpy() for images in sets.values()], list(sets), width=0.8 * WIDTH)
 
 
 def scores_over_weights(frames: Iterable[pd.DataFrame], real_accuracy: float | None) -> Figure:
@@ -55,18 +55,11 @@ def scores_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figur
 
 
 def eta_grid(faces: Mapping[float, Tensor]) -> Figure:
-    """Faces uint8 (N, 3, H, W) of each eta, a row an eta, a column a noise."""
-    return _noise_grid(list(faces.values()), [f"η = {eta:g}" for eta in faces], 0.5)
-
-
-def runs_grid(runs: Tensor) -> Figure:
-    """Faces uint8 (runs, N, 3, H, W) from the same noise: a row a run, a column a noise."""
-    return _noise_grid(runs, [f"run {number}" for number in range(1, len(runs) + 1)], 0.6)
-
-
-def _noise_grid(rows: Sequence[Tensor], names: list[str], width: float) -> Figure:
-    titles = [f"noise {number:02d}" for number in range(len(rows[0]))]
-    return image_grid([images.numpy() for images in rows], names, titles, width=width * WIDTH)
+    """The first two runs side by side: faces uint8 (runs, N, 3, H, W) of each eta, a row an eta, a column a noise."""
+    rows = [torch.cat([first, torch.full_like(first[:1], 255), second]) for first, second, *_ in faces.values()]
+    first, second = ([f"{noise:02d}, run {run}" for noise in range(len(rows[0]) // 2)] for run in (1, 2))
+    width = min(1, 0.11 * len(rows[0])) * WIDTH
+    return image_grid([row.numpy() for row in rows], [f"η = {e:g}" for e in faces], [*first, "", *second], width)
 
 
 def distance_over_eta(frame: pd.DataFrame, between_noises: float) -> Figure:
@@ -87,8 +80,7 @@ def ways_grid(faces: Mapping[str, Tensor], alphas: Sequence[float]) -> Figure:
 def ways_measured(frame: pd.DataFrame, shell: float) -> Figure:
     """`hw2lib.diffusion.face_experiments.path_frame` over alpha; dashed: the shell on which normal noise lies."""
     titles = {"norm": "norm of the noise", "contrast": "contrast", "sharpness": "sharpness, grey levels"}
-    titles["step"] = "distance from the face before, grey levels"
-    grid = measures(frame, titles, 4.2, x="alpha", hue="way", col_wrap=2).set_axis_labels("α", "")
+    grid = measures(frame, titles, 2.3, x="alpha", hue="way").set_axis_labels("α", "")
     dashed(grid.axes_dict[titles["norm"]], shell)
     return grid.figure
 

@@ -52,6 +52,13 @@ REPORT = {
     "35_diffusion_training": STUDIED,
 }
 
+# How a denoiser is told time and label, by the beginning of its name.
+CONDITIONING = {
+    "unet": {"time": "256 sines and cosines", "label": "a learned vector", "both enter": "added at every level"},
+    "context": {"time": "the number t / T", "label": "ten numbers, one of them 1",
+                "both enter": "label scales, time shifts, twice on the way up"},
+}  # fmt: skip
+
 _STUDIED = ("accuracy", "frechet")
 
 
@@ -77,6 +84,7 @@ def _in_words(recipe: Recipe) -> dict[str, str]:
         "batch": f"{recipe.batch}",
         "steps of training": f"{recipe.steps:,}",
         "EMA": f"{recipe.ema_decay:g}" if recipe.ema_decay else "none",
+        **CONDITIONING[recipe.network.partition("-")[0]],
     }
 
 

@@ -80,17 +80,12 @@ def titles(labels) -> list[str]:
     return [label.get_text() for label in labels]
 
 
-def test_eta_goes_down_and_noise_across():
-    figure = figures.eta_grid({0.0: plain(1, 2, 3), 0.5: plain(4, 5, 6)})
-    assert shown(figure) == [[1, 2, 3], [4, 5, 6]]
+def test_eta_goes_down_and_the_noises_of_two_runs_across():
+    runs = {0.0: [plain(1, 2), plain(1, 2), plain(9, 9)], 0.5: [plain(3, 4), plain(5, 6), plain(9, 9)]}
+    figure = figures.eta_grid({eta: torch.stack(faces) for eta, faces in runs.items()})
+    assert shown(figure) == [[1, 2, 255, 1, 2], [3, 4, 255, 5, 6]]
     assert titles(figure.axes[0].get_yticklabels()) == ["η = 0", "η = 0.5"]
-    assert titles(figure.axes[0].get_xticklabels()) == ["noise 00", "noise 01", "noise 02"]
-
-
-def test_runs_stand_below_each_other():
-    figure = figures.runs_grid(torch.stack([plain(1, 2), plain(3, 4)]))
-    assert shown(figure) == [[1, 2], [3, 4]]
-    assert titles(figure.axes[0].get_yticklabels()) == ["run 1", "run 2"]
+    assert titles(figure.axes[0].get_xticklabels()) == ["00, run 1", "01, run 1", "", "00, run 2", "01, run 2"]
 
 
 def test_distance_has_the_mean_of_the_pairs_and_the_distance_of_noises():
@@ -108,11 +103,11 @@ def test_ways_and_their_alphas():
 
 
 def test_what_is_measured_on_the_ways():
-    columns = {"norm": [9.0, 8.0], "contrast": [5.0, 6.0], "sharpness": [3.0, 4.0], "step": [float("nan"), 7.0]}
+    columns = {"norm": [9.0, 8.0], "contrast": [5.0, 6.0], "sharpness": [3.0, 4.0]}
     frame = pd.concat([pd.DataFrame({"way": way, "alpha": [0.0, 1.0], **columns}) for way in ("slerp", "lerp")])
     figure = figures.ways_measured(frame, 9.5)
     last = [[points[-1][1] for points in drawn(axes)] for axes in figure.axes]
-    assert last == [[8, 8, 9.5], [6, 6], [4, 4], [7, 7]]
+    assert last == [[8, 8, 9.5], [6, 6], [4, 4]]
     assert titles(figure.legends[0].get_texts()) == ["slerp", "lerp"]
 
 

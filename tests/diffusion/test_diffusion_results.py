@@ -192,6 +192,9 @@ def test_as_reported_and_ours():
         "batch": "16",
         "steps of training": "2,000",
         "EMA": "none",
+        "time": "256 sines and cosines",
+        "label": "a learned vector",
+        "both enter": "added at every level",
     }
     assert table.loc["learning rate"].tolist() == ["1e-4, constant", "3e-3, one-cycle", "1e-3, one-cycle"]
     ours = table["any network"]

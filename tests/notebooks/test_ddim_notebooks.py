@@ -18,7 +18,7 @@ SHORT = ("-p", "steps=2")
 
 def test_eta(run):
     record = run("40", *SHORT, "-p", "etas=0.0,0.5,0.9", "-p", "noises=2", "-p", "repeats=2")
-    assert [figure["file"] for figure in record["figures"]] == ["eta.png", "runs.png", "distance.png"]
+    assert [figure["file"] for figure in record["figures"]] == ["eta.png", "distance.png"]
     assert "face-pyramid, recipe ours, 2 steps of 4" in record["figures"][0]["source"]
     values = record["values"]
     assert values["distance_0"] == 0, "bit-identical"
