@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Sized
 from itertools import cycle, product
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +16,11 @@ from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.tables import METHOD_TITLES, compared, method_title, pair_title, select
 from hw2lib.plots import PALETTE, WIDTH
 from hw2lib.plots.grids import charts
+
+if TYPE_CHECKING:
+    from seaborn import FacetGrid
+
+    from hw2lib.adaptation.embedding import FeatureSpace
 
 COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:])  # of methods, in their order
 DOTS = {"x": "test", "dodge": True, "jitter": False, "orient": "h", "size": 6, "alpha": 0.75}  # a mark a run
@@ -52,15 +58,6 @@ def idea() -> Figure:
     return figure
 
 
-def accuracy_dots(frame: pd.DataFrame, pairs: Sequence[str]) -> Figure:
-    """Test accuracy of the last step: a mark a seed, a row for each network and recipe, a panel a pair."""
-    frame = _titled(frame[frame["pair"].isin(pairs)])
-    rows = frame["network"] + "\n" + frame["recipe"]
-    look = {"col": "pair", "col_order": list(map(pair_title, pairs)), "hue": "method", "colours": _colours(frame)}
-    grid = charts(frame.assign(row=rows), "strip", 0.9 + 0.36 * rows.nunique(), y="row", sharey=True, **DOTS, **look)
-    return grid.set_axis_labels("target test, %", "").figure
-
-
 def improved_dots(frame: pd.DataFrame, pairs: Sequence[str], original: str, improved: str) -> Figure:
     """Target test accuracy of the last step, a mark a seed, a row a pair: DANN by both recipes, the improved model."""
     series = compared(original, improved)
@@ -78,7 +75,7 @@ def accuracy_curves(frame: pd.DataFrame, network: str, recipes: Sequence[str], p
     frame["panel"] = frame["pair"] + ", " + frame["recipe"]
     frame["step"], frame["accuracy"] = frame["curve"].str[0], frame["curve"].str[1]
     look = {"col": "panel", "col_order": panels, "col_wrap": len(pairs), "hue": "method", "colours": _colours(frame)}
-    grid = charts(frame, "line", 0.5 + 1.9 * len(recipes), x="step", y="accuracy", **look)
+    grid = charts(frame, "line", 0.3 + 1.4 * len(recipes), x="step", y="accuracy", **look)
     for axes in grid.axes.flat:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.title.set_fontsize(8)
@@ -132,35 +129,52 @@ def shapes(by_pair: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def by_class(points: dict[str, np.ndarray], labels: np.ndarray, is_target: np.ndarray) -> Figure:
-    """Points (N, 2), a panel each, in colours of digits (N,), pale for -1; crosses: source, dots: target."""
+def by_class(spaces: dict[str, "FeatureSpace"]) -> Figure:
+    """The points of all runs in colours of digits, pale where these are not known; crosses: source, dots: target."""
     colours = {-1: "#dddddd"} | dict(enumerate(DIGIT_COLOURS))
     marks = {"style": "target", "markers": {False: r"$\times$", True: "o"}}
-    marks |= {"size": "target", "sizes": {False: 14, True: 6}}
-    figure = _plane(points, {"digit": labels, "target": is_target}, hue="digit", colours=colours, legend=False, **marks)
-    for axes, xy in zip(figure.axes, points.values(), strict=True):
-        for digit in np.unique(labels[~is_target & (labels >= 0)]):
-            x, y = np.median(xy[(labels == digit) & ~is_target], axis=0)
-            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 1}
-            axes.text(x, y, str(digit), ha="center", va="center", fontsize=8, bbox=box)
-    return figure
+    marks |= {"size": "target", "sizes": {False: 9, True: 4}}
+    frame = _points(spaces)
+    grid = _plane(frame, len(spaces), hue="digit", colours=colours, legend=False, **marks)
+    known = frame[~frame["target"] & (frame["digit"] >= 0)].groupby(["panel", "digit"], observed=True)
+    for (panel, digit), place in known[["x", "y"]].median().iterrows():
+        box = {"boxstyle": "circle,pad=0.1", "fc": "white", "ec": DIGIT_COLOURS[digit], "lw": 0.8}
+        grid.axes_dict[panel].text(*place, str(digit), ha="center", va="center", fontsize=7, bbox=box)
+    return grid.figure
 
 
-def by_domain(points: dict[str, np.ndarray], is_target: np.ndarray, source: str, target: str) -> Figure:
-    """Embedded points (N, 2), a panel each, in the colours of their domains (N,) bool."""
-    domains, colours = np.where(is_target, target, source), {source: PALETTE[0], target: PALETTE[1]}
-    return _plane(points, {"domain": domains}, hue="domain", colours=colours, s=4)
+def by_domain(spaces: dict[str, "FeatureSpace"]) -> Figure:
+    """The points of all runs in the colours of their domains."""
+    return _plane(_points(spaces), len(spaces), hue="domain", s=3).figure
 
 
-def _plane(points: dict[str, np.ndarray], columns: dict[str, np.ndarray], **look) -> Figure:
-    """A panel for each embedding, a mark a point, in an order in which neither domain lies on top."""
-    parts = {title: pd.DataFrame(xy, columns=["x", "y"]).assign(**columns) for title, xy in points.items()}
+def _points(spaces: dict[str, "FeatureSpace"]) -> pd.DataFrame:
+    """A row a point, in an order in which neither domain lies on top; ``panel``: pair, method, proxy A-distance."""
+    methods = dict.fromkeys(method for space in spaces.values() for method in space.points)
+    parts = {
+        f"{pair_title(pair)}\n{method}: {space.distance[method]:.2f}": pd.DataFrame(
+            {
+                **dict(zip("xy", space.points[method].T, strict=True)),
+                "digit": space.labels,
+                "target": space.is_target,
+                "domain": np.where(space.is_target, *reversed(space.domains)),
+            }
+        )
+        for method, (pair, space) in product(methods, spaces.items())
+        if method in space.points
+    }
     frame = pd.concat(parts, names=["panel"]).reset_index("panel").sample(frac=1, random_state=0)
-    look |= {"x": "x", "y": "y", "col": "panel", "col_order": list(points), "linewidth": 0, "rasterized": True}
-    grid = charts(frame, "scatter", 3.2, **look).set(xticks=[], yticks=[], xlabel="", ylabel="")
+    return frame.assign(panel=pd.Categorical(frame["panel"], list(parts)))
+
+
+def _plane(frame: pd.DataFrame, columns: int, **look) -> "FacetGrid":
+    look |= {"x": "x", "y": "y", "col": "panel", "col_wrap": columns, "linewidth": 0, "rasterized": True}
+    height = 0.2 + 1.5 * len(frame["panel"].cat.categories) / columns
+    grid = charts(frame, "scatter", height, legend_columns=4, **look).set(xticks=[], yticks=[], xlabel="", ylabel="")
     for axes in grid.axes.flat:
         axes.spines[:].set(visible=True, color="#bbbbbb")
-    return grid.figure
+        axes.title.set_fontsize(8)
+    return grid
 
 
 def _row(parts: Sized, height: float, **kwargs) -> tuple[Figure, np.ndarray]:

@@ -3,10 +3,10 @@
 ``report.md.jinja`` is what people write, for all presets; the text may say ``{% if preset == "paper" %}``. It calls the
 public methods of `Document`, and of `References`, and names values by their notebook without its number::
 
-    {{ figure("53_dann_tsne", "mnistm-usps-class") }}
+    {{ figure("53_dann_tsne", "class") }}
 
     DANN {{ cite("ganin2016") }} reads {{ dann_accuracy.dann_compact_ours_mnistm_svhn_dann_test | fixed(1) }} % of the
-    digits of SVHN; {{ ref("53_dann_tsne", "mnistm-usps-class") }} shows its features.
+    digits of SVHN; {{ ref("53_dann_tsne", "class") }} shows its features.
 
 What no record holds is shown as **missing**; it is never an error and never invented.
 """
