@@ -173,8 +173,7 @@ def halfway(pairs: int, size: int) -> dict[str, Tensor]:
 def halfway_table(faces: Mapping[str, Tensor], real: Reference) -> tuple[pd.DataFrame, dict[str, float]]:
     """Scores of faces in about [-1, 1] from the noises of `halfway`, and ``halfway_lerp_contrast`` and so on.
 
-    A set's mean colour is that of all its pixels, red, green and blue from 0 to 255; ``colour_cast`` is how far red lies
-    above blue.
+    The mean colour of a set is that of all its pixels, of 0 to 255; ``colour_cast`` is how far red lies above blue.
     """
     scores = {name: face_scores(to_uint8(images), real) for name, images in faces.items()}
     rows = []
