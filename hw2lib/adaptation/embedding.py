@@ -40,11 +40,6 @@ class FeatureSpace:
         known = self.is_target & (self.labels >= 0)
         return {title: (self.labels[known], read[known]) for title, read in self.read.items()} if known.any() else {}
 
-    @property
-    def panels(self) -> dict[str, np.ndarray]:
-        """The points by what a figure writes above them: the method, and how far apart the domains lie in it."""
-        return {f"{title}: proxy A-distance {self.distance[title]:.2f}": xy for title, xy in self.points.items()}
-
 
 def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) -> dict[str, FeatureSpace]:
     """For each pair among the runs, up to `count` images of each domain's test split in the features of its runs.
