@@ -1,21 +1,18 @@
-"""Scores of what a denoiser draws, and the time that drawing takes, over samplers, steps and guidance."""
+"""Scores of what a denoiser draws, over samplers, steps and guidance."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
 import pandas as pd
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from hw2lib import environment
 from hw2lib.classifier.reference import DigitReference
 from hw2lib.classifier.scores import Grader, digit_scores, grader
 from hw2lib.data import FACES
 from hw2lib.diffusion.networks.unet import DIGITS
 from hw2lib.diffusion.recipe import GUIDED, UNGUIDED
-from hw2lib.diffusion.sample import BATCH, Denoiser, sample
+from hw2lib.diffusion.sample import Denoiser, sample
 from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.errors import UserError
 from hw2lib.kept import kept
@@ -42,34 +39,13 @@ def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = 
     return {name: round(scores[name], 4) for name in kept if name in scores}
 
 
-def timed_set(denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int) -> tuple[Tensor, Tensor, float]:
-    """The images and labels of `sample` in mixed precision, and the seconds that it took to draw an image."""
-    start = time.perf_counter()
-    images, labels = sample(denoiser, settings, seed, count, mixed=True)
-    return images, labels, (time.perf_counter() - start) / count
-
-
-@kept
-def seconds_an_image(denoiser: Denoiser, settings: SamplerSettings, machine: str) -> float:
-    """How long drawing takes on a machine, in full batches."""
-    timed_set(denoiser, replace(settings, steps=1), 0, BATCH)  # the first call of a network takes longer than others
-    return timed_set(denoiser, settings, 0, BATCH)[2]
-
-
 @kept
 def set_row(
-    denoiser: Denoiser,
-    settings: SamplerSettings,
-    seed: int,
-    count: int,
-    grader: Grader,
-    real: DigitReference | None,
-    machine: str,
+    denoiser: Denoiser, settings: SamplerSettings, seed: int, count: int, grader: Grader, real: DigitReference | None
 ) -> dict[str, float]:
-    """The `digit_scores` of a set, ``diversity`` within a digit, and ``seconds`` that an image took on a machine."""
-    images, labels, seconds = timed_set(denoiser, settings, seed, count)
-    scores = digit_scores(images, labels, grader, real)
-    return scores | {"diversity": diversity_within(images, labels), "seconds": seconds}
+    """The `digit_scores` of a set that is drawn in mixed precision, and ``diversity`` within a digit."""
+    images, labels = sample(denoiser, settings, seed, count, mixed=True)
+    return digit_scores(images, labels, grader, real) | {"diversity": diversity_within(images, labels)}
 
 
 def sweep(
@@ -87,13 +63,11 @@ def sweep(
     """
     if count < 2 * DIGITS:
         raise UserError(f"{count} images a set: give at least {2 * DIGITS}, two of each digit")
-    rows, combinations = [], list(product(ways, seeds))
-    for way, _ in combinations[:1]:  # the first call of a network takes longer, and is not measured
-        timed_set(denoiser, replace(way, steps=1), 0, min(count, BATCH))
-    for way, seed in tqdm(combinations, desc="sets of digits", unit="set"):
+    rows = []
+    for way, seed in tqdm(list(product(ways, seeds)), desc="sets of digits", unit="set"):
         steps, calls = way.steps or denoiser.schedule.steps, way.calls(denoiser.schedule.steps)
         settings = vars(way) | {"way": way.name, "guided": way.guided, "steps": steps, "calls": calls}
-        row = set_row(denoiser, way, seed, count, grader, real, environment.machine())
+        row = set_row(denoiser, way, seed, count, grader, real)
         rows.append(settings | {"seed": seed, "images": count} | row)
     return pd.DataFrame(rows)
 
@@ -121,6 +95,6 @@ def headline(frames: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return {
         value_name(title, name): float(frame[name].mean())
         for title, frame in frames.items()
-        for name in ("accuracy", "frechet", "diversity", "seconds", "calls")
+        for name in ("accuracy", "frechet", "diversity", "calls")
         if name in frame and frame[name].notna().any()
     }

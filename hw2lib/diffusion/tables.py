@@ -4,14 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 import pandas as pd
-import torch
 
-from hw2lib import environment
 from hw2lib.classifier.reference import DigitReference, real_row
 from hw2lib.classifier.scores import Grader
 from hw2lib.diffusion.recipe import GUIDED, OF_DIGITS, Recipe, recipe_of
-from hw2lib.diffusion.sample import Denoiser
-from hw2lib.diffusion.scores import seconds_an_image
 from hw2lib.layers import count_parameters
 from hw2lib.networks import build
 from hw2lib.training import cards
@@ -27,7 +23,6 @@ DENOISERS = by_preset(
 COUNTS = {"smoke": 20, "quick": 0, "paper": 1000}  # digits of a set that is scored; 0: as in the committed report
 GRIDS = by_preset([2, 4], [5, 10, 20])  # numbers of steps of all samplers
 
-MILLISECONDS = "milliseconds an image"
 
 # Network and recipe of each short training in which one thing is changed, and what that is.
 STUDIES = {
@@ -117,23 +112,18 @@ def score_table(
     return pd.DataFrame([*rows, real_row(real)]).fillna(UNKNOWN)
 
 
-def at_the_end(folder: RunFolder, judge: Grader, device: torch.device | str = "cpu") -> pd.DataFrame:
+def at_the_end(folder: RunFolder, judge: Grader) -> pd.DataFrame:
     """The scores of a run's last step, from its card: a row in the columns of `hw2lib.diffusion.scores.sweep`.
 
     It stands for the weights of a denoiser that were not kept; there is none if its recipe is not ``guided``. Digits
-    of denoisers were drawn as `GUIDED` says, and their time is that of an untrained network. There is none either for
-    another grader than the project's own.
+    of denoisers were drawn as `GUIDED` says. There is none either for another grader than the project's own.
     """
     row = folder.card["curve"][-1] | {"images": folder.settings["scored"], "calls": 1}
     if folder.settings["network"] in OF_DIGITS:
         recipe = recipe_of(folder.settings, folder.path)
         if not recipe.guided or judge.accuracy is None:
             return pd.DataFrame()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the same network each time, so that its time is kept
-            denoiser = Denoiser.from_recipe(recipe, build(recipe.network).to(device))
-        seconds = seconds_an_image(denoiser, GUIDED, environment.machine())
-        row |= {"calls": GUIDED.calls(recipe.diffusion_steps), "seconds": seconds}
+        row["calls"] = GUIDED.calls(recipe.diffusion_steps)
     return pd.DataFrame([row] if judge.accuracy is not None else [])
 
 
@@ -192,9 +182,7 @@ def _calls(frame: pd.DataFrame) -> str:
 def _scores(frame: pd.DataFrame) -> dict[str, str]:
     """Missing without any set; unknown where the sets do not have a score."""
     columns = {"accuracy, %": ("accuracy", 1), "Fréchet distance": ("frechet", 2), "diversity": ("diversity", 3)}
-    columns[MILLISECONDS] = ("seconds", 1)
-    known = frame.assign(seconds=1000 * frame["seconds"]) if "seconds" in frame else frame
     return {
-        title: UNKNOWN if len(known) and name not in known else spread(list(known.get(name, [])), digits)
+        title: UNKNOWN if len(frame) and name not in frame else spread(list(frame.get(name, [])), digits)
         for title, (name, digits) in columns.items()
     }
