@@ -88,9 +88,9 @@ def test_runs_that_are_not_finished_are_missing(run, samples):
     assert [row[0] for row in record["tables"]["training"]["rows"]] == ["gan-plain", "dcgan"], "one is shown beside"
     assert record["values"]["dcgan_closest_step"] in (2, 4)
     assert "gan_plain_closest_step" not in record["values"]
-    record = run("12", *FEW, "-p", "networks=dcgan,sagan", "-p", "train=false")
+    record = run("12", *FEW, "-p", "networks=dcgan,wgan-gp-sn", "-p", "train=false")
     rows = {row[0]: row[2] for row in record["tables"]["scores"]["rows"]}
-    assert rows["sagan"] == "missing"
+    assert rows["wgan-gp-sn"] == "missing"
     assert rows["dcgan"] != "missing"
 
 
