@@ -20,8 +20,8 @@ ALL = workflow.cores or 1
 # One notebook a core, if none trains for long: training fills every core and the GPU, and two together need twice the
 # memory.
 TRAINS = any(task.reasons for task in PLAN.values()) and build.trains(PRESET, dict(config.get("parameters", {})))
-# Tables of the first three have times, of a machine without other work; the last trains on all cores, if not for long.
-ALONE = ("33_diffusion_guidance", "34_diffusion_scores", "60_comparison", "51_dann_accuracy")
+# The tables of one have times, of a machine without other work; the other trains on all cores, if not for long.
+ALONE = ("60_comparison", "51_dann_accuracy")
 
 
 def done(notebook):

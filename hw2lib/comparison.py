@@ -179,7 +179,8 @@ def real_digits(real: DigitReference | None, preset: str, data_dir: str = "") ->
     known = {"accuracy": real.accuracy, "frechet": real.floor} if real else {}
     if preset == "paper" or data_dir:
         digits = data.source(preset, data_dir).load(DOMAIN, "test")
-        known["diversity"] = diversity_within(torch.from_numpy(digits.images), torch.from_numpy(digits.labels))
+        if digits.labels is not None:
+            known["diversity"] = diversity_within(torch.from_numpy(digits.images), torch.from_numpy(digits.labels))
     return known
 
 
@@ -214,7 +215,10 @@ def _times(generator: Generator, seconds: float) -> dict[str, str]:
     images, minutes = generator.limit
     limit = f"{minutes} min" if images == 1000 else f"{minutes} min for {images}"
     kept = "kept" if images * seconds <= 60 * minutes else "exceeded"
-    return {"ms an image = s for 1,000": f"{1000 * seconds:.1f}", "limit": f"{limit}, {kept}"}
+    return {
+        "ms an image = s for 1,000": f"{1000 * seconds:.{1 if seconds > 0.01 else 2}f}",
+        "limit": f"{limit}, {kept}",
+    }
 
 
 def headline(generators: Generators, sets: Mapping[str, Sequence[Scores]], seconds: Scores) -> dict[str, float | bool]:
@@ -248,15 +252,18 @@ def trade_off(
     figure, panels = plt.subplots(1, len(PLOTTED), figsize=(WIDTH, 3.5), layout="constrained")
     looks = {"GAN": (MARKERS[0], PALETTE[0]), "diffusion": (MARKERS[1], PALETTE[3])}
     for axes, (kind, (distance, share)) in zip(panels, PLOTTED.items(), strict=True):
-        for name, one in generators[kind].items():
-            if (score := _mean(sets[name], distance)) is None:
-                continue
+        scores = {name: score for name in generators[kind] if (score := _mean(sets[name], distance)) is not None}
+        near = 0.08 * max(scores.values(), default=0)
+        for name, score in scores.items():
+            one = generators[kind][name]
             (marker, colour), at = looks[one.family], (1000 * seconds[name], score)
             axes.plot(*at, marker, color=colour, ms=5, label=one.family)
             percent = _mean(sets[name], share)
             text = name if percent is None else f"{name}, {percent:.1f} %"
             # A GAN is far to the left of a denoiser, and both have their words in between.
             side = {"xytext": (-5, 0), "ha": "right"} if one.way else {"xytext": (5, 0), "ha": "left"}
+            if any(0 < score - other < near for other in scores.values()):  # above the words of its neighbour
+                side["xytext"] = (side["xytext"][0], 5)
             axes.annotate(text, at, textcoords="offset points", va="center", fontsize="small", color=colour, **side)
         dashed(axes, real[kind].get(distance))
         axes.set(xscale="log", xlabel="milliseconds an image", title=f"{kind}: {MEASURES[kind][distance][0]}")

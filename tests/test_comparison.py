@@ -74,7 +74,7 @@ def test_scores_stand_beside_those_of_real_images():
     seconds, real = {"acgan": 0.002, "context-unet-32": 0.05}, {"accuracy": 97.4, "frechet": 14.3}
     table = comparison.comparison_table("digits", generators, sets, seconds, real)
     assert table.to_numpy().tolist() == [
-        ["acgan", "1,496,168", "1", "98.0", "20.0", "0.250", "2.0", "10 min, kept"],
+        ["acgan", "1,496,168", "1", "98.0", "20.0", "0.250", "2.00", "10 min, kept"],
         ["context-unet-32", "415,683", "14", "99.5 ± 0.7", "40.0 ± 14.1", "missing", "50.0", "15 min, kept"],
         ["real", "–", "–", "97.4", "14.3", "–", "–", "–"],
     ]

@@ -27,11 +27,11 @@ def splits_table(source: ImageSource, domains: list[str]) -> pd.DataFrame:
         for split in source.splits(domain):
             images = source.load(domain, split)
             channels, height, width = images.images.shape[1:]
-            row = {"domain": title, "split": split, "images": len(images)}
+            row = {"domain": title, "split": split, "images": f"{len(images):,}"}
             row |= {"pixels": f"{width} × {height}", "colour": COLOURS[channels]}
             if images.labels is not None:
                 share = np.bincount(images.labels, minlength=10) / len(images) * 100
-                row |= {"rarest class, %": round(share.min(), 1), "commonest class, %": round(share.max(), 1)}
+                row |= {"rarest class, %": f"{share.min():.1f}", "commonest class, %": f"{share.max():.1f}"}
             rows.append(row)
     columns = ["domain", "split", "images", "pixels", "colour", "rarest class, %", "commonest class, %"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)

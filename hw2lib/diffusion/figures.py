@@ -47,7 +47,7 @@ def scores_over_steps(frame: pd.DataFrame, real_accuracy: float | None) -> Figur
         axes.set_xticks(steps, [f"{count:,}" for count in steps])
         axes.minorticks_off()
     accuracy = grid.axes.flat[0]
-    accuracy.set_ylim(bottom=frame["accuracy"].quantile(0.1) - 2)
+    accuracy.set_ylim(bottom=frame["accuracy"].quantile(0.1) - 4)
     dashed(accuracy, real_accuracy)
     return grid.figure
 

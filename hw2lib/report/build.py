@@ -1,6 +1,7 @@
 """Making the report: run what is out of date (Snakemake), render report and supplement, export both to PDF and HTML."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -127,7 +128,8 @@ def export(source: Path, preset: str) -> Path:
     targets = [source.with_suffix(".pdf"), build / f"{source.stem}.html"]
     notes = [build / f"{target.name}.json" for target in targets]
     with ThreadPoolExecutor() as threads:
-        list(threads.map(pandoc.write, [source] * 2, targets, [pdf.convert, html.convert], notes))
+        to_html = functools.partial(html.convert, base=Path(os.path.relpath(source.parent, build)).as_posix())
+        list(threads.map(pandoc.write, [source] * 2, targets, [pdf.convert, to_html], notes))
     return targets[0]
 
 

@@ -54,6 +54,7 @@ class Missing(jinja2.Undefined):
         return False
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __neg__ = _stay
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __pos__ = _stay
     __lt__ = __le__ = __gt__ = __ge__ = _no
 
 
@@ -214,7 +215,7 @@ def _fill(name: str, document: Document, preset: str, records: dict[str, dict]) 
         raise UserError(f"there is no {paths.ROOT / error.name}") from None
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"{error.name}, line {error.lineno}: {error.message}") from None
-    except (jinja2.UndefinedError, UserError, TypeError, ValueError, ArithmeticError) as error:
+    except (jinja2.UndefinedError, UserError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename.endswith(file)]
         raise UserError(f"{file}, line {lines[-1]}: {markdown.one_line(str(error))}") from None

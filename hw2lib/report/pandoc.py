@@ -31,7 +31,7 @@ CODE_COMMENT_OR_ANCHOR = re.compile(r'^(```+|~~~+).*?^\1|<!--.*?-->|^<a id="[^"]
 PLACE = "<!-- place: {} -->"  # a comment that names the part of a document below it, such as a cell
 
 Losses = list[tuple[str, str]]  # what is not as in the text, and by which words it stands there
-Result = tuple[bytes, dict[str, str], Losses]  # a document, hashes of its images by their paths in the text, losses
+Result = tuple[bytes, dict[str, str], Losses]  # a document, hashes of its images by their paths, and what is lost
 
 
 def write(source: Path, target: Path, convert: Callable[[str, Path, str], Result], note: Path | None = None) -> None:
@@ -56,6 +56,7 @@ def write(source: Path, target: Path, convert: Callable[[str, Path, str], Result
     except OSError as error:
         raise UserError(f"{target}: cannot write the report: {error.strerror}") from error
     if note and not losses:
+        note.parent.mkdir(parents=True, exist_ok=True)
         files.write(note, json.dumps(_made_from(text, images, content)))
 
 
@@ -90,7 +91,8 @@ def run(text: str, folder: Path, work: Path, name: str, options: list[str]) -> t
     """
     plain = CODE_COMMENT_OR_ANCHOR.sub(_as_block, text).lstrip()
     command = [pypandoc.get_pandoc_path(), f"--from={READER}", "--standalone", "--wrap=none", *options]
-    command += [f"--lua-filter={TEMPLATES / 'fix.lua'}", f"--resource-path={work}{os.pathsep}{folder.resolve()}"]
+    (work / "folder").symlink_to(folder.resolve())  # whose own name may have the colon that separates paths
+    command += [f"--lua-filter={TEMPLATES / 'fix.lua'}", f"--resource-path={work}{os.pathsep}{work / 'folder'}"]
     command += ["--extract-media=media", "--log=log.json"]
     # Not by pypandoc.convert_text, which changes the folder of the whole process, so of JupyterLab's server.
     done = subprocess.run(command, input=plain, cwd=work, capture_output=True, encoding="utf-8")

@@ -90,7 +90,7 @@ def _with_small_pictures(source: str, work: Path) -> str:
 
     In the PDF a picture with a palette takes as much room as one without: Typst stores red, green and blue.
     """
-    large = [file for file in work.rglob("*.png") if file.stat().st_size >= LARGE]
+    large = [file for file in (work / "media").rglob("*.png") if file.stat().st_size >= LARGE]
     with ThreadPoolExecutor() as threads:
         for file, jpeg in zip(large, threads.map(_small_jpeg, large), strict=True):
             if jpeg:
@@ -99,10 +99,12 @@ def _with_small_pictures(source: str, work: Path) -> str:
 
 
 def _small_jpeg(file: Path) -> Path | None:
-    """A JPEG file beside a PNG file, if it is much smaller than what Typst would store of that."""
-    jpeg, stored = file.with_suffix(".jpg"), io.BytesIO()
-    with contextlib.suppress(OSError):  # Typst says what is wrong with it
+    """A JPEG file beside a PNG file, if it is much smaller than what Typst would store of that, and shows the same."""
+    jpeg, stored = file.with_name(f"{file.name}.small.jpg"), io.BytesIO()
+    with contextlib.suppress(OSError, SyntaxError, ValueError):  # Typst says what is wrong with it
         with Image.open(file) as picture:
+            if picture.mode not in ("L", "P", "RGB") or "transparency" in picture.info:
+                return None
             small = picture.convert("RGB")
         small.thumbnail((WIDTH, 2 * WIDTH))
         small.save(jpeg, quality=62, optimize=True)

@@ -52,5 +52,7 @@ def _read(file) -> dict[str, dict]:
 def _describe(source: dict) -> str:
     if "edition" in source:
         return f"A student's report on the homework of {source['edition']}: {source['built']}."
+    if lacking := {"authors", "title", "venue", "year"}.difference(source):
+        raise UserError(f"references.toml: the entry {source} has no {min(lacking)}")
     address = f" <{source['url']}>" if "url" in source else ""
     return f"{source['authors']}. {source['title']}. *{source['venue']}*, {source['year']}.{address}"

@@ -65,7 +65,7 @@ def test_real_images_are_counted_and_not_shown(run, real_images, tmp_path):
 def test_what_is_not_there_is_named(run, real_images):
     record = run(data_dir=str(real_images))
     rows = record["tables"]["splits"]["rows"]
-    assert ["USPS", "train", 40, "28 × 28", "grey", 10.0, 10.0] in rows
+    assert ["USPS", "train", "40", "28 × 28", "grey", "10.0", "10.0"] in rows
     assert ["Faces", None, None, None, None, None, None] in rows
 
 

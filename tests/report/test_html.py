@@ -153,3 +153,16 @@ def test_it_is_made_again_only_when_something_has_changed(folder, tmp_path):
 def test_a_missing_image_is_one_line(folder):
     with pytest.raises(UserError, match=r"^report\.md: the image none\.png is missing"):
         html.convert("![A map.](none.png)", folder, "report.md")
+
+
+def test_sections_have_numbers_only_where_the_text_asks_for_them(folder):
+    content, _, _ = html.convert("# One\n\n## Two", folder, "notes.md")
+    assert b'class="header-section-number"' not in content
+
+
+def test_links_to_files_follow_from_where_the_page_lies(folder):
+    text = "[r](figures/a.json), [s](supplement.md), [t](report.md.jinja), [u](https://example.org/a), [v](/a)"
+    content, _, _ = html.convert(f"{text}\n", folder, "report.md", base="../..")
+    assert [link["href"] for link in Elements(content.decode()).all("a") if not link["href"].startswith("#")] == [
+        "../../figures/a.json", "supplement.html", "../../report.md.jinja", "https://example.org/a", "/a",
+    ]  # fmt: skip

@@ -210,6 +210,34 @@ def test_numbers_are_set_flush_right(folder):
     assert where["a"] == where["bb"]
 
 
+def colours(pdf: bytes) -> list[tuple[int, int, int]]:
+    """The commonest colour of each picture."""
+    images = [image.image.convert("RGB") for page in PdfReader(io.BytesIO(pdf)).pages for image in page.images]
+    return [max(image.getcolors(1 << 20))[1] for image in images]
+
+
+def test_large_pictures_become_small_and_no_other(tmp_path):
+    noise = Image.effect_noise((300, 300), 90).convert("RGB")
+    noise.paste("navy", (0, 0, 150, 300))
+    noise.save(tmp_path / "photo.png")
+    Image.new("RGB", (50, 50), (255, 0, 0)).save(tmp_path / "photo.jpg", quality=100)
+    clear = noise.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    clear.save(tmp_path / "clear.png")
+    pdf = markdown_to_pdf("# Three\n\n![](photo.png)\n\n![](photo.jpg)\n\n![](clear.png)", tmp_path, "notes.md")
+    first, second, third, *_ = colours(pdf)
+    assert max(abs(a - b) for a, b in zip(first, (0, 0, 128), strict=True)) < 12
+    assert second[0] > 250 > 8 > max(second[1:])
+    assert third == (0, 0, 128), "as it is, with its transparency beside it"
+    assert len(pdf) < sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
+def test_a_folder_may_have_a_colon_in_its_name(tmp_path):
+    (tmp_path / "a:b").mkdir()
+    Image.new("RGB", (50, 50), "teal").save(tmp_path / "a:b/map.png")
+    assert colours(markdown_to_pdf("![A map.](map.png)", tmp_path / "a:b", "notes.md")) == [(0, 128, 128)]
+
+
 def test_equations_outside_of_dollars_are_set_with_their_tag(text):
     assert re.search(r"a ?= ?b ?\+ ?c ?\( ?7 ?\)", text)
 

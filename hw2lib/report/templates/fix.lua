@@ -282,8 +282,11 @@ local function mend_links(doc)
       if figure and TYPST then return pandoc.RawInline("typst", "#ref(<" .. figure .. ">)") end
       if figure then return pandoc.Link(names[figure] or link.content, "#" .. figure) end
       if link.target:sub(1, 1) ~= "#" then
-        for _, report in ipairs({ "report", "supplement" }) do
-          link.target = link.target:gsub("^" .. report .. "%.md", report .. (TYPST and ".pdf" or ".html"))
+        local report, anchor = link.target:match("^(%a+)%.md(#?[^.]*)$")
+        if report == "report" or report == "supplement" then
+          link.target = report .. (TYPST and ".pdf" or ".html") .. anchor
+        elseif not TYPST and doc.meta.base and not link.target:match("^%a[%w+.-]*:") and not link.target:match("^/") then
+          link.target = pandoc.utils.stringify(doc.meta.base) .. "/" .. link.target -- the HTML may lie elsewhere
         end
         return link.target ~= "" and link or link.content
       end
@@ -332,7 +335,8 @@ local function take_title(doc)
       doc = doc:walk({ Header = function(header) header.level = header.level - 1 return header end })
     end
   end
-  return doc
+  if TYPST or doc.meta["section-numbering"] then return doc end
+  return doc:walk({ Header = function(header) header.classes:insert("unnumbered") return header end })
 end
 
 return {
