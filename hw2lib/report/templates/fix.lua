@@ -311,7 +311,11 @@ local function set_anchor(span)
 end
 
 local function set_paragraph(para)
-  if #para.content == 1 and is_anchor(para.content[1]) then return pandoc.Plain(para.content) end
+  if #para.content ~= 1 then return nil end
+  if is_anchor(para.content[1]) then return pandoc.Plain(para.content) end
+  if TYPST and para.content[1].t == "Emph" then -- a question stays with the beginning of its answer
+    return { pandoc.RawBlock("typst", "#block(sticky: true)["), para, pandoc.RawBlock("typst", "]") }
+  end
 end
 
 -- The alternative text of a picture, which pandoc gives to HTML alone.
