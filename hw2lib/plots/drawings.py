@@ -148,7 +148,7 @@ DENOISER_COLOURS = COLOURS | {
     "condition": COLOURS["fully connected"],
 }
 # Lengths of the drawing of a denoiser, in inches.
-BAND, GAP, BREADTH = 0.116, 0.1, 1.95
+BAND, GAP, BREADTH = 0.125, 0.1, 1.95
 BEGIN = {"down": 0.85, "up": WIDTH - 0.75 - BREADTH}
 DENOISER_NOTE = (
     "Conv 3/1/1: kernel, stride, padding; behind it channels × height × width of what it gives. "
@@ -231,7 +231,7 @@ def _draw_sizes(axes: Axes, boxes: list[_Level], top: float, bottom: float) -> N
     borders = [top, *((min(a) + max(b)) / 2 for a, b in pairwise(heights)), bottom]
     for i, (size, (upper, lower)) in enumerate(zip(sizes, pairwise(borders), strict=True)):
         axes.add_patch(Rectangle((0, lower), WIDTH, upper - lower, fc="#f5f5f5" if i % 2 else "#ebebeb", lw=0))
-        axes.text(0.06, upper - 0.05, _shape_text(size), va="top", fontsize=TEXT, color=GREY)
+        axes.text(0.06, upper - 0.05, _shape_text(size), va="top", fontsize=TEXT - 1, color=GREY)
 
 
 def _draw_level(axes: Axes, box: _Level) -> None:

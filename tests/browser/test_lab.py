@@ -70,7 +70,7 @@ def test_the_figure_is_shown_and_has_its_caption_below_it_once(page):
     image.scroll_into_view_if_needed()
     image.evaluate("image => image.decode()")  # raises for what is no picture
     assert image.evaluate("image => image.complete && image.naturalWidth > 300 && image.clientWidth > 300")
-    caption = "The three parts of a domain-adversarial network, and how the strength of the gradient reversal rises"
+    caption = "A domain-adversarial network, and the strength of its gradient reversal in the course of training."
     assert output.inner_text().count(caption) == 1
     assert output.get_by_text(caption).bounding_box()["y"] > image.bounding_box()["y"]
 
@@ -97,7 +97,7 @@ def test_the_export_menu_gives_the_pdf(page, tmp_path):
     assert reader.metadata.title == TITLE
     text = " ".join(" ".join(sheet.extract_text() for sheet in reader.pages).split())
     assert TITLE in text
-    assert "Figure 1. The three parts" in text
+    assert "Figure 1. A domain-adversarial network" in text
     assert "Table 1. Trainable parameters" in text
     assert "page.finish()" not in text
 
@@ -143,12 +143,12 @@ def test_the_way_from_noise_is_played(explorers):
 
 def test_cells_run_again_with_another_parameter(drawn):
     assert errors(drawn).all_inner_texts() == []
-    caption = drawn.locator(".jp-OutputArea-output", has_text="Generator and discriminator of acgan")
+    caption = drawn.locator(".jp-OutputArea-output", has_text="Generator (above) and discriminator (below) of acgan")
     api.expect(caption).to_have_count(1)
     drawn.locator(".jp-Cell .cm-line", has_text="network: str =").get_by_text('"acgan"').dblclick()
     drawn.keyboard.type("dcgan")
     choose(drawn, "Run", "Run All Cells")
-    drawn.locator(".jp-OutputArea-output", has_text="Generator and discriminator of dcgan").wait_for()
+    drawn.locator(".jp-OutputArea-output", has_text="Generator (above) and discriminator (below) of dcgan").wait_for()
     api.expect(caption).to_have_count(0)
     api.expect(drawn.locator(".jp-OutputArea-output", has_text="Layers of dcgan")).to_have_count(1)
     assert errors(drawn).all_inner_texts() == []

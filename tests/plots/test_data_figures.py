@@ -66,7 +66,7 @@ class Source:
 def test_the_table_counts_and_says_what_is_missing():
     table = splits_table(Source(), ["usps", "face", "svhn"])
     assert table.to_numpy().tolist() == [
-        ["USPS", "train", 40, "28 × 28", "grey", 0.0, 75.0],
-        ["Faces", "train", 5, "64 × 64", "RGB", None, None],
+        ["USPS", "train", "40", "28 × 28", "grey", "0.0", "75.0"],
+        ["Faces", "train", "5", "64 × 64", "RGB", None, None],
         ["SVHN", None, None, None, None, None, None],
     ]
