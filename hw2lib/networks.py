@@ -43,6 +43,9 @@ CLASSIFIERS = {
     "dann-compact": "adaptation.networks:compact",
     "dann-grey": "adaptation.networks:grey",
     "dann-grey-plus": "adaptation.networks:grey_plus",
+    "dann-grey-strided": "adaptation.networks:grey_strided",
+    "dann-grey-leaky": "adaptation.networks:grey_leaky",
+    "dann-grey-dropout": "adaptation.networks:grey_dropout",
 }
 IMPROVED = {"uda-cnn": "adaptation.networks:improved", "uda-cnn-wide": "adaptation.networks:improved_wide"}
 GRADERS = {"digit-classifier": "classifier.network:DigitClassifier"}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hw2lib.adaptation.networks import reversal_strength
-from hw2lib.adaptation.pairs import accuracy_of, batch_of, evaluation, evaluation_split, train_split
+from hw2lib.adaptation.pairs import accuracy_of, batch_of, evaluation, evaluation_split, evenly, train_split
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.data.prepare import Form
 from hw2lib.networks import build
@@ -36,7 +36,7 @@ def train(
     adapts = recipe.method == "dann"
     source = target = others = None
     if recipe.method != "target-only":
-        source = train_split(images, recipe.source, fabric.device, recipe.batch)
+        source = evenly(train_split(images, recipe.source, fabric.device, recipe.batch), recipe.source_images)
     if recipe.method != "source-only":
         target = train_split(images, recipe.target, fabric.device, recipe.batch, learn_labels=not adapts)
     if source and recipe.augment_source.backgrounds:

@@ -5,6 +5,8 @@ halvings need 32 pixels, all others 3x28x28.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,30 +118,51 @@ def compact() -> DANN:
     return DANN(features, label, domain, Inputs(3, 28))
 
 
-def _conv_bn_relu(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU()]
+def _conv_bn_relu(
+    channels_in: int, channels_out: int, activation: Callable[[], nn.Module] = nn.ReLU, stride: int = 1
+) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1)
+    return [convolution, nn.BatchNorm2d(channels_out), activation()]
 
 
-def _grey(extra: list[nn.Module]) -> DANN:
+def grey(
+    *, extra: bool = False, activation: Callable[[], nn.Module] = nn.ReLU, pooling: bool = True, dropout: float = 0.0
+) -> DANN:
+    """3,728,011 parameters; five 3x3 stages on grey images of 32 pixels, a domain classifier of five layers.
+
+    The features can have another convolution of 64 maps after the first halving, another activation, steps of two in
+    place of pooling, and dropout of whole maps after the second halving.
+    """
     stages: list[nn.Module] = []
     for channels_in, channels_out in [(1, 64), (64, 128), (128, 256), (256, 256), (256, 512)]:
-        stages += [*_conv_bn_relu(channels_in, channels_out), nn.MaxPool2d(2)]
-        if channels_in == 1:
-            stages += extra
+        stages += _conv_bn_relu(channels_in, channels_out, activation, stride=1 if pooling else 2)
+        stages += [nn.MaxPool2d(2)] if pooling else []
+        stages += _conv_bn_relu(64, 64, activation) if extra and channels_in == 1 else []
+        stages += [nn.Dropout2d(dropout)] if dropout and channels_in == 64 else []
     label = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
     layers = [layer for _ in range(4) for layer in (nn.Linear(512, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2))]
     domain = nn.Sequential(*layers, nn.Linear(512, 1), Sigmoid())
     return DANN(nn.Sequential(*stages, nn.Flatten()), label, domain, Inputs(1, 32))
 
 
-def grey() -> DANN:
-    """3,728,011 parameters; five 3x3 stages on grey images of 32 pixels, a domain classifier of five layers."""
-    return _grey([])
-
-
 def grey_plus() -> DANN:
     """3,765,067 parameters; `grey` with one more convolution of 64 maps after the first pooling."""
-    return _grey(_conv_bn_relu(64, 64))
+    return grey(extra=True)
+
+
+def grey_strided() -> DANN:
+    """`grey` with convolutions in steps of two in place of pooling."""
+    return grey(pooling=False)
+
+
+def grey_leaky() -> DANN:
+    """`grey` with LeakyReLU of slope 0.2 in the features."""
+    return grey(activation=partial(nn.LeakyReLU, 0.2))
+
+
+def grey_dropout() -> DANN:
+    """`grey` with dropout of half of the maps behind the second stage, as the networks of other reports have it."""
+    return grey(dropout=0.5)
 
 
 def improved(channels: int = 32) -> DANN:

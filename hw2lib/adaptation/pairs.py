@@ -44,10 +44,16 @@ def batch_of(data: Labelled, size: int, form: Form, augmentation: Augmentation, 
 def evaluation_split(recipe: PairRecipe, images, domain: str, split: str, device: torch.device) -> Labelled | None:
     """A split, or as many of its images as the recipe asks for, evenly; None for a val or test split without images."""
     data = load_split(images, domain, split, device, labels_needed=False)
-    if data is None or not 0 < recipe.evaluated < len(data[0]):
+    return data and evenly(data, recipe.evaluated)
+
+
+def evenly(data: Labelled, count: int) -> Labelled:
+    """As many of the images, evenly over all, since a folder may be sorted by digit; all for 0."""
+    images, labels = data
+    if not 0 < count < len(images):
         return data
-    chosen = torch.linspace(0, len(data[0]) - 1, recipe.evaluated, device=device).long()
-    return data[0][chosen], None if data[1] is None else data[1][chosen]
+    chosen = torch.linspace(0, len(images) - 1, count, device=images.device).long()
+    return images[chosen], None if labels is None else labels[chosen]
 
 
 def accuracy_of(network: nn.Module, data: Labelled | None, form: Form, fabric: "Fabric") -> float | None:

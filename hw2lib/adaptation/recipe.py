@@ -34,6 +34,7 @@ class PairRecipe(BaseRecipe):
     augment_target: Augmentation = Augmentation()
     domain_weight: float = Field(ge=0)
     reversal_max: float = Field(ge=0)
+    source_images: int = Field(0, ge=0, exclude_if=lambda count: not count, description="learned from; 0: all")
     evaluated: int = Field(0, ge=0, exclude_if=lambda count: not count, description="images a split, at most; 0: all")
 
     @classmethod

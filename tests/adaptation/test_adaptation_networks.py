@@ -16,6 +16,9 @@ SHEET = {
     "dann-compact": (41_040, 372_298, 296_834, 710_172, (3, 28, 28), 768, 2),
     "dann-grey": (2_142_336, 530_442, 1_055_233, 3_728_011, (1, 32, 32), 512, 1),
     "dann-grey-plus": (2_179_392, 530_442, 1_055_233, 3_765_067, (1, 32, 32), 512, 1),
+    "dann-grey-strided": (2_142_336, 530_442, 1_055_233, 3_728_011, (1, 32, 32), 512, 1),
+    "dann-grey-leaky": (2_142_336, 530_442, 1_055_233, 3_728_011, (1, 32, 32), 512, 1),
+    "dann-grey-dropout": (2_142_336, 530_442, 1_055_233, 3_728_011, (1, 32, 32), 512, 1),
 }
 
 
@@ -55,7 +58,9 @@ STAGES = {
                   "512x2x2", "512x1x1", "512"],
     "dann-grey-plus": ["64x32x32", "64x16x16", "64x16x16", "128x16x16", "128x8x8", "256x8x8", "256x4x4", "256x4x4",
                        "256x2x2", "512x2x2", "512x1x1", "512"],
+    "dann-grey-strided": ["64x16x16", "128x8x8", "256x4x4", "256x2x2", "512x1x1", "512"],
 }  # fmt: skip
+STAGES |= dict.fromkeys(["dann-grey-leaky", "dann-grey-dropout"], STAGES["dann-grey"])
 
 
 @pytest.mark.parametrize("name", SHEET)
@@ -75,6 +80,12 @@ ORDER = {
     "dann-grey": "Conv2d BatchNorm2d ReLU MaxPool2d " * 5 + "Flatten",
     "dann-grey-plus": "Conv2d BatchNorm2d ReLU MaxPool2d Conv2d BatchNorm2d ReLU "
     + "Conv2d BatchNorm2d ReLU MaxPool2d " * 4
+    + "Flatten",
+    "dann-grey-strided": "Conv2d BatchNorm2d ReLU " * 5 + "Flatten",
+    "dann-grey-leaky": "Conv2d BatchNorm2d LeakyReLU MaxPool2d " * 5 + "Flatten",
+    "dann-grey-dropout": "Conv2d BatchNorm2d ReLU MaxPool2d " * 2
+    + "Dropout2d "
+    + "Conv2d BatchNorm2d ReLU MaxPool2d " * 3
     + "Flatten",
 }
 
@@ -100,9 +111,7 @@ def test_the_table_of_networks():
 
 
 def test_grey_ends_in_a_probability_and_the_others_in_logits():
-    assert {name: build(name).domain_is_probability for name in SHEET} == {
-        "dann-wide": False, "dann-deep": False, "dann-compact": False, "dann-grey": True, "dann-grey-plus": True,
-    }  # fmt: skip
+    assert {name for name in SHEET if build(name).domain_is_probability} == {n for n in SHEET if "grey" in n}
     domains = build("dann-grey")(100 * images("dann-grey", 8), reversal=1.0)[1]
     assert ((domains > 0) & (domains < 1)).all()
 

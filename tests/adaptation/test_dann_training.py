@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from synthetic import Synthetic, recipe, write_folder
 
 from hw2lib import runs
-from hw2lib.adaptation import dann
+from hw2lib.adaptation import dann, pairs
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.data.prepare import prepare
@@ -201,6 +201,26 @@ def test_without_a_test_split_there_is_no_accuracy_on_it(folder):
     assert card["accuracy"]["source test"] is None
     assert card["accuracy"]["target val"] is not None
     assert (card["oracle"], card["curve"]) == (None, [])
+
+
+def test_a_run_may_learn_from_some_of_the_sources_images(folder, monkeypatch):
+    """As many as asked for, from its first to its last; the target stays whole."""
+    seen = {}
+
+    def batch_of(data, size, form, augmentation, others):
+        seen[len(data[0])] = data
+        return pairs.batch_of(data, size, form, augmentation, others)
+
+    monkeypatch.setattr(dann, "batch_of", batch_of)
+    images = Synthetic()
+    whole = images.load("mnistm", "train")
+    train(folder, recipe(method="dann", source_images=7))
+    some, labels = seen[7]
+    assert len(seen) == 2
+    assert len(whole) in seen
+    chosen = [i * (len(whole) - 1) // 6 for i in range(7)]
+    assert torch.equal(some, torch.tensor(whole.images[chosen]))
+    assert labels.tolist() == list(whole.labels[chosen])
 
 
 def test_a_short_run_is_evaluated_on_some_of_the_images(folder):
