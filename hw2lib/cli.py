@@ -19,7 +19,7 @@ import click
 from hw2lib import files
 from hw2lib.environment import cores
 from hw2lib.errors import UserError
-from hw2lib.paths import build_dir, make_environment_absolute
+from hw2lib.paths import PRESETS, build_dir, check_preset, make_environment_absolute, runs_dir
 
 _PATH = click.Path(path_type=Path)
 
@@ -78,6 +78,7 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.argument("networks", nargs=-1)
 @click.option("--missing", is_flag=True, help="In place of NETWORKS: what the report shows and nobody has trained.")
 @click.option("--list", "only_list", is_flag=True, help="Train nothing; say what is left, and about how long it takes.")
+@click.option("--follow", is_flag=True, help="Train nothing; show the losses of running trainings.")
 @click.option("--jobs", type=int, help="Runs at a time.  [default: one a core; on a GPU one for each 8 GiB free]")
 @click.option("--within", metavar="TIME", help="Stop by then, such as 90s, 9m or 2h; the same line goes on.")
 @click.option("--recipe", "recipe_names", multiple=True, help="[default: ours]")
@@ -92,11 +93,15 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
 @click.option("--folder", type=_PATH, help="The folder of a single run.  [default: by its settings]")
 def train(
-    networks, missing, only_list, jobs, within, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings,
+    networks, missing, only_list, follow, jobs, within, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings,
     folder,
 ) -> None:  # fmt: skip
     """Train NETWORKS by each combination of the options. Interrupted, the same line continues."""
     until = time.monotonic() + (_seconds(within) if within else math.inf)
+    if follow:
+        if networks or missing:
+            raise UserError("--follow shows what is trained by other commands: leave out NETWORKS and --missing")
+        return _follow(preset)
     from hw2lib import data, runs
 
     if missing and (networks or recipe_names or pairs or methods or seeds or settings or folder):
@@ -128,6 +133,23 @@ def train(
     lines = runs.what_is_left(chosen, device, jobs)
     if only_list or missing or len(lines) > 1:
         click.echo("\n".join(lines if only_list else lines[-1:]))
+
+
+def _follow(preset: str | None) -> None:
+    """Show the trainings of a preset or of all: again and again in a terminal, once elsewhere."""
+    from hw2lib.training import follow
+
+    if preset:
+        check_preset(preset)
+    terminal, text = sys.stdout.isatty(), ""
+    for text in follow.followed([runs_dir(one) for one in ([preset] if preset else PRESETS)]):
+        if terminal:
+            click.clear()
+        click.echo(text)
+        if not terminal:
+            break
+    if not text:
+        click.echo(f"nothing is trained below {build_dir()}")
 
 
 def _seconds(text: str) -> float:

@@ -60,7 +60,22 @@ TARGET_LABELS = {"ours": "the teacher's", "with-labels": "its own"}
 CHANGED = ("shaped", "fitted")
 SHAPE_METHODS = ("source-only", "dann")  # a target-only run has no source
 
+# What notebook 56 changes in `dann-grey`, and in the recipe `as-reported`, one thing at a time.
+GREY_CHANGES = {
+    "dann-grey": "nothing",
+    "dann-grey-plus": "one more convolution",
+    "dann-grey-strided": "steps of two in place of max-pooling",
+    "dann-grey-leaky": "LeakyReLU in place of ReLU",
+    "dann-grey-dropout": "dropout of half of the maps, once",
+}
+TRAINING_CHANGES = {
+    "as-reported": "nothing",
+    "as-reported-jitter": "contrast and brightness of the target vary",
+    "as-reported-fewer": "6,561 images of the source, as many as of USPS",
+}
+
 RECIPES = ["as-reported", "ours"]
+LENGTHS = ["as-reported", "as-reported-long"]
 OLD_PAIRS = ["mnistm-usps", "svhn-mnistm", "usps-svhn"]  # of the edition of 2021
 PAIRS = [*OLD_PAIRS, "mnistm-svhn"]
 ACCURACY = Trainings(DANN_NETWORKS, RECIPES, SEEDS, ["mnistm-svhn", "mnistm-usps"])
@@ -75,17 +90,25 @@ WIDER = Trainings(["uda-cnn-wide"], ["ours"], SEEDS, ["mnistm-usps"])
 PARTS = Trainings(["uda-cnn"], VARIANTS, PARTS_SEEDS, ["usps-svhn"])
 READERS = Trainings(SMALL, pairs=PAIRS, methods=["source-only"], with_weights=True)
 SHAPED = Trainings(SMALL, ["ours", *CHANGED], SEEDS, ["svhn-mnistm", "mnistm-svhn"], SHAPE_METHODS)
+STATED = [
+    Trainings(by_preset(SMALL, ["dann-compact", "dann-wide"]), LENGTHS, [0], ["mnistm-svhn", "mnistm-usps"]),
+    Trainings(by_preset([], ["dann-grey"]), LENGTHS, [0], ["mnistm-usps", "usps-svhn"], ["source-only", "dann"]),
+]
+COURSE = Trainings(SMALL, LENGTHS, PARTS_SEEDS, ["mnistm-svhn", "mnistm-usps"], ["source-only"])
+CHANGED_TRAININGS = Trainings(["dann-wide"], list(TRAINING_CHANGES), PARTS_SEEDS, ["mnistm-usps"], SHAPE_METHODS)
+CHANGED_GREY = Trainings(list(GREY_CHANGES), RECIPES, PARTS_SEEDS, ["mnistm-usps"], ["dann"])
 REPORT = {
     "51_dann_accuracy": [ACCURACY],
     "52_dann_three_pairs": [THREE_PAIRS],
     "53_dann_tsne": [FEATURES],
     "54_uda_improved": [COMPARED, IMPROVED, SIZED, WIDER, PARTS],
     "55_dann_shape": [READERS, SHAPED],
+    "56_dann_observations": [*STATED, COURSE, CHANGED_TRAININGS, CHANGED_GREY],
 }
 
 COLUMNS = (
     "network", "recipe", "pair", "method", "seed", "steps", "batch",
-    "val", "test", "oracle", "curve", "criteria", "seconds", "commit", "hardware", "precision", "origin",
+    "val", "test", "source", "oracle", "curve", "criteria", "seconds", "commit", "hardware", "precision", "origin",
 )  # fmt: skip
 
 
@@ -98,6 +121,7 @@ def results_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
             "pair": "{source}-{target}".format(**card["settings"]),
             "val": card["accuracy"]["target val"],
             "test": card["accuracy"]["target test"],
+            "source": card["accuracy"]["source test"],
             "criteria": {"source val": card["accuracy"]["source val"], **card.get("criteria", {})},
             "commit": commit(card),
             "hardware": hardware(card),
@@ -145,6 +169,43 @@ def accuracy_table(
     if split == "test" and METHOD_TITLES["dann"] in table:
         table["DANN, oracle"] = _spreads(frame, "oracle", rows, columns, seeds)[METHOD_TITLES["dann"]]
     return table
+
+
+def accuracy_on_both(
+    frame: pd.DataFrame, pair: str, networks: Sequence[str], recipes: Sequence[str], seeds: int
+) -> pd.DataFrame:
+    """`accuracy_table` of val and of test beside each other, by network and recipe."""
+    splits = {split: accuracy_table(frame, split, pair, networks, recipes, seeds) for split in ("val", "test")}
+    named = [table.set_index(["network", "recipe"]).add_suffix(f", {split}") for split, table in splits.items()]
+    return pd.concat(named, axis=1)
+
+
+def change_effects(
+    frame: pd.DataFrame, changed: str, titles: Mapping[str, str], by: str, values: Sequence[str], seeds: int
+) -> pd.DataFrame:
+    """Accuracies on the target's test split where one thing is changed: a row a title, a column a value of `by`.
+
+    `changed` is the column of `frame`, ``network`` or ``recipe``, whose values `titles` puts into words.
+    """
+    rows = [({"changed": title, changed: value}, {changed: value}) for value, title in titles.items()]
+    return _spreads(frame, "test", rows, {method_title(value): {by: value} for value in values}, seeds)
+
+
+def length_table(
+    frame: pd.DataFrame, recipes: Sequence[PairRecipe], columns: Mapping[str, tuple[str, str]], seeds: int
+) -> pd.DataFrame:
+    """Accuracies after trainings of unequal length: a row for each network, pair and recipe of `recipes`.
+
+    `columns` maps titles to a method and a column of `frame`, such as ``{"target": ("source-only", "test")}``.
+    """
+    rows = {}
+    for one in sorted(recipes, key=lambda one: (one.network, one.pair)):  # so that its lengths stand together
+        runs = select(frame, network=one.network, pair=one.pair, recipe=one.recipe)
+        row = {"network": one.network, "pair": pair_title(one.pair), "recipe": one.recipe, "steps": f"{one.steps:,}"}
+        for title, (method, column) in columns.items():
+            row[title] = spread(select(runs, method=method)[column], expected=seeds)
+        rows[one.network, one.pair, one.recipe] = row
+    return pd.DataFrame(rows.values())
 
 
 def improved_table(
