@@ -93,8 +93,8 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
 @click.option("--folder", type=_PATH, help="The folder of a single run.  [default: by its settings]")
 def train(
-    networks, missing, only_list, follow, jobs, within, recipe_names, pairs, methods, seeds, preset, data_dir, device, settings,
-    folder,
+    networks, missing, only_list, follow, jobs, within, recipe_names, pairs, methods, seeds, preset, data_dir, device,
+    settings, folder,
 ) -> None:  # fmt: skip
     """Train NETWORKS by each combination of the options. Interrupted, the same line continues."""
     until = time.monotonic() + (_seconds(within) if within else math.inf)
