@@ -225,8 +225,12 @@ class RealImages(ImageSource):
 def _csv(folder: Path, split: str) -> Path:
     """The csv of a split, also with capitals in its name, as some systems write it."""
     file = folder / f"{split}.csv"
-    others = (path for path in sorted(folder.iterdir()) if path.name.lower() == file.name)
-    return file if file.is_file() else next(others, file)
+    if file.is_file():
+        return file
+    try:
+        return next((path for path in sorted(folder.iterdir()) if path.name.lower() == file.name), file)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}; mend or remove it") from None
 
 
 def read_labels(path: Path, there: Collection[str]) -> tuple[list[str], np.ndarray | None]:
