@@ -44,11 +44,12 @@ class FeatureSpace:
 def feature_spaces(folders: Sequence[RunFolder], images, count: int, seed: int) -> dict[str, FeatureSpace]:
     """For each pair among the runs, up to `count` images of each domain's test split in the features of its runs.
 
-    The title of a run is its method, with network, recipe or seed if the runs differ in these.
+    The title of a run is its method, with network, recipe or seed where runs of one method differ in these.
     """
     spaces: dict[str, FeatureSpace] = {}
-    differ = [key for key in ("network", "recipe", "seed") if len({folder.settings[key] for folder in folders}) > 1]
     for folder in folders:
+        like = [other.settings for other in folders if other.settings["method"] == folder.settings["method"]]
+        differ = [key for key in ("network", "recipe", "seed") if len({settings[key] for settings in like}) > 1]
         settings, embedded = folder.settings, embed_run(folder, images, count, seed)
         titles = tuple(TITLES.get(settings[role], settings[role]) for role in ("source", "target"))
         empty = FeatureSpace(titles, embedded["labels"], embedded["is_target"], {}, {}, {}, {})

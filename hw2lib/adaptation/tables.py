@@ -84,6 +84,7 @@ THREE_PAIRS = Trainings(
 )
 FEATURES = Trainings(SMALL, pairs=PAIRS, methods=["source-only", "dann"], with_weights=True)
 COMPARED = Trainings(["dann-grey"], RECIPES, SEEDS, PAIRS, ["dann"])
+IMPROVED_FEATURES = Trainings(["uda-cnn"], pairs=PAIRS, with_weights=True)
 IMPROVED = Trainings(["uda-cnn"], ["ours"], SEEDS, PAIRS)
 SIZED = Trainings(["uda-cnn"], list(TARGET_LABELS), SEEDS, ["mnistm-usps"])
 WIDER = Trainings(["uda-cnn-wide"], ["ours"], SEEDS, ["mnistm-usps"])
@@ -100,7 +101,7 @@ CHANGED_GREY = Trainings(list(GREY_CHANGES), RECIPES, PARTS_SEEDS, ["mnistm-usps
 REPORT = {
     "51_dann_accuracy": [ACCURACY],
     "52_dann_three_pairs": [THREE_PAIRS],
-    "53_dann_tsne": [FEATURES],
+    "53_dann_tsne": [FEATURES, IMPROVED_FEATURES],
     "54_uda_improved": [COMPARED, IMPROVED, SIZED, WIDER, PARTS],
     "55_dann_shape": [READERS, SHAPED],
     "56_dann_observations": [*STATED, COURSE, CHANGED_TRAININGS, CHANGED_GREY],

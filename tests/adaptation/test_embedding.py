@@ -65,11 +65,12 @@ def finished(path, network: str, method: str) -> RunFolder:
 def test_runs_of_any_method_have_a_feature_space(tmp_path):
     runs = [finished(tmp_path, "dann-compact", "dann"), finished(tmp_path, "uda-cnn", "improved")]
     (space,) = feature_spaces(runs, Synthetic(), 20, 0).values()
-    assert list(space.points) == ["DANN, dann-compact", "improved, uda-cnn"]
+    assert list(space.points) == ["DANN", "improved"]
     assert all(points.shape == (40, 2) for points in space.points.values())
     assert space.labels.shape == space.is_target.shape == (40,)
-    (space,) = (spaces := feature_spaces(runs[1:], Synthetic(), 20, 0)).values()
-    assert list(space.points) == ["improved"], "the network is named only where there are several"
+    (space,) = feature_spaces([*runs, finished(tmp_path, "dann-deep", "dann")], Synthetic(), 20, 0).values()
+    assert list(space.points) == ["DANN, dann-compact", "improved", "DANN, dann-deep"]
+    spaces = feature_spaces(runs[1:], Synthetic(), 20, 0)
     assert distance_table(spaces).loc[0, ["method", "target test"]].tolist() == ["improved", "50.0"]
     assert list(headline(spaces)) == ["mnistm_usps_improved_distance"]
 
