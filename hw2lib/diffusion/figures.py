@@ -62,7 +62,7 @@ def eta_grid(faces: Mapping[float, Tensor]) -> Figure:
 
 def distance_over_eta(frame: pd.DataFrame, between_noises: float) -> Figure:
     """`hw2lib.diffusion.face_experiments.distances_between_runs`: mean and range; dashed: faces of different noise."""
-    axes = charts(frame, "line", 2.1, 0.7 * WIDTH, x="eta", y="distance").ax
+    axes = charts(frame, "line", 2.1, x="eta", y="distance").ax
     dashed(axes, between_noises)
     axes.annotate("different noise", (1, between_noises), xycoords=("axes fraction", "data"), xytext=(0, 3),
                   textcoords="offset points", ha="right", fontsize="small")  # fmt: skip
