@@ -221,7 +221,7 @@ def train(
     if not waiting:
         return
     images = data.source(preset, data_dir)
-    total, quiet = sum(recipe.steps for recipe, _ in waiting), not parallel.is_first()
+    total, quiet = sum(recipe.steps for recipe, _ in waiting), parallel.rank()
     with tqdm(total=total, desc=f"{len(waiting)} runs", unit="step", disable=quiet) as bar:
         if jobs > 1:
             failures = train_side_by_side(waiting, preset, data_dir, device, jobs, bar, until)

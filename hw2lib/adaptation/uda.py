@@ -15,8 +15,7 @@ from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, evaluation, 
 from hw2lib.adaptation.recipe import ImprovedRecipe
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.networks import build
-from hw2lib.training import parallel
-from hw2lib.training.parallel import part, whole
+from hw2lib.training.parallel import fabric_for, part, setup, whole
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, training
 
@@ -34,14 +33,14 @@ def train(
     by its own statistics and keeps those of the target (French et al. 2018, 3.1).
     """
     # Device, network, optimiser.
-    fabric = parallel.fabric_for(device)
+    fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
     form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
     average = MovingAverage(network, recipe.ema_decay)
     teacher = average.module
     shares, thresholds = EqualShares().to(fabric.device), ClassThresholds().to(fabric.device)
-    learner, optimiser = parallel.setup(fabric, Apart(network), recipe.optimiser_of(network), rounded=False)
+    learner, optimiser = setup(fabric, Apart(network), recipe.optimiser_of(network), rounded=False)
 
     # Whole splits as uint8 tensors on the device.
     source = train_split(images, recipe.source, fabric.device, recipe.batch)

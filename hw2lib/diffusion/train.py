@@ -12,7 +12,7 @@ from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sample import Denoiser
 from hw2lib.diffusion.schedule import cosine_steps, dropped, min_snr_weights, noised, velocity
 from hw2lib.networks import build
-from hw2lib.training import parallel
+from hw2lib.training.parallel import fabric_for, setup
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, mirrored, require_val, training
 
@@ -28,14 +28,14 @@ def train(
     Labels are dropped for guidance (Ho and Salimans 2022, algorithm 1). The card has the losses and the marks' scores.
     """
     # Device, network, optimiser, images.
-    fabric = parallel.fabric_for(device)
+    fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
     network = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
     average = MovingAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     optimiser = kind(network.parameters(), lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
-    learner, optimiser = parallel.setup(fabric, network, optimiser, rounded=False)  # the time has to stay exact
+    learner, optimiser = setup(fabric, network, optimiser, rounded=False)  # the time has to stay exact
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     require_val(images, recipe.domain)
     schedule = recipe.schedule_table()

@@ -15,8 +15,7 @@ from hw2lib.gan.recipe import Change, Loss, Recipe
 from hw2lib.gan.sample import STRIP, random_inputs, sample, with_standing_statistics, write_strip
 from hw2lib.gan.scores import mark_scores
 from hw2lib.networks import build
-from hw2lib.training import parallel
-from hw2lib.training.parallel import part, whole
+from hw2lib.training.parallel import as_one_batch, fabric_for, part, setup, whole
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, mirrored, require_val, training
 
@@ -32,7 +31,7 @@ def train(
     The folder gets the averaged generator's weights at each mark (``snapshots/``), until they are scored, and a row of
     images from the same noise (``strip/``). The card has the losses over the steps and the scores of each mark.
     """
-    fabric = parallel.fabric_for(device)
+    fabric = fabric_for(device)
     torch.manual_seed(recipe.seed)
     gan = build(recipe.network).to(fabric.device, memory_format=torch.channels_last)
     average = MovingAverage(gan.generator, recipe.ema_decay) if recipe.ema_decay else None
@@ -40,9 +39,8 @@ def train(
     other = adam if recipe.discriminator_optimiser == "adam" else partial(torch.optim.SGD, momentum=0.9)
     for_generator = adam(gan.generator.parameters(), lr=recipe.generator_rate)
     for_discriminator = other(gan.discriminator.parameters(), lr=recipe.discriminator_rate)
-    generator, for_generator = parallel.setup(fabric, gan.generator, for_generator)
-    discriminator, for_discriminator = parallel.setup(fabric, gan.discriminator, for_discriminator)
-    critic = parallel.as_one_batch(gan.discriminator)  # outside of autocast
+    generator, for_generator = setup(fabric, gan.generator, for_generator)
+    discriminator, for_discriminator = setup(fabric, gan.discriminator, for_discriminator)
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     require_val(images, recipe.domain)
 
@@ -70,7 +68,7 @@ def train(
             loss_d = discriminator_loss(recipe.loss, real_judged, fake_judged, recipe.label_smoothing)
             total = loss_d + real_class + recipe.fake_class_weight * fake_class
             if recipe.gradient_penalty:
-                total = total + recipe.gradient_penalty * gradient_penalty(critic, x, fake)
+                total = total + recipe.gradient_penalty * gradient_penalty(gan.discriminator, x, fake)
             fabric.backward(total)
             for_discriminator.step()
             for_discriminator.zero_grad()
@@ -144,7 +142,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     """
     mix = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = part(torch.lerp(fake.detach().float(), real.float(), mix)).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    with as_one_batch():
+        (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (whole(gradient.flatten(1).norm(dim=1)) - 1).square().mean()
 
 

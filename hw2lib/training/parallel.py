@@ -1,23 +1,20 @@
 """One training by several processes, each with a device of its own: Lightning Fabric's DDP.
 
 All processes run the same loop. Each draws the whole batch and all that is random from the seed of (run seed, step); a
-network from `setup` reads the process's part of its inputs and returns the outputs of all parts, so that losses, class
-thresholds and averages are computed from the whole batch, in each process alike. DDP averages the gradients; batch
-normalisation and dropout treat all parts as one batch. So a step is that of one process up to rounding, and a run can
-go on with another number of devices. Not the same: bfloat16, which one process also gives a GAN's, DANN's or
-classifier's inputs, and which rounds sums of parts otherwise; and random numbers of a GPU, where a fused kernel draws
-dropout's. Each process holds all images, and prepares whole batches.
+network from `setup` reads the process's part of it and returns the outputs of all parts. So each process computes the
+losses, class thresholds and averages of the whole batch; DDP averages the gradients, and batch normalisation and
+dropout treat all parts as one batch. A step is that of one process up to rounding, and a run can go on with another
+number of devices. Only dropout on a GPU may draw other masks. Each process holds all images.
 
-A process is one of several where the variables of torchrun say so; `hw2lib.runs` sets them for those that it starts.
-The first process alone evaluates, and writes files.
+Torchrun's variables say that a process is one of several; `on_devices` sets them too. The first evaluates and writes.
 """
 
 import atexit
+import contextlib
 import gc
 import multiprocessing
 import os
 import socket
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
@@ -52,13 +49,8 @@ def count() -> int:
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """The number of this process; 0 evaluates and writes files."""
     return int(os.environ.get("RANK", 0))
-
-
-def is_first() -> bool:
-    """Whether this process evaluates and writes files."""
-    return rank() == 0
 
 
 def check(device: str, many: int, jobs: int, recipes: Iterable[BaseRecipe]) -> None:
@@ -82,55 +74,50 @@ def on_devices(many: int, work: Callable[[Callable[[int], Any]], None], report: 
     It ends when the first of them does, or one fails. `UserError` for one that was killed, and that of a process.
     """
     if many == 1:
-        work(report)
-        return
+        return work(report)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns where every weight has a gradient
     context = multiprocessing.get_context("spawn")
     steps, why = context.RawArray("q", 1), context.RawArray("c", 4096)
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     group = [context.Process(target=_work, args=(i, many, port, work, steps, why), daemon=True) for i in range(many)]
-    for process in group:
-        process.start()
-    reported = 0
     try:
+        for process in group:
+            process.start()
+        reported = 0
         while group[0].exitcode is None and not any(process.exitcode for process in group):
             connection.wait([process.sentinel for process in group if process.exitcode is None], timeout=1)
             report(steps[0] - reported)
             reported = steps[0]
         ends = [process.exitcode for process in group]
     finally:
-        for process in group:
+        for process in filter(lambda process: process.pid, group):
             process.kill()  # one that waits for another hears of nothing else
             process.join()
     if ends[0] == 0:
-        return
+        return None
     if any(code and code < 0 for code in ends):
         raise UserError("a process was killed, perhaps for want of memory; the same command goes on")
-    if any(ends):
-        raise (UserError if REFUSED in ends else RuntimeError)(why.value.decode(errors="replace"))
+    raise (UserError if REFUSED in ends else RuntimeError)(why.value.decode(errors="replace"))
 
 
 def _work(number: int, many: int, port: int, work, steps, why) -> None:
     begin_worker(max(1, cores() // many))
     numbers = {"RANK": number, "LOCAL_RANK": number, "GROUP_RANK": 0, "WORLD_SIZE": many, "LOCAL_WORLD_SIZE": many}
-    os.environ |= {name: str(value) for name, value in (numbers | {"MASTER_PORT": port}).items()}
-    os.environ["MASTER_ADDR"] = "localhost"
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)} | {k: str(v) for k, v in numbers.items()}
 
     def report(n: int) -> None:
-        steps[0] += n if is_first() else 0
+        steps[0] += 0 if rank() else n
 
     code = 0
     try:
         work(report)
-        atexit._run_exitfuncs()  # and then no more: an interpreter with a process group now and then aborts at its end
+        atexit._run_exitfuncs()
     except UserError as error:
         code, why.value = REFUSED, str(error).encode()[:4095]
     except BaseException:
         code, why.value = 1, traceback.format_exc().encode()[-4095:]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    os._exit(code)  # an interpreter that ends with a process group now and then aborts
 
 
 def begin_worker(threads: int) -> None:
@@ -146,12 +133,12 @@ def _die_with_parent() -> None:
 
 
 def leave() -> None:
-    """Wait until all processes of torchrun are done, and end those that are not the first."""
-    if count() > 1 and dist.is_initialized():
+    """Wait until all processes of torchrun are done, and end all but the first."""
+    if dist.is_initialized():
         gc.collect()  # networks that know the process group
         dist.barrier()
         dist.destroy_process_group()
-    if not is_first():
+    if rank():
         os._exit(0)
 
 
@@ -168,24 +155,18 @@ def fabric_for(device: str) -> "Fabric":
     backend = "gloo" if kind == "cpu" else "cpu:gloo,cuda:nccl"  # `of_first` has no need to wait for a GPU
     # Not every loss reaches every weight: without adaptation none does those of the domain classifier.
     strategy = DDPStrategy(process_group_backend=backend, timeout=PATIENCE, find_unused_parameters=True)
-    fabric = Fabric(
-        accelerator=kind,
-        strategy=strategy,
-        devices=here,
-        num_nodes=count() // here,
-        precision="bf16-mixed" if devices.bf16_is_fast(alone.device) else "32-true",
-        plugins=[TorchElasticEnvironment()],
-    )
+    options = {"devices": here, "num_nodes": count() // here, "plugins": [TorchElasticEnvironment()]}
+    precision = "bf16-mixed" if devices.bf16_is_fast(alone.device) else "32-true"
+    fabric = Fabric(accelerator=kind, strategy=strategy, precision=precision, **options)
     fabric.launch()
     return fabric
 
 
 def of_first(value: Value) -> Value:
     """In every process the value that the first one has."""
-    if count() == 1:
-        return value
     values = [value]
-    dist.broadcast_object_list(values, device=torch.device("cpu"))
+    if count() > 1:
+        dist.broadcast_object_list(values, device=torch.device("cpu"))
     return values[0]
 
 
@@ -195,10 +176,10 @@ def setup(fabric: "Fabric", network: nn.Module, optimiser: torch.optim.Optimizer
     On one device they are those of ``fabric.setup``, which rounds inputs to bfloat16 where that is the precision;
     not `rounded`, the network itself, to be called within ``fabric.autocast()``.
     """
-    if count() == 1:
-        wrapped, optimiser = fabric.setup(network, optimiser)
-        return wrapped if rounded else network, optimiser
-    return _OverDevices(fabric, network), fabric.setup_optimizers(optimiser)
+    if count() > 1:
+        return _OverDevices(fabric, network), fabric.setup_optimizers(optimiser)
+    wrapped, optimiser = fabric.setup(network, optimiser)
+    return wrapped if rounded else network, optimiser
 
 
 class _OverDevices(nn.Module):
@@ -209,8 +190,8 @@ class _OverDevices(nn.Module):
         self._autocast, self._ddp = fabric.autocast, fabric.strategy.setup_module(network.to(fabric.device))
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        with self._autocast():
-            outputs = as_one_batch(self._ddp)(*map(part, inputs), **options)
+        with self._autocast(), as_one_batch():
+            outputs = self._ddp(*map(part, inputs), **options)
         return tree_map(lambda output: whole(output.float()), outputs)
 
 
@@ -245,25 +226,20 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(gradient)
 
 
-def as_one_batch(network: nn.Module) -> Callable[..., Any]:
-    """A network whose batch normalisation and dropout treat the parts of all processes as one batch."""
+def as_one_batch() -> contextlib.AbstractContextManager:
+    """Inside, batch normalisation in training and dropout treat the parts of all processes as one batch.
 
-    def call(*inputs: Any, **options: Any) -> Any:
-        with _AsOneBatch():
-            return network(*inputs, **options)
-
-    return network if count() == 1 else call
+    Another layer that mixes a batch or draws at random needs a case here.
+    """
+    return _AsOneBatch() if count() > 1 else contextlib.nullcontext()
 
 
 class _AsOneBatch(TorchFunctionMode):
-    """Inside, batch normalisation in training takes its statistics from all parts, and dropout its mask."""
-
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is F.batch_norm:
             function = _batch_norm
         elif function in (F.dropout, F.dropout2d):
-            args = (function, *args)
-            function = _dropout
+            function, args = _dropout, (function, *args)
         return function(*args, **kwargs or {})
 
 
@@ -278,14 +254,11 @@ def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=F
         n = count() * x.numel() / len(mean)
         running_mean.lerp_(mean.detach(), momentum)
         running_var.lerp_(variance.detach() * n / (n - 1), momentum)
-    scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
-    shift = (0 if bias is None else bias) - mean * scale
-    shape = [1, -1, *[1] * (x.ndim - 2)]
-    return torch.addcmul(shift.reshape(shape), y, scale.reshape(shape)).to(x.dtype)
+    scale = (variance + eps).rsqrt() * weight
+    scale, shift = (z.reshape(1, -1, *[1] * (x.ndim - 2)) for z in (scale, bias - mean * scale))
+    return torch.addcmul(shift, y, scale).to(x.dtype)
 
 
 def _dropout(function, x, p=0.5, training=True, inplace=False):
     """`F.dropout` or `F.dropout2d`: its draws are those of the whole batch, which keeps all processes in step."""
-    if not training or not p:
-        return x
-    return x * part(function(torch.cat([torch.ones_like(x)] * count()), p))
+    return x * part(function(torch.cat([torch.ones_like(x)] * count()), p)) if training else x

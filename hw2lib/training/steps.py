@@ -44,7 +44,7 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     def whole(recipe, images, folder: RunFolder, device: str = "auto", on_step: Callable[[int], None] | None = None):
         if folder.card:
             return folder.card
-        if not parallel.is_first():
+        if parallel.rank():
             return train(recipe, images, folder, device, on_step)
         with folder.open():
             return folder.card or train(recipe, images, folder, device, on_step)
@@ -63,7 +63,7 @@ class Steps:
     def __init__(self, recipe, folder: RunFolder, parts: dict[str, Any], on_step: Callable[[int], None] | None) -> None:
         self._recipe, self._folder, self._parts, self._on_step = recipe, folder, parts, on_step
         environment.code_version()  # that with which the run begins, or goes on
-        state = parallel.of_first(folder.load_state() if parallel.is_first() else None) or {"step": 0, "seconds": 0.0}
+        state = parallel.of_first(folder.load_state() if not parallel.rank() else None) or {"step": 0, "seconds": 0.0}
         if state["step"]:
             if parts.keys() != state.keys() - {"step", "seconds"}:
                 raise UserError(f"{folder.path}: its state.pt is of older code; remove the folder to begin anew")
@@ -78,7 +78,7 @@ class Steps:
     def __iter__(self) -> Iterator[int]:
         on_step = self._on_step
         if not on_step:  # a bar has a lock, which a process that is killed would leave behind
-            bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=not parallel.is_first())
+            bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=parallel.rank())
             on_step = bar.update
         on_step(self._done)
         for step in range(self._done, self._recipe.steps):
@@ -98,22 +98,22 @@ class Steps:
                     self._look_at_weights(step)
                     self._save()
                 raise Stopped
-        if not parallel.is_first():
+        if parallel.rank():
             raise Stopped  # the first makes the result
 
     def _save(self) -> None:
-        if parallel.is_first():
+        if not parallel.rank():
             state = {name: part.state_dict() for name, part in self._parts.items()}
             self._folder.save_state({"step": self._done, "seconds": self.seconds, **state})
         self._saved = self._done
 
     def at_mark(self, step: int) -> bool:
         """Whether this process evaluates the network, and the state is saved, behind this step."""
-        return parallel.is_first() and step + 1 in self._marks
+        return not parallel.rank() and step + 1 in self._marks
 
     def at_log(self, step: int) -> bool:
         """Whether this process logs this step's losses."""
-        return parallel.is_first() and self._looks(step)
+        return not parallel.rank() and self._looks(step)
 
     def _looks(self, step: int) -> bool:
         return (step + 1) % LOG_EVERY == 0 or step + 1 in self._marks
