@@ -34,6 +34,7 @@ bench: setup
 	$(BIN)/python benchmarks/diffusion_training.py
 	$(BIN)/python benchmarks/digit_drawing.py
 	$(BIN)/python benchmarks/face_drawing.py
+	$(BIN)/python benchmarks/two_devices.py
 
 # uv installs in seconds what takes pip minutes; where it cannot be had or fails, pip does the same.
 # GOMP_SPINCOUNT: PyTorch's threads sleep soon while they wait for each other. By default they keep a core busy, and beside

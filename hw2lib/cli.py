@@ -80,6 +80,7 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.option("--list", "only_list", is_flag=True, help="Train nothing; say what is left, and about how long it takes.")
 @click.option("--follow", is_flag=True, help="Train nothing; show the losses of running trainings.")
 @click.option("--jobs", type=int, help="Runs at a time.  [default: one a core; on a GPU one for each 8 GiB free]")
+@click.option("--devices", type=click.IntRange(min=1), default=1, help="Train each run on so many, one run at a time.")
 @click.option("--within", metavar="TIME", help="Stop by then, such as 90s, 9m or 2h; the same line goes on.")
 @click.option("--recipe", "recipe_names", multiple=True, help="[default: ours]")
 @click.option("--pair", "pairs", multiple=True, help="DANN: SOURCE-TARGET.  [default: two pairs]")
@@ -93,8 +94,8 @@ def add(name: str, folder: Path, data_dir: str) -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe.")
 @click.option("--folder", type=_PATH, help="The folder of a single run.  [default: by its settings]")
 def train(
-    networks, missing, only_list, follow, jobs, within, recipe_names, pairs, methods, seeds, preset, data_dir, device,
-    settings, folder,
+    networks, missing, only_list, follow, jobs, devices, within, recipe_names, pairs, methods, seeds, preset, data_dir,
+    device, settings, folder,
 ) -> None:  # fmt: skip
     """Train NETWORKS by each combination of the options. Interrupted, the same line continues."""
     until = time.monotonic() + (_seconds(within) if within else math.inf)
@@ -103,7 +104,9 @@ def train(
             raise UserError("--follow shows what is trained by other commands: leave out NETWORKS and --missing")
         return _follow(preset)
     from hw2lib import data, runs
+    from hw2lib.training import parallel
 
+    several = devices > 1 or parallel.count() > 1
     if missing and (networks or recipe_names or pairs or methods or seeds or settings or folder):
         raise UserError("--missing trains what the report shows: leave out NETWORKS, their options and --folder")
     if not (missing or networks):
@@ -122,12 +125,13 @@ def train(
         if folder and len(recipes) > 1:
             raise UserError(f"--folder is for one run, not {len(recipes)}: choose one --pair and one --method")
         if folder:
-            chosen = [(recipes[0], runs.train_into(folder, recipes[0], preset, data_dir, device))]
+            chosen = [(recipes[0], runs.RunFolder(folder, runs.settings_of(recipes[0], preset, images)))]
         else:
             chosen = [(recipe, runs.run_folder(recipe, preset, images)) for recipe in recipes]
-    jobs = jobs or runs.side_by_side(cores() if missing else len(chosen), device)
+    jobs = jobs or (1 if several else runs.side_by_side(cores() if missing else len(chosen), device))
     if not only_list:
-        runs.train(chosen, preset, data_dir, device, jobs, until)
+        runs.train(chosen, preset, data_dir, device, jobs, until, devices)
+        parallel.leave()
         for run in (run for _, run in chosen if run.card):
             click.echo(f"{runs.result_of(run)}  {run.path}")
     lines = runs.what_is_left(chosen, device, jobs)

@@ -6,9 +6,7 @@ import heapq
 import json
 import math
 import multiprocessing
-import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -26,6 +24,7 @@ from hw2lib import data, environment, networks, paths, used, weights
 from hw2lib.environment import cores
 from hw2lib.errors import UserError
 from hw2lib.files import read_json, write
+from hw2lib.training import parallel
 from hw2lib.training.cards import hardware, minutes, result_of
 from hw2lib.training.devices import check_device
 from hw2lib.training.recipe import SEEDS, BaseRecipe, Trainings
@@ -33,8 +32,8 @@ from hw2lib.training.run_folder import RunFolder, shipped_run
 from hw2lib.training.steps import Stopped
 
 __all__ = [
-    "PAIRS", "SEEDS", "asked", "finished", "missing", "recipes_for", "result_of", "run_folder", "ship", "side_by_side",
-    "train", "train_all", "train_into", "what_is_left",
+    "PAIRS", "SEEDS", "asked", "finished", "missing", "recipes_for", "result_of", "run_folder", "settings_of", "ship",
+    "side_by_side", "train", "train_all", "what_is_left",
 ]  # fmt: skip
 
 PAIRS = ("mnistm-svhn", "mnistm-usps")
@@ -207,28 +206,34 @@ def train_all(
     return folders
 
 
-def train(runs: list[Run], preset: str, data_dir: str, device: str, jobs: int, until: float = math.inf) -> None:
-    """Train the runs that are not finished, in their order, so many `jobs` at a time.
+def train(
+    runs: list[Run], preset: str, data_dir: str, device: str, jobs: int, until: float = math.inf, devices: int = 1
+) -> None:
+    """Train the runs that are not finished, in their order, so many `jobs` at a time, or one on so many `devices`.
 
     Small networks train faster side by side on one thread each than one after the other on all. At the time `until`, of
     ``time.monotonic``, which all processes share, each run ends behind its step and any evaluation there, and saves its
     state. Stopped or interrupted, the same call goes on. If runs failed, such as diverged ones, a `UserError` says so
     once the others are trained.
     """
-    check_device(device)
+    parallel.check(device, devices, jobs, [recipe for recipe, _ in runs])
     waiting = [(recipe, folder) for recipe, folder in runs if not folder.card]
     if not waiting:
         return
     images = data.source(preset, data_dir)
-    with tqdm(total=sum(recipe.steps for recipe, _ in waiting), desc=f"{len(waiting)} runs", unit="step") as bar:
+    total, quiet = sum(recipe.steps for recipe, _ in waiting), parallel.rank()
+    with tqdm(total=total, desc=f"{len(waiting)} runs", unit="step", disable=quiet) as bar:
         if jobs > 1:
             failures = train_side_by_side(waiting, preset, data_dir, device, jobs, bar, until)
         else:
             failures = []
             for recipe, folder in waiting:
+                work = functools.partial(_train_until, until, recipe, images, folder, device)
                 try:
-                    _train_until(until, recipe, images, folder, device, bar.update)
+                    parallel.on_devices(devices, work, bar.update)
                 except UserError as error:
+                    if parallel.count() > 1:
+                        raise  # torchrun ends all processes with this one
                     failures.append(str(error))
     if failures:
         others = len(failures) - 1
@@ -288,14 +293,6 @@ def what_is_left(runs: Iterable[Run], device: str, jobs: int) -> list[str]:
     if left and None in lengths:
         many += f"; {lengths.count(None)} of unknown length"
     return [*lines, many]
-
-
-def train_into(path: Path, recipe: BaseRecipe, preset: str, data_dir: str = "", device: str = "auto") -> RunFolder:
-    """Train one run in a folder of the caller's choice, which refuses to go on under other settings."""
-    images = data.source(preset, data_dir)
-    folder = RunFolder(path, settings_of(recipe, preset, images))
-    networks.training_of(recipe.network)(recipe, images, folder, device)
-    return folder
 
 
 def ship(path: Path, with_weights: bool) -> Path:
@@ -359,14 +356,7 @@ def train_side_by_side(
 def _start_worker(threads: int, steps) -> None:
     global _steps
     _steps = steps
-    torch.set_num_threads(threads)
-    # A worker must not outlive a parent that was killed: it would hold the lock of its run folder.
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    parallel.begin_worker(threads)
 
 
 def _train_one(

@@ -12,7 +12,7 @@ from hw2lib.adaptation.pairs import accuracy_of, batch_of, evaluation, evaluatio
 from hw2lib.adaptation.recipe import DANNRecipe
 from hw2lib.data.prepare import Form
 from hw2lib.networks import build
-from hw2lib.training.devices import fabric_for
+from hw2lib.training.parallel import count, fabric_for, setup
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, load_split, training
 
@@ -29,7 +29,7 @@ def train(
     form = Form(network.inputs.channels, network.inputs.size, recipe.normalisation)
     average = MovingAverage(network, recipe.ema_decay).to(fabric.device) if recipe.ema_decay else None
     result = average.module if average else network
-    wrapped, optimiser = fabric.setup(network, recipe.optimiser_of(network))
+    wrapped, optimiser = setup(fabric, network, recipe.optimiser_of(network))
 
     # Whole splits as uint8 tensors on the device. A recipe that paints the source onto patches of the target does so
     # without the domain loss too.
@@ -60,7 +60,7 @@ def train(
         wrapped.train()
         strength = reversal_strength(step / recipe.steps, recipe.reversal_max)
         if adapts:
-            logits, domains = wrapped(x, labelled=recipe.batch, reversal=strength)
+            logits, domains = wrapped(x, labelled=recipe.batch // count(), reversal=strength)
             is_target = torch.arange(2 * recipe.batch, device=x.device) >= recipe.batch
             loss_of_domain = domain_loss(domains, is_target, network.domain_is_probability)
         else:

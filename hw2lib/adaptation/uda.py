@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hw2lib.adaptation.dann import domain_loss
-from hw2lib.adaptation.networks import reversal_strength
+from hw2lib.adaptation.networks import DANN, reversal_strength
 from hw2lib.adaptation.pairs import CLASSES, accuracy_of, batch_of, evaluation, evaluation_split, train_split
 from hw2lib.adaptation.recipe import ImprovedRecipe
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.networks import build
-from hw2lib.training.devices import fabric_for
+from hw2lib.training.parallel import fabric_for, part, setup, whole
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, training
 
@@ -40,7 +40,7 @@ def train(
     average = MovingAverage(network, recipe.ema_decay)
     teacher = average.module
     shares, thresholds = EqualShares().to(fabric.device), ClassThresholds().to(fabric.device)
-    _, optimiser = fabric.setup(network, recipe.optimiser_of(network))
+    learner, optimiser = setup(fabric, Apart(network), recipe.optimiser_of(network), rounded=False)
 
     # Whole splits as uint8 tensors on the device.
     source = train_split(images, recipe.source, fabric.device, recipe.batch)
@@ -64,17 +64,14 @@ def train(
                 given = F.one_hot(truth, CLASSES).float()
             else:
                 with torch.no_grad(), fabric.autocast():
-                    given = teacher(prepare(drawn, *form, recipe.augment_target)).float().softmax(1)
+                    guessed = teacher(part(prepare(drawn, *form, recipe.augment_target)))
+                given = whole(guessed.float()).softmax(1)
                 given = shares.update(given) if recipe.equal_shares else given
 
         network.train()
+        strength = reversal_strength(step / recipe.steps, recipe.reversal_max)
         with fabric.autocast():
-            with statistics_kept(network):
-                of_source = network.features(x)
-            of_target = network.features(strong)
-            logits, logits_strong = network.label(of_source), network.label(of_target)
-            strength = reversal_strength(step / recipe.steps, recipe.reversal_max)
-            domains = network.domain_of(torch.cat([of_source, of_target]), strength)
+            logits, logits_strong, domains = learner(x, strong, strength)
         loss_of_label = F.cross_entropy(logits.float(), labels)
         loss_of_domain = domain_loss(domains, is_target)
         loss_of_pseudo, kept = torch.zeros((), device=x.device), 0.0
@@ -101,6 +98,22 @@ def train(
     card = evaluation(teacher, recipe, images, folder.history(), form, fabric)
     card |= circumstances(images, (recipe.source, recipe.target), fabric.device, steps.seconds)
     return folder.finish(teacher.state_dict(), card)
+
+
+class Apart(nn.Module):
+    """A network that reads source and target by themselves: class logits (N, 10) of each, domain outputs of both."""
+
+    def __init__(self, network: DANN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, source: Tensor, target: Tensor, reversal: float) -> tuple[Tensor, Tensor, Tensor]:
+        network = self.network
+        with statistics_kept(network):
+            of_source = network.features(source)
+        of_target = network.features(target)
+        logits, logits_target = network.label(of_source), network.label(of_target)
+        return logits, logits_target, network.domain_of(torch.cat([of_source, of_target]), reversal)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from hw2lib.data.augment import Augmentation
 from hw2lib.data.prepare import Form, prepare
 from hw2lib.metrics.accuracy import accuracy, outputs
 from hw2lib.networks import build, names
-from hw2lib.training.devices import fabric_for
+from hw2lib.training.parallel import fabric_for, setup
 from hw2lib.training.recipe import NetworkRecipe
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, training
@@ -54,7 +54,7 @@ def train(
     average = MovingAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     result = average.module if average else network
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, fused=True)
-    wrapped, optimiser = fabric.setup(network, optimiser)
+    wrapped, optimiser = setup(fabric, network, optimiser)
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     held_out = {split: load_split(images, recipe.domain, split, fabric.device) for split in ("val", "test")}
 

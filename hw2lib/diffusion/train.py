@@ -12,7 +12,7 @@ from hw2lib.diffusion.recipe import Recipe
 from hw2lib.diffusion.sample import Denoiser
 from hw2lib.diffusion.schedule import cosine_steps, dropped, min_snr_weights, noised, velocity
 from hw2lib.networks import build
-from hw2lib.training.devices import fabric_for
+from hw2lib.training.parallel import fabric_for, setup
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, mirrored, require_val, training
 
@@ -35,7 +35,7 @@ def train(
     result = average.module if average else network
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     optimiser = kind(network.parameters(), lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
-    _, optimiser = fabric.setup(network, optimiser)
+    learner, optimiser = setup(fabric, network, optimiser, rounded=False)  # the time has to stay exact
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     require_val(images, recipe.domain)
     schedule = recipe.schedule_table()
@@ -55,9 +55,9 @@ def train(
         noise = torch.randn_like(x)
         if (pooling := recipe.pooling_at(step)) > 1:
             x, noise = (F.avg_pool2d(part, pooling) for part in (x, noise))
-        with fabric.autocast():  # and not the wrapped network, which would round the time to bfloat16 too
+        with fabric.autocast():
             known = torch.full_like(t, -1) if labels is None else dropped(labels, recipe.label_dropout)
-            predicted = network(noised(x, noise, t, schedule), t / schedule.steps, known)
+            predicted = learner(noised(x, noise, t, schedule), t / schedule.steps, known)
         wanted = noise if recipe.prediction == "noise" else velocity(x, noise, t, schedule)
         losses = LOSSES[recipe.loss](predicted.float(), wanted, reduction="none").mean((1, 2, 3))
         if recipe.min_snr:

@@ -15,7 +15,7 @@ from hw2lib.gan.recipe import Change, Loss, Recipe
 from hw2lib.gan.sample import STRIP, random_inputs, sample, with_standing_statistics, write_strip
 from hw2lib.gan.scores import mark_scores
 from hw2lib.networks import build
-from hw2lib.training.devices import fabric_for
+from hw2lib.training.parallel import as_one_batch, fabric_for, part, setup, whole
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.training.steps import MovingAverage, Steps, circumstances, draw, load_split, mirrored, require_val, training
 
@@ -39,8 +39,8 @@ def train(
     other = adam if recipe.discriminator_optimiser == "adam" else partial(torch.optim.SGD, momentum=0.9)
     for_generator = adam(gan.generator.parameters(), lr=recipe.generator_rate)
     for_discriminator = other(gan.discriminator.parameters(), lr=recipe.discriminator_rate)
-    generator, for_generator = fabric.setup(gan.generator, for_generator)
-    discriminator, for_discriminator = fabric.setup(gan.discriminator, for_discriminator)
+    generator, for_generator = setup(fabric, gan.generator, for_generator)
+    discriminator, for_discriminator = setup(fabric, gan.discriminator, for_discriminator)
     data = load_split(images, recipe.domain, "train", fabric.device, recipe.batch)
     require_val(images, recipe.domain)
 
@@ -138,12 +138,13 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     """Mean squared distance from 1 of the norm of the critic's gradient (Gulrajani et al. 2017, equation 3).
 
     The gradient is taken at points drawn uniformly between pairs of real and generated images (N, C, H, W), outside
-    of autocast: a second derivative in bfloat16 is mostly noise.
+    of autocast: a second derivative in bfloat16 is mostly noise. Of several processes each takes that of its part.
     """
     mix = torch.rand(len(real), 1, 1, 1, device=real.device)
-    between = torch.lerp(fake.detach().float(), real.float(), mix).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    between = part(torch.lerp(fake.detach().float(), real.float(), mix)).requires_grad_()
+    with as_one_batch():
+        (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (whole(gradient.flatten(1).norm(dim=1)) - 1).square().mean()
 
 
 def augment(images: Tensor, changes: tuple[Change, ...]) -> Tensor:

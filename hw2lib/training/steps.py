@@ -19,6 +19,7 @@ from hw2lib import environment
 from hw2lib.data import FACES
 from hw2lib.errors import UserError
 from hw2lib.noise import PLACES
+from hw2lib.training import parallel
 from hw2lib.training.devices import bf16_is_fast
 from hw2lib.training.run_folder import RunFolder
 
@@ -36,12 +37,15 @@ def training(train: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, An
     at once if there is one. `images` are a `hw2lib.data.source`; `device` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``;
     `on_step` is called with the number of new steps, those of an earlier call included, and may raise `Stopped`;
     without it a bar is shown. A `UserError` is raised for bad settings, images or folder, or a loss that is not finite.
+    In all but the first of several processes (`hw2lib.training.parallel`) it ends with `Stopped` behind the last step.
     """
 
     @functools.wraps(train)
     def whole(recipe, images, folder: RunFolder, device: str = "auto", on_step: Callable[[int], None] | None = None):
         if folder.card:
             return folder.card
+        if parallel.rank():
+            return train(recipe, images, folder, device, on_step)
         with folder.open():
             return folder.card or train(recipe, images, folder, device, on_step)
 
@@ -53,12 +57,13 @@ class Steps:
 
     `recipe` has `title`, `seed`, `steps`, and `evaluations`, the number of marks; `folder` is open. `parts` are all
     that the next step depends on, by name: networks, optimisers, averages; each is restored from the last state.
+    Of several processes the first reads and writes the files, and its `on_step` alone may stop the training.
     """
 
     def __init__(self, recipe, folder: RunFolder, parts: dict[str, Any], on_step: Callable[[int], None] | None) -> None:
         self._recipe, self._folder, self._parts, self._on_step = recipe, folder, parts, on_step
         environment.code_version()  # that with which the run begins, or goes on
-        state = folder.load_state() or {"step": 0, "seconds": 0.0}
+        state = parallel.of_first(folder.load_state() if not parallel.rank() else None) or {"step": 0, "seconds": 0.0}
         if state["step"]:
             if parts.keys() != state.keys() - {"step", "seconds"}:
                 raise UserError(f"{folder.path}: its state.pt is of older code; remove the folder to begin anew")
@@ -71,37 +76,47 @@ class Steps:
         self._marks = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
 
     def __iter__(self) -> Iterator[int]:
-        bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=self._on_step is not None)
-        on_step = self._on_step or bar.update
+        on_step = self._on_step
+        if not on_step:  # a bar has a lock, which a process that is killed would leave behind
+            bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=parallel.rank())
+            on_step = bar.update
         on_step(self._done)
         for step in range(self._done, self._recipe.steps):
             torch.manual_seed(self._recipe.seed * PLACES + step + 1)
             yield step
             self._done = step + 1
-            if self.at_mark(step):
+            if self._done in self._marks:
                 self._save()
+            stopped = False
             try:
                 on_step(1)
             except Stopped:
+                stopped = True
+            if parallel.of_first(stopped):
                 if self._saved < self._done:
                     self._look_at_losses()
                     self._look_at_weights(step)
                     self._save()
-                raise
-        bar.close()
+                raise Stopped
+        if parallel.rank():
+            raise Stopped  # the first makes the result
 
     def _save(self) -> None:
-        state = {name: part.state_dict() for name, part in self._parts.items()}
-        self._folder.save_state({"step": self._done, "seconds": self.seconds, **state})
+        if not parallel.rank():
+            state = {name: part.state_dict() for name, part in self._parts.items()}
+            self._folder.save_state({"step": self._done, "seconds": self.seconds, **state})
         self._saved = self._done
 
     def at_mark(self, step: int) -> bool:
-        """Whether the network is evaluated and the state saved behind this step."""
-        return step + 1 in self._marks
+        """Whether this process evaluates the network, and the state is saved, behind this step."""
+        return not parallel.rank() and step + 1 in self._marks
 
     def at_log(self, step: int) -> bool:
-        """Whether this step's losses are logged."""
-        return (step + 1) % LOG_EVERY == 0 or self.at_mark(step)
+        """Whether this process logs this step's losses."""
+        return not parallel.rank() and self._looks(step)
+
+    def _looks(self, step: int) -> bool:
+        return (step + 1) % LOG_EVERY == 0 or step + 1 in self._marks
 
     def log(self, step: int, **values: float | None) -> None:
         """Append a line to the log, of the values that are not None."""
@@ -119,9 +134,9 @@ class Steps:
         Both are looked at before a run that is stopped saves its state.
         """
         self._losses[step], self._networks = loss.detach(), networks
-        if not loss.is_cuda or self.at_log(step):
+        if not loss.is_cuda or self._looks(step):
             self._look_at_losses()
-        if self.at_mark(step):
+        if step + 1 in self._marks:
             self._look_at_weights(step)
 
     def _look_at_losses(self) -> None:
@@ -149,6 +164,7 @@ def circumstances(images, domains: tuple[str, ...], device: torch.device, second
         "images": images.describe(domains),
         "origin": images.origin,
         "precision": "bf16-mixed" if bf16_is_fast(device) else "32-true",
+        "devices": parallel.count(),
         "threads": torch.get_num_threads(),
         "seconds": round(seconds, 1),
         "hardware": environment.hardware(),
