@@ -305,13 +305,16 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
 @cli.command()
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks having it.")
-@click.option("--cores", type=click.IntRange(min=1), default=cores(), show_default=True, help="At a time.")
+@click.option("--cores", type=click.IntRange(min=1), help=f"At a time.  [default: {cores()}]")
+@click.option("--cluster", default="", help="Run each notebook as a job: slurm, or the folder of a Snakemake profile.")
 @click.option("--check", is_flag=True, help="Only say which records are out of date, and whether the report says so.")
 @click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
-def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:
+def report(
+    preset: str, settings: tuple[str, ...], cores: int | None, cluster: str, check: bool, snakemake: tuple[str, ...]
+) -> None:
     """Run every notebook that is out of date, render report and supplement, and make PDF and HTML of both.
 
-    What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
+    What follows -- goes to Snakemake, such as the notebooks that are wanted: hw2 report -- 31_diffusion_samples
 
     With --check nothing runs. The exit status is 1 if a record of the preset paper is out of date, and 2 if report.md
     or supplement.md says something else than the records.
@@ -320,7 +323,7 @@ def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snak
 
     if check:
         sys.exit(_check(build.outdated("paper"), document.differences()))
-    click.echo(build.make_report(preset, parameters.split(settings), cores, list(snakemake)))
+    click.echo(build.make_report(preset, parameters.split(settings), cores, list(snakemake), cluster))
 
 
 def _check(ages: dict, differences: list[str]) -> int:
