@@ -290,10 +290,25 @@ def classify(folder: Path, csv: Path, weights: Path, device: str, overwrite: boo
 @cli.command()
 @click.argument("notebook")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebook.")
-def run(notebook: str, settings: tuple[str, ...]) -> None:
-    """Run one NOTEBOOK: its number, the beginning of its name, or its path."""
+@click.option(
+    "--sweep", "sweeps", multiple=True, metavar="NAME=VALUE,...", help="Run each value, and gather a table; repeatable."
+)
+def run(notebook: str, settings: tuple[str, ...], sweeps: tuple[str, ...]) -> None:
+    """Run one NOTEBOOK: its number, the beginning of its name, or its path.
+
+    With --sweep it runs for each combination of values. A value that has commas is written as JSON, such as
+    --sweep 'pairs=["mnistm-svhn","mnistm-usps"],["svhn-mnistm"]'. Interrupted, the same line continues.
+    """
     from hw2lib.report import parameters, running
 
+    if sweeps:
+        from hw2lib.report import sweep
+
+        table, file, failed = sweep.run(notebook, parameters.split(settings), sweeps)
+        click.echo(f"{table}\n\n{file.with_suffix('.csv')}")
+        if failed:
+            raise UserError(f"failed: {'; '.join(failed)}; the same line runs them again")
+        return
     try:
         click.echo(running.run_notebook(notebook, parameters.split(settings)))
     except KeyboardInterrupt:

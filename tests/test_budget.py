@@ -32,5 +32,5 @@ def test_weights_and_the_pdf_are_small(tracked):
 def test_a_file_fits_in_one_reading():
     modules = sorted((paths.ROOT / "hw2lib").rglob("*.py"))
     lengths = {file: len(file.read_text().splitlines()) for file in modules}
-    assert len(modules) <= 108
+    assert len(modules) <= 109
     assert max(lengths.values()) <= 450
