@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,8 @@ from hw2lib.report import age, document, parameters, record, running
 NO_RECORD = ["no record"]
 LONG = 40.0  # seconds that a notebook should at most take in quick
 STARTING = 5.0  # seconds of a notebook that are not in its record
+# What Snakemake says of a job of a cluster that failed: why, and the file of `done_file` that it did not make.
+FAILED = re.compile(r"^Error in rule notebook:\n    message: (.+)\n(?:.*\n)*?    output: (.+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,9 @@ def make_report(
     """
     if cluster and cores:
         raise UserError(f"--cores is for this machine; the profile of --cluster {cluster} says how many a job has")
+    folder = paths.build_dir() / preset
     where = ["--profile", str(profile(cluster))] if cluster else ["--cores", str(cores or environment.cores())]
+    log = folder / "logs" / "snakemake.log" if cluster else None
     with _alone(preset):
         tasks = plan(preset, overrides)
         asked = _needed(tasks, tasks.keys() & set(snakemake) or tasks)
@@ -131,13 +136,13 @@ def make_report(
         for notebook, why in reasons.items():
             if why != NO_RECORD:
                 print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
-        progress = paths.build_dir() / preset / "progress.jsonl"
+        progress = folder / "progress.jsonl"
         expected = {name: _seconds(preset, name) for name in reasons}
         at_once = 1 if reasons and trains(preset, overrides) else cores or environment.cores()
         at_once = len(reasons) if cluster else at_once
         running.plan_progress(progress, expected, len(asked) - len(reasons), at_once)
         try:
-            failed = (snakemake or reasons) and _run_snakemake(preset, overrides, where + snakemake, progress) != 0
+            failed = (snakemake or reasons) and _run_snakemake(preset, overrides, where + snakemake, progress, log) != 0
         except KeyboardInterrupt:
             now = plan(preset, overrides)
             left = sum(bool(now[name].reasons) for name in asked)
@@ -148,7 +153,7 @@ def make_report(
             pdf = export(document.write(name, preset), preset)
         if failed:
             left = [name for name, task in plan(preset, overrides).items() if task.reasons and name in asked]
-            logs = f"; {paths.build_dir() / preset / 'logs'} has a log of each job" if cluster else ""
+            logs = f"; {log.parent} has a log of each job" if log else ""
             what = ", ".join(left) or "see Snakemake above"
             raise UserError(f"not up to date: {what}{logs}; {pdf} shows what there is")
     return pdf
@@ -219,8 +224,13 @@ def with_library() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
-def _run_snakemake(preset: str, overrides: dict[str, str], more: list[str], progress: Path) -> int:
-    """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first."""
+def _run_snakemake(
+    preset: str, overrides: dict[str, str], more: list[str], progress: Path, log_file: Path | None
+) -> int:
+    """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first.
+
+    With `log_file`, Snakemake writes there, and of jobs that failed on a cluster the reasons are shown.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
     command += ["--directory", str(paths.build_dir() / preset)]
     command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock"]
@@ -229,7 +239,14 @@ def _run_snakemake(preset: str, overrides: dict[str, str], more: list[str], prog
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     # In a group of its own: an interrupt of the terminal is for this process, which ends the others in turn.
-    with subprocess.Popen([*command, "--quiet", "all"], env=variables, process_group=0) as process:
+    log, quiet = None, ["--quiet", "all"]
+    if log_file:
+        log_file.parent.mkdir(exist_ok=True)
+        log, quiet = open(log_file, "wb"), []  # noqa: SIM115
+    with (
+        log or contextlib.nullcontext(),
+        subprocess.Popen([*command, *quiet], env=variables, stderr=log, process_group=0) as process,
+    ):
         said, status = 0, None
         try:
             while status is None:
@@ -239,7 +256,10 @@ def _run_snakemake(preset: str, overrides: dict[str, str], more: list[str], prog
         except KeyboardInterrupt:
             _end(process)
             raise
-    if status != 0 and not said:
+    reasons = FAILED.findall(log_file.read_text(errors="replace")) if log_file else []
+    for reason, output in reasons:
+        print(f"hw2: {Path(output).name}: {reason.partition('. For further')[0]}", file=sys.stderr)
+    if status != 0 and not said and not reasons:
         # No notebook has begun: the error is Snakemake's own, and --quiet all has hidden it.
         quiet = ["--quiet", "host", "progress", "reason", "rules"]
         subprocess.run([*command, "--dry-run", *quiet], env=variables, stdout=sys.stderr)

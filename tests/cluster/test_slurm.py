@@ -147,7 +147,7 @@ def test_a_report_as_jobs_of_slurm(slurm, tmp_path):
         return {file.parent.name for file in files if json.loads(file.read_text())["completed"]}
 
     def logs(notebook: str) -> list[str]:
-        files = sorted(build.glob(f"smoke/logs/*/{notebook}/*.log"), key=lambda file: int(file.stem))
+        files = sorted(build.glob(f"smoke/logs/rule_notebook/{notebook}/*.log"), key=lambda file: int(file.stem))
         return [file.read_text() for file in files]
 
     # A job that is cancelled at its work is named; the others are done, and the same command goes on.
@@ -164,6 +164,8 @@ def test_a_report_as_jobs_of_slurm(slurm, tmp_path):
     assert status == 2
     last = err.splitlines()[-1]
     assert last.startswith(f"hw2: error: not up to date: {killed}; {build}/smoke/logs has a log of each job; ")
+    assert f"hw2: {killed}: SLURM-job '" in err, err
+    assert "failed, SLURM status is: 'CANCELLED'" in err
     assert "CANCELLED" in logs(killed)[-1]
     assert records() == {drawn}
     assert "gres:gpu:1" in asked[0], "it trains"
