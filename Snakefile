@@ -20,8 +20,12 @@ ALL = workflow.cores or 1
 # One notebook a core, if none trains for long: training fills every core and the GPU, and two together need twice the
 # memory.
 TRAINS = any(task.reasons for task in PLAN.values()) and build.trains(PRESET, dict(config.get("parameters", {})))
-# The tables of one have times, of a machine without other work; the other trains on all cores, if not for long.
-ALONE = ("60_comparison", "51_dann_accuracy")
+TIMED = "60_comparison"  # its tables have times, of a machine without other work
+ALONE = (TIMED, "51_dann_accuracy")  # the other trains on all cores, if not for long
+
+
+def trains(wildcards):
+    return TRAINS and PLAN[wildcards.notebook].trains
 
 
 def done(notebook):
@@ -52,5 +56,10 @@ rule notebook:
     message:
         "{wildcards.notebook}"
     threads: lambda wildcards: ALL if TRAINS or wildcards.notebook in ALONE else 1
+    resources:  # what a job asks a cluster for; each attempt asks for more memory
+        gpu=lambda wildcards: int(trains(wildcards)),
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards: 24 * 60 if trains(wildcards) else 60,  # minutes; a training goes on where it stopped
+        slurm_extra=lambda wildcards: "--exclusive" if wildcards.notebook == TIMED else "",
     shell:
         "{sys.executable:q} -m hw2lib run {wildcards.notebook} {params.settings} > {os.devnull}"

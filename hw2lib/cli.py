@@ -316,10 +316,25 @@ def classify(folder: Path, csv: Path, weights: Path, device: str, overwrite: boo
 @cli.command()
 @click.argument("notebook")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebook.")
-def run(notebook: str, settings: tuple[str, ...]) -> None:
-    """Run one NOTEBOOK: its number, the beginning of its name, or its path."""
+@click.option(
+    "--sweep", "sweeps", multiple=True, metavar="NAME=VALUE,...", help="Run each value, and gather a table; repeatable."
+)
+def run(notebook: str, settings: tuple[str, ...], sweeps: tuple[str, ...]) -> None:
+    """Run one NOTEBOOK: its number, the beginning of its name, or its path.
+
+    With --sweep it runs for each combination of values. A value that has commas is written as JSON, such as
+    --sweep 'pairs=["mnistm-svhn","mnistm-usps"],["svhn-mnistm"]'. Interrupted, the same line continues.
+    """
     from hw2lib.report import parameters, running
 
+    if sweeps:
+        from hw2lib.report import sweep
+
+        table, file, failed = sweep.run(notebook, parameters.split(settings), sweeps)
+        click.echo(f"{table}\n\n{file.with_suffix('.csv')}")
+        if failed:
+            raise UserError(f"failed: {'; '.join(failed)}; the same line runs them again")
+        return
     try:
         click.echo(running.run_notebook(notebook, parameters.split(settings)))
     except KeyboardInterrupt:
@@ -331,13 +346,16 @@ def run(notebook: str, settings: tuple[str, ...]) -> None:
 @cli.command()
 @click.option("--preset", default="quick", show_default=True, help="smoke, quick or paper.")
 @click.option("-p", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks having it.")
-@click.option("--cores", type=click.IntRange(min=1), default=cores(), show_default=True, help="At a time.")
+@click.option("--cores", type=click.IntRange(min=1), help=f"At a time.  [default: {cores()}]")
+@click.option("--cluster", default="", help="Run each notebook as a job: slurm, or the folder of a Snakemake profile.")
 @click.option("--check", is_flag=True, help="Only say which records are out of date, and whether the report says so.")
 @click.argument("snakemake", nargs=-1, type=click.UNPROCESSED)
-def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snakemake: tuple[str, ...]) -> None:
+def report(
+    preset: str, settings: tuple[str, ...], cores: int | None, cluster: str, check: bool, snakemake: tuple[str, ...]
+) -> None:
     """Run every notebook that is out of date, render report and supplement, and make PDF and HTML of both.
 
-    What follows -- goes to Snakemake, such as: hw2 report --preset paper -- --executor slurm --jobs 4
+    What follows -- goes to Snakemake, such as the notebooks that are wanted: hw2 report -- 31_diffusion_samples
 
     With --check nothing runs. The exit status is 1 if a record of the preset paper is out of date, and 2 if report.md
     or supplement.md says something else than the records.
@@ -346,7 +364,7 @@ def report(preset: str, settings: tuple[str, ...], cores: int, check: bool, snak
 
     if check:
         sys.exit(_check(build.outdated("paper"), document.differences()))
-    click.echo(build.make_report(preset, parameters.split(settings), cores, list(snakemake)))
+    click.echo(build.make_report(preset, parameters.split(settings), cores, list(snakemake), cluster))
 
 
 def _check(ages: dict, differences: list[str]) -> int:

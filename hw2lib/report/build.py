@@ -2,8 +2,11 @@
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw2lib import paths
+import yaml
+
+from hw2lib import environment, paths
 from hw2lib.data import FACES
 from hw2lib.data.folders import images_dir
 from hw2lib.errors import UserError
@@ -22,6 +27,8 @@ from hw2lib.report import age, document, parameters, record, running
 NO_RECORD = ["no record"]
 LONG = 40.0  # seconds that a notebook should at most take in quick
 STARTING = 5.0  # seconds of a notebook that are not in its record
+# What Snakemake says of a job of a cluster that failed: why, and the file of `done_file` that it did not make.
+FAILED = re.compile(r"^Error in rule notebook:\n    message: (.+)\n(?:.*\n)*?    output: (.+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Task:
     settings: list[str]  # what hw2 run gets, as NAME=VALUE
     after: list[str]  # the notebooks that have to be done before
     reasons: list[str]  # why it has to run; empty if it need not
+    trains: bool  # whether it trains what is missing
 
 
 def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
@@ -81,19 +89,46 @@ def trains(preset: str, overrides: dict[str, str]) -> bool:
         return True
 
 
-def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: list[str]) -> Path:
+def profile(cluster: str) -> Path:
+    """The folder of a Snakemake profile: one of ``profiles/``, by its name, or the user's; UserError if it is none."""
+    ours = {file.parent.name: file.parent for file in paths.ROOT.glob("profiles/*/config.yaml")}
+    folder = ours.get(cluster, Path(paths.absolute(cluster)))
+    if not (folder / "config.yaml").is_file():
+        raise UserError(
+            f"--cluster {cluster}: give {', '.join(ours)}, or the folder of a Snakemake profile, with its config.yaml"
+        )
+    try:
+        executor = str(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["executor"])
+    except (yaml.YAMLError, TypeError, KeyError):
+        raise UserError(f"{folder / 'config.yaml'}: not YAML that names an executor") from None
+    if importlib.util.find_spec(f"snakemake_executor_plugin_{executor.replace('-', '_')}") is None:
+        raise UserError(f"--cluster {cluster}: first pip install snakemake-executor-plugin-{executor}")
+    if executor == "slurm" and not shutil.which("sbatch"):
+        raise UserError(f"--cluster {cluster}: there is no sbatch; run it on a machine that submits jobs")
+    return folder
+
+
+def make_report(
+    preset: str, overrides: dict[str, str], cores: int | None, snakemake: list[str], cluster: str = ""
+) -> Path:
     """Bring a report up to date, and return its PDF, which shows what there is, even if a notebook failed.
 
     Its HTML is made beside: see `export`.
 
     Args:
         overrides: see `plan`.
-        cores: how many run at a time.
+        cores: how many run at a time; None: as many as this process has cores, or as the profile of a cluster says.
         snakemake: further arguments for Snakemake.
+        cluster: see `profile`; "": on this machine.
 
     Raises UserError for wrong settings, or if a notebook failed, and SystemExit, with one line, if it is interrupted:
     what is finished stays.
     """
+    if cluster and cores:
+        raise UserError(f"--cores is for this machine; the profile of --cluster {cluster} says how many a job has")
+    folder = paths.build_dir() / preset
+    where = ["--profile", str(profile(cluster))] if cluster else ["--cores", str(cores or environment.cores())]
+    log = folder / "logs" / "snakemake.log" if cluster else None
     with _alone(preset):
         tasks = plan(preset, overrides)
         asked = _needed(tasks, tasks.keys() & set(snakemake) or tasks)
@@ -101,22 +136,26 @@ def make_report(preset: str, overrides: dict[str, str], cores: int, snakemake: l
         for notebook, why in reasons.items():
             if why != NO_RECORD:
                 print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
-        progress = paths.build_dir() / preset / "progress.jsonl"
+        progress = folder / "progress.jsonl"
         expected = {name: _seconds(preset, name) for name in reasons}
-        at_once = 1 if reasons and trains(preset, overrides) else cores
+        at_once = 1 if reasons and trains(preset, overrides) else cores or environment.cores()
+        at_once = len(reasons) if cluster else at_once
         running.plan_progress(progress, expected, len(asked) - len(reasons), at_once)
         try:
-            failed = (snakemake or reasons) and _run_snakemake(preset, overrides, cores, snakemake, progress) != 0
+            failed = (snakemake or reasons) and _run_snakemake(preset, overrides, where + snakemake, progress, log) != 0
         except KeyboardInterrupt:
-            left = sum(bool(task.reasons) for task in plan(preset, overrides).values())
-            print(f"hw2: stopped; {len(tasks) - left} of {len(tasks)} notebooks are done, and the same command goes on",
+            now = plan(preset, overrides)
+            left = sum(bool(now[name].reasons) for name in asked)
+            print(f"hw2: stopped; {len(asked) - left} of {len(asked)} notebooks are done, and the same command goes on",
                   file=sys.stderr)  # fmt: skip
             sys.exit(128 + signal.SIGINT)
         for name in (document.SUPPLEMENT, document.REPORT):
             pdf = export(document.write(name, preset), preset)
         if failed:
-            left = [name for name, task in plan(preset, overrides).items() if task.reasons]
-            raise UserError(f"not up to date: {', '.join(left) or 'see Snakemake above'}; {pdf} shows what there is")
+            left = [name for name, task in plan(preset, overrides).items() if task.reasons and name in asked]
+            logs = f"; {log.parent} has a log of each job" if log else ""
+            what = ", ".join(left) or "see Snakemake above"
+            raise UserError(f"not up to date: {what}{logs}; {pdf} shows what there is")
     return pdf
 
 
@@ -144,26 +183,30 @@ def _needed(tasks: dict[str, Task], targets: Iterable[str]) -> list[str]:
 
 def outdated(preset: str) -> dict[str, age.Age | None]:
     """The age of each notebook's record, with the parameters of its run; None for one that has not run."""
-    records = {notebook: record.read(preset, notebook) for notebook in running.names()}
-    return {name: old and _age(preset, name, old, old["parameters"]) for name, old in records.items()}
+    return {name: page_age(record.path(preset, name).parent, name) for name in running.names()}
 
 
 def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:
     file = parameters.notebook_file(notebook)
     values = {p.name: p.default for p in parameters.read(file).values()} | {"preset": preset}
-    content = record.read(preset, notebook)
     values |= parameters.check(file, overrides)
-    reasons = NO_RECORD if content is None else _age(preset, notebook, content, values).changed
+    found = page_age(record.path(preset, notebook).parent, notebook, values)
+    reasons = NO_RECORD if found is None else found.changed
     after = [] if preset == "quick" else parameters.after(notebook)  # quick shows what ships, and not what others train
     if unknown := set(after).difference(running.names()):
         raise UserError(f"{notebook}: its metadata names {', '.join(sorted(unknown))}, which is no notebook")
-    return Task([f"{name}={text}" for name, text in overrides.items()], after, reasons)
+    return Task([f"{name}={text}" for name, text in overrides.items()], after, reasons, "train" in values)
 
 
-def _age(preset: str, notebook: str, content: dict, values: dict) -> age.Age:
-    """The age of a record, a figure that has been removed included."""
-    result = age.age(content, notebook, values)
-    folder = record.path(preset, notebook).parent
+def page_age(folder: Path, notebook: str, values: dict | None = None) -> age.Age | None:
+    """The age of the page in a folder, a figure that has been removed included, or None if there is no page.
+
+    `values` are the parameters of a run; None: those of the page.
+    """
+    content = record.load(folder / record.FILE)
+    if content is None:
+        return None
+    result = age.age(content, notebook, values or content["parameters"])
     result.changed += [figure["file"] for figure in content["figures"] if not (folder / figure["file"]).is_file()]
     return result
 
@@ -176,27 +219,50 @@ def _seconds(preset: str, notebook: str) -> float:
     return min(committed["seconds"] if committed else LONG, LONG) + STARTING
 
 
-def _run_snakemake(preset: str, overrides: dict[str, str], cores: int, more: list[str], progress: Path) -> int:
-    """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first."""
+def with_library() -> dict[str, str]:
+    """The environment of a process that imports this very library."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
+
+
+def _run_snakemake(
+    preset: str, overrides: dict[str, str], more: list[str], progress: Path, log_file: Path | None
+) -> int:
+    """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first.
+
+    With `log_file`, Snakemake writes there, and of jobs that failed on a cluster the reasons are shown.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
-    command += ["--directory", str(paths.build_dir() / preset), "--cores", str(cores)]
+    command += ["--directory", str(paths.build_dir() / preset)]
     command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock"]
     command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(overrides)}"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
-    environment[running.PROGRESS] = str(progress)
+    variables = with_library() | {running.PROGRESS: str(progress)}
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     # In a group of its own: an interrupt of the terminal is for this process, which ends the others in turn.
-    with subprocess.Popen([*command, "--quiet", "all"], env=environment, process_group=0) as process:
+    log, quiet = None, ["--quiet", "all"]
+    if log_file:
+        log_file.parent.mkdir(exist_ok=True)
+        log, quiet = open(log_file, "wb"), []  # noqa: SIM115
+    with (
+        log or contextlib.nullcontext(),
+        subprocess.Popen([*command, *quiet], env=variables, stderr=log, process_group=0) as process,
+    ):
+        said, status = 0, None
         try:
-            status = process.wait()
+            while status is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(0.5)
+                said = running.say_progress(progress, said)
         except KeyboardInterrupt:
             _end(process)
             raise
-    if status != 0 and len(progress.read_text().splitlines()) == 1:
+    reasons = FAILED.findall(log_file.read_text(errors="replace")) if log_file else []
+    for reason, output in reasons:
+        print(f"hw2: {Path(output).name}: {reason.partition('. For further')[0]}", file=sys.stderr)
+    if status != 0 and not said and not reasons:
         # No notebook has begun: the error is Snakemake's own, and --quiet all has hidden it.
         quiet = ["--quiet", "host", "progress", "reason", "rules"]
-        subprocess.run([*command, "--dry-run", *quiet], env=environment, stdout=sys.stderr)
+        subprocess.run([*command, "--dry-run", *quiet], env=variables, stdout=sys.stderr)
     return status
 
 

@@ -178,7 +178,7 @@ class Page:
         preset = self._parameters["preset"]
         inputs = age.loaded_modules() | self._inputs | used.notes()
         images = self._origin_of_images()
-        staging = Staging(paths.figures_dir(preset) / self._name)
+        staging = Staging(record.page(preset, self._name))
         for file, (png, _) in self._figures.items():
             (staging.folder / file).write_bytes(png)
         content = {

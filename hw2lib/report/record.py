@@ -1,6 +1,7 @@
 """``record.json``: what a notebook found, from what, and on which machine. The report quotes nothing else."""
 
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -9,6 +10,7 @@ from hw2lib import paths
 from hw2lib.files import locked, try_lock
 
 FILE = "record.json"
+PAGE = "HW2_PAGE"  # names the folder that a run puts its page into, where that is not its place in the report
 
 
 def path(preset: str, notebook: str) -> Path:
@@ -16,10 +18,27 @@ def path(preset: str, notebook: str) -> Path:
     return paths.figures_dir(preset) / notebook / FILE
 
 
+def page(preset: str, notebook: str) -> Path:
+    """The folder that a run of a notebook puts its figures and its record into."""
+    return Path(os.environ.get(PAGE) or path(preset, notebook).parent)
+
+
+def executed(preset: str, notebook: str) -> Path:
+    """Where the copy of a notebook with its outputs is kept."""
+    if folder := os.environ.get(PAGE):
+        return Path(f"{folder}.ipynb")
+    return paths.executed_dir(preset) / f"{notebook}.ipynb"
+
+
 def read(preset: str, notebook: str) -> dict | None:
-    """The record of a notebook that ran to its end, or None."""
+    """The record of a notebook in the report, or None: see `load`."""
+    return load(path(preset, notebook))
+
+
+def load(file: Path) -> dict | None:
+    """The record in a file, of a notebook that ran to its end, or None."""
     try:
-        record = json.loads(path(preset, notebook).read_text(encoding="utf-8"))
+        record = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("completed") is not True:

@@ -1,15 +1,17 @@
 """Running one notebook through papermill: checked first, and believed only when its record says that it is complete.
 
-Whoever runs several, in processes of their own, plans them (`plan_progress`); then each says how far all of them are.
+Whoever runs several, in processes of their own, plans them (`plan_progress`) and tells how far they are
+(`say_progress`).
 """
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ def find(name: str) -> str:
 
 
 def run_notebook(name: str, overrides: dict[str, str]) -> Path:
-    """Run a notebook; the executed copy is kept in ``paths.executed_dir``, as ``NAME.failed.ipynb`` when it failed.
+    """Run a notebook; the copy with its outputs is `record.executed`, and ``NAME.failed.ipynb`` when it failed.
 
     `name` is as in `find`, `overrides` as in `hw2lib.report.parameters.check`. What comes back is the folder of its
     figures and its record. Raises UserError if a parameter is wrong (nothing has run), a cell failed, the kernel died,
@@ -54,7 +56,7 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
 
         check_device(values["device"])
     began = tell_progress(notebook, "begins")
-    executed = paths.executed_dir(preset) / f"{notebook}.ipynb"
+    executed = record.executed(preset, notebook)
     failed, staging = executed.with_suffix(".failed.ipynb"), Staging(executed)
     partial = staging.folder / executed.name
     before, run = _run_of_record(preset, notebook), uuid.uuid4().hex
@@ -77,11 +79,11 @@ def run_notebook(name: str, overrides: dict[str, str]) -> Path:
     finally:
         os.environ.pop("HW2_RUN", None)
         staging.discard()
-    return record.path(preset, notebook).parent
+    return record.page(preset, notebook)
 
 
 def _run_of_record(preset: str, notebook: str) -> str | None:
-    found = record.read(preset, notebook)
+    found = record.load(record.page(preset, notebook) / record.FILE)
     return found and found["run"]
 
 
@@ -120,19 +122,28 @@ def plan_progress(file: Path, expected: Mapping[str, float], current: int, cores
 
 
 def tell_progress(notebook: str, event: str, began: float = 0.0) -> float:
-    """Note that a notebook ``begins``, is ``done`` or has ``failed``, say so on stderr, and return the time.
-
-    Without a plan, and outside of it, nothing is said.
-    """
+    """Note in the file, if there is one, that a notebook ``begins``, is ``done`` or has ``failed``; return the time."""
     now = time.time()
     if file := os.environ.get(PROGRESS):
-        with open(file, "a+") as log:  # one write, so that lines of several processes do not mix
+        with open(file, "a") as log:  # one write, so that lines of several processes do not mix
             log.write(json.dumps({"notebook": notebook, "event": event, "began": began or now, "time": now}) + "\n")
-            log.flush()
-            log.seek(0)
-            plan, *events = map(json.loads, log)
-        print(progress_line(plan, events), file=sys.stderr, flush=True)
     return now
+
+
+def say_progress(file: Path, said: int) -> int:
+    """Say on stderr what has happened after the first `said` events, and return how many there are now."""
+    plan, *events = _whole_lines(file)
+    for count in range(said, len(events)):
+        print(progress_line(plan, events[: count + 1]), file=sys.stderr, flush=True)
+    return len(events)
+
+
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """What the lines say, without one that is being written, or that machines of a cluster wrote over each other."""
+    for line in file.read_text().splitlines(keepends=True):
+        with contextlib.suppress(ValueError):
+            if line.endswith("\n"):
+                yield json.loads(line)
 
 
 def progress_line(plan: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:

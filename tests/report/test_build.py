@@ -86,6 +86,33 @@ def test_what_follows_the_dashes_goes_to_snakemake(report):
     assert ran(report) == ["10"]
 
 
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [
+        (None, "--cluster here: give slurm, or the folder of a Snakemake profile, with its config.yaml"),
+        ("jobs: 4", "here/config.yaml: not YAML that names an executor"),
+        ("executor: [", "here/config.yaml: not YAML that names an executor"),
+        ("executor: moon", "--cluster here: first pip install snakemake-executor-plugin-moon"),
+        ("executor: slurm", "--cluster here: there is no sbatch; run it on a machine that submits jobs"),
+    ],
+)
+def test_a_profile_that_cannot_work_is_refused(home, monkeypatch, profile, told):
+    (home / "profiles/slurm").mkdir(parents=True)
+    (home / "profiles/slurm/config.yaml").write_text("executor: slurm")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("PATH", str(home))
+    if profile:
+        (home / "here").mkdir()
+        (home / "here/config.yaml").write_text(profile)
+    with pytest.raises(UserError, match=re.escape(told)):
+        build.profile("here")
+
+
+def test_how_many_cores_a_job_has_is_said_by_the_profile():
+    with pytest.raises(UserError, match="--cores is for this machine"):
+        build.make_report("smoke", {}, 2, [], "slurm")
+
+
 def test_time_stamps_do_not_matter(report):
     for file in [
         *report.root.glob("hw2lib/**/*.py"),
@@ -107,6 +134,10 @@ def test_a_failing_notebook_is_named_and_the_others_run_with_what_follows_them(r
     before = report.contents("10_module")
     report.notebook("10_module", "1 / 0")
     report.notebook("20_plain", COUNTED.format(name="20", answer="10"))
+    assert ran(report, "--", "10_module", fails=True) == []
+    assert report.stderr.splitlines()[-1].startswith("hw2: error: not up to date: 10_module; "), (
+        "the others were not asked"
+    )
     assert ran(report, fails=True) == ["20", "30"]
     assert "hw2: error: 10_module, cell [4] '1 / 0': ZeroDivisionError: division by zero" in report.stderr
     assert report.stderr.splitlines()[-1].startswith("hw2: error: not up to date: 10_module;")

@@ -164,12 +164,18 @@ def test_what_is_left_follows_the_speed_that_is_seen():
     assert running.progress_line(PLAN | {"cores": 1}, [event("10_a", "begins", 100.0)]).endswith("about 3 min left")
 
 
-def test_without_a_plan_nothing_is_said(monkeypatch, capsys, tmp_path):
+def test_each_event_is_said_once(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv(running.PROGRESS, raising=False)
-    running.tell_progress("10_a", "begins")
-    assert capsys.readouterr().err == ""
-    monkeypatch.setenv(running.PROGRESS, str(tmp_path / "progress"))
-    running.plan_progress(tmp_path / "progress", {"10_a": 20.0}, 0, 1)
+    running.tell_progress("10_a", "begins")  # nobody has planned it
+    file = tmp_path / "progress"
+    monkeypatch.setenv(running.PROGRESS, str(file))
+    running.plan_progress(file, {"10_a": 20.0}, 0, 1)
+    assert running.say_progress(file, 0) == 0
     began = running.tell_progress("10_a", "begins")
+    assert running.say_progress(file, 0) == 1
+    assert capsys.readouterr().err.splitlines() == ["0/1 10_a begins, about 20 s left"]
     running.tell_progress("10_a", "done", began)
-    assert capsys.readouterr().err.splitlines() == ["0/1 10_a begins, about 20 s left", "1/1 10_a done in 0 s"]
+    with open(file, "a") as log:
+        log.write('{"notebook": "10_a", "eve')  # is being written
+    assert running.say_progress(file, 1) == 2
+    assert capsys.readouterr().err.splitlines() == ["1/1 10_a done in 0 s"]
