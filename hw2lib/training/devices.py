@@ -40,6 +40,7 @@ def bf16_is_fast(device: torch.device) -> bool:
 def fabric_for(device: str) -> "Fabric":
     """A Lightning Fabric on that device, in mixed bfloat16 where it pays and in float32 elsewhere."""
     from lightning_fabric import Fabric  # takes seconds; drawing images does without
+    from lightning_fabric.plugins.environments import LightningEnvironment
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for each run
     where = check_device(device)
@@ -48,4 +49,5 @@ def fabric_for(device: str) -> "Fabric":
         accelerator=where.type,
         devices=[where.index or 0] if where.type == "cuda" else 1,
         precision="bf16-mixed" if bf16_is_fast(where) else "32-true",
+        plugins=[LightningEnvironment()],  # one process, also where SLURM is at hand
     )
