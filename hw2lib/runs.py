@@ -378,7 +378,7 @@ def _train_until(
         if time.monotonic() >= until:
             raise Stopped
 
-    if time.monotonic() < until:
+    if parallel.count() > 1 or time.monotonic() < until:  # of several processes the first decides, in the training
         try:
             with suppress(Stopped):
                 networks.training_of(recipe.network)(recipe, images, folder, device, on_step)

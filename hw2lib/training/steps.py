@@ -80,19 +80,15 @@ class Steps:
         if not on_step:  # a bar has a lock, which a process that is killed would leave behind
             bar = tqdm(total=self._recipe.steps, desc=self._recipe.title, unit="step", disable=parallel.rank())
             on_step = bar.update
-        on_step(self._done)
+        if self._stops(on_step, self._done):
+            raise Stopped
         for step in range(self._done, self._recipe.steps):
             torch.manual_seed(self._recipe.seed * PLACES + step + 1)
             yield step
             self._done = step + 1
             if self._done in self._marks:
                 self._save()
-            stopped = False
-            try:
-                on_step(1)
-            except Stopped:
-                stopped = True
-            if parallel.of_first(stopped):
+            if self._stops(on_step, 1):
                 if self._saved < self._done:
                     self._look_at_losses()
                     self._look_at_weights(step)
@@ -100,6 +96,13 @@ class Steps:
                 raise Stopped
         if parallel.rank():
             raise Stopped  # the first makes the result
+
+    def _stops(self, on_step: Callable[[int], None], n: int) -> bool:
+        try:
+            on_step(n)
+        except Stopped:
+            return parallel.of_first(True)
+        return parallel.of_first(False)
 
     def _save(self) -> None:
         if not parallel.rank():
