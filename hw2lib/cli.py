@@ -331,7 +331,7 @@ def run(notebook: str, settings: tuple[str, ...], sweeps: tuple[str, ...]) -> No
         from hw2lib.report import sweep
 
         table, file, failed = sweep.run(notebook, parameters.split(settings), sweeps)
-        click.echo(f"{table}\n\n{file.with_suffix('.csv')}")
+        click.echo(f"{table}\n\n{file}")
         if failed:
             raise UserError(f"failed: {'; '.join(failed)}; the same line runs them again")
         return

@@ -25,6 +25,7 @@ from hw2lib.files import try_lock
 from hw2lib.report import age, document, parameters, record, running
 
 NO_RECORD = ["no record"]
+PROGRESS = "progress.jsonl"
 LONG = 40.0  # seconds that a notebook should at most take in quick
 STARTING = 5.0  # seconds of a notebook that are not in its record
 # What Snakemake says of a job of a cluster that failed: why, and the file of `done_file` that it did not make.
@@ -41,10 +42,11 @@ class Task:
     trains: bool  # whether it trains what is missing
 
 
-def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
+def plan(preset: str, overrides: dict[str, str], ages: bool = True) -> dict[str, Task]:
     """What there is to do, by notebook. Raises UserError for a wrong notebook, preset or setting.
 
-    `overrides` are parameters as text (`hw2lib.report.parameters.split`); a notebook gets those that it has.
+    `overrides` are parameters as text (`hw2lib.report.parameters.split`); a notebook gets those that it has. Without
+    `ages`, which take seconds to know, no task has reasons.
     """
     paths.check_preset(preset)
     overrides = overrides | {"preset": preset}
@@ -55,7 +57,8 @@ def plan(preset: str, overrides: dict[str, str]) -> dict[str, Task]:
     # A step of the homework's UNet.pt takes a core 16 seconds; the short presets draw with our network in a report.
     has_course = (images_dir(overrides.get("data_dir", "")) / FACES / "UNet.pt").is_file()
     overrides = ({"unet": paths.OURS} if preset != "paper" and has_course else {}) | overrides
-    return {name: _task(name, preset, {k: v for k, v in overrides.items() if k in known[name]}) for name in known}
+    asked = {name: {k: v for k, v in overrides.items() if k in known[name]} for name in known}
+    return {name: _task(name, preset, asked[name], ages) for name in known}
 
 
 def done_file(preset: str, notebook: str) -> Path:
@@ -136,13 +139,13 @@ def make_report(
         for notebook, why in reasons.items():
             if why != NO_RECORD:
                 print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
-        progress = folder / "progress.jsonl"
         expected = {name: _seconds(preset, name) for name in reasons}
-        at_once = 1 if reasons and trains(preset, overrides) else cores or environment.cores()
-        at_once = len(reasons) if cluster else at_once
-        running.plan_progress(progress, expected, len(asked) - len(reasons), at_once)
+        training = bool(reasons) and trains(preset, overrides)
+        at_once = len(reasons) if cluster else 1 if training else cores or environment.cores()
+        running.plan_progress(folder / PROGRESS, expected, len(asked) - len(reasons), at_once)
+        config = ["--config", f"preset={preset}", f"parameters={json.dumps(overrides)}", f"trains={training}"]
         try:
-            failed = (snakemake or reasons) and _run_snakemake(preset, overrides, where + snakemake, progress, log) != 0
+            failed = (snakemake or reasons) and _run_snakemake([*where, *snakemake, *config], folder, log) != 0
         except KeyboardInterrupt:
             now = plan(preset, overrides)
             left = sum(bool(now[name].reasons) for name in asked)
@@ -186,11 +189,11 @@ def outdated(preset: str) -> dict[str, age.Age | None]:
     return {name: page_age(record.path(preset, name).parent, name) for name in running.names()}
 
 
-def _task(notebook: str, preset: str, overrides: dict[str, str]) -> Task:
+def _task(notebook: str, preset: str, overrides: dict[str, str], ages: bool) -> Task:
     file = parameters.notebook_file(notebook)
     values = {p.name: p.default for p in parameters.read(file).values()} | {"preset": preset}
     values |= parameters.check(file, overrides)
-    found = page_age(record.path(preset, notebook).parent, notebook, values)
+    found = page_age(record.path(preset, notebook).parent, notebook, values) if ages else age.Age()
     reasons = NO_RECORD if found is None else found.changed
     after = [] if preset == "quick" else parameters.after(notebook)  # quick shows what ships, and not what others train
     if unknown := set(after).difference(running.names()):
@@ -224,17 +227,15 @@ def with_library() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
-def _run_snakemake(
-    preset: str, overrides: dict[str, str], more: list[str], progress: Path, log_file: Path | None
-) -> int:
+def _run_snakemake(arguments: list[str], folder: Path, log_file: Path | None) -> int:
     """The exit status; an error of the Snakefile itself is shown. KeyboardInterrupt ends all notebooks first.
 
     With `log_file`, Snakemake writes there, and of jobs that failed on a cluster the reasons are shown.
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.ROOT / "Snakefile")]
-    command += ["--directory", str(paths.build_dir() / preset)]
-    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock"]
-    command += [*more, "--config", f"preset={preset}", f"parameters={json.dumps(overrides)}"]
+    command += ["--directory", str(folder)]
+    command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", *arguments]
+    progress = folder / PROGRESS
     variables = with_library() | {running.PROGRESS: str(progress)}
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

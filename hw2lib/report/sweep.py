@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from hw2lib.errors import UserError
 from hw2lib.report import build, markdown, parameters, record, running
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Combination:
     """Parameters of one run."""
 
@@ -46,7 +46,8 @@ def combinations(notebook: str, overrides: dict[str, str], swept: dict[str, list
         title = ",".join(f"{name}={_text(values[name])}" for name in swept)
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         name = f"{re.sub(r'[^A-Za-z0-9_.,=+-]+', '_', title)[:80]}-{digest}"
-        found[name] = Combination(title, given, values, _folder(values["preset"], notebook) / name)
+        page = paths.build_dir() / values["preset"] / "sweeps" / notebook / name
+        found[name] = Combination(title, given, values, page)
     return list(found.values())
 
 
@@ -72,17 +73,13 @@ def split(sweeps: Sequence[str], overrides: dict[str, str]) -> dict[str, list[st
 def run(name: str, overrides: dict[str, str], sweeps: Sequence[str]) -> tuple[str, Path, list[str]]:
     """Run what is out of date, as many at a time as there are cores; one if it may train for long.
 
-    Args:
-        name: as in `running.find`.
-        overrides: see `combinations`.
-        sweeps: see `split`.
-
-    Returns the table in Markdown, its file, with the same as CSV beside it, and the titles of those that failed.
+    `name` is as in `running.find`, `overrides` as in `combinations`, `sweeps` as in `split`. What comes back is the
+    table in Markdown, its file as CSV, with the Markdown beside it, and the titles of those that failed.
     """
     notebook, swept = running.find(name), split(sweeps, overrides)
     chosen = combinations(notebook, overrides, swept)
-    preset = chosen[0].values["preset"]
-    at_once = 1 if preset == "paper" and "train" in chosen[0].values else min(environment.cores(), len(chosen))
+    for_long = chosen[0].values["preset"] == "paper" and "train" in chosen[0].values
+    at_once = 1 if for_long else min(environment.cores(), len(chosen))
     old = [one for one in chosen if (age := build.page_age(one.page, notebook, one.values)) is None or age.changed]
     failed: list[str] = []
     with ThreadPoolExecutor(at_once) as pool:
@@ -96,22 +93,21 @@ def run(name: str, overrides: dict[str, str], sweeps: Sequence[str]) -> tuple[st
             pool.shutdown(wait=False, cancel_futures=True)
             print("hw2: stopped; what is done stays, and the same command goes on", file=sys.stderr)
             sys.exit(130)
-    found = [None if one.title in failed else record.load(one.page / record.FILE) for one in chosen]
-    numbers = list(dict.fromkeys(key for content in found if content for key in content["values"]))
-    columns, rows = [*swept, *numbers], []
-    for one, content in zip(chosen, found, strict=True):
-        shown = content["values"] if content else {}
-        rows.append([*(_text(one.values[key]) for key in swept), *map(shown.get, numbers)])
-    table = markdown.pipe_table(columns, [["missing" if cell is None else cell for cell in row] for row in rows])
-    file, text = _folder(preset, notebook) / f"{','.join(swept)}.md", io.StringIO()
+    columns, rows = _table(swept, {one: one.title not in failed for one in chosen})
+    shown = markdown.pipe_table(columns, [["missing" if cell is None else cell for cell in row] for row in rows])
+    file, text = chosen[0].page.with_name(f"{','.join(swept)}.csv"), io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    files.write(file, f"{table}\n")
-    files.write(file.with_suffix(".csv"), text.getvalue())
-    return table, file, failed
+    files.write(file, text.getvalue())
+    files.write(file.with_suffix(".md"), f"{shown}\n")
+    return shown, file, failed
 
 
-def _folder(preset: str, notebook: str) -> Path:
-    return paths.build_dir() / preset / "sweeps" / notebook
+def _table(swept: Iterable[str], ran: dict[Combination, bool]) -> tuple[list[str], list[list]]:
+    """Columns and rows: the swept parameters, and the values of the records; None where there is none."""
+    found = [record.load(one.page / record.FILE)["values"] if done else {} for one, done in ran.items()]
+    names = list(dict.fromkeys(name for values in found for name in values))
+    rows = [[_text(one.values[name]) for name in swept] for one in ran]
+    return [*swept, *names], [[*row, *map(values.get, names)] for row, values in zip(rows, found, strict=True)]
 
 
 def _text(value) -> str:

@@ -33,6 +33,7 @@ def runs(project, *arguments: str, status: int = 0) -> tuple[list[str], str, str
     return sorted(log.read_text().split("\n")[:-1]), done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_each_combination_runs_once_and_the_table_has_them_all(swept):
     sweeps = ("--sweep", "seed=1,2", "--sweep", 'words=["a","b"],["c"]')
     ran, out, err = runs(swept, *sweeps)
@@ -58,6 +59,7 @@ def test_each_combination_runs_once_and_the_table_has_them_all(swept):
     assert runs(swept, "--sweep", "seed=2,3", "--sweep", 'words=["c"]')[0] == ["3,['c']"]
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_named_and_the_others_go_on(swept):
     fails = swept.root / "notebooks/fails6"
     fails.touch()
