@@ -4,9 +4,12 @@ import contextlib
 import errno
 import json
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -56,11 +59,28 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise UserError(f"{file}: damaged; remove the folder to begin anew")
     return content
+
+
+def check_zip(file: Path | IO[bytes]) -> None:
+    """ValueError unless the checksums in a zip archive are right, at which torch.load does not look.
+
+    Nothing in it may be compressed or stand for two files, so that it takes no more memory than room.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = archive.fp.seek(0, os.SEEK_END)
+            if sum(part.file_size for part in archive.infolist()) > size:
+                raise ValueError("its files are larger than it is")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, struct.error) as error:
+        raise ValueError(str(error)) from None
+    if damaged:
+        raise ValueError(damaged)
 
 
 def locked(file: Path) -> FileLock:
