@@ -131,7 +131,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UserError(f"a setting is KEY=VALUE, such as steps=100, not '{text}'")
     try:
         return key, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key, value
 
 
