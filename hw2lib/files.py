@@ -66,6 +66,23 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
+def has_shape(content: Any, shape: Any) -> bool:
+    """Whether JSON data is as a shape says: a type, a tuple of shapes, of which one fits, a list of one shape for all
+    items, or a dict with the shapes of the keys that it has to have; that of `str` is of all its values.
+    """
+    if isinstance(shape, tuple):
+        return any(has_shape(content, one) for one in shape)
+    if isinstance(shape, list):
+        return isinstance(content, list) and all(has_shape(item, shape[0]) for item in content)
+    if isinstance(shape, dict):
+        return isinstance(content, dict) and all(
+            has_shape(item, inner)
+            for key, inner in shape.items()
+            for item in (content.values() if key is str else [content.get(key)])
+        )
+    return content is None if shape is None else isinstance(content, shape)
+
+
 def check_zip(file: Path | IO[bytes]) -> None:
     """ValueError unless the checksums in a zip archive are right, at which torch.load does not look.
 

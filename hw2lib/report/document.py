@@ -289,7 +289,8 @@ def _with_note(text: str, name: str, preset: str, records: dict[str, dict]) -> s
     """Say on top, below the front matter, what this copy is made from."""
     images: dict[str, str] = {}  # of each origin the longest description: others are of some of its domains
     for data in (content["data"] for content in records.values() if content.get("data")):
-        images[data["origin"]] = max(images.get(data["origin"], ""), data["description"], key=len)
+        description = markdown.plain(markdown.one_line(data["description"]))
+        images[data["origin"]] = max(images.get(data["origin"], ""), description, key=len)
     note = NOTES[preset].format(images=" and ".join(images.values()) or "no images", template=f"{name}.md.jinja")
     front = re.match(r"---\n.*?\n---\n+", text, flags=re.DOTALL)
     return text[: front.end()] + note + text[front.end() :] if front else note + text
