@@ -157,7 +157,7 @@ def shipped_run(title: str, settings: dict[str, Any] | None, with_weights: bool)
     """The finished run of a title (``dcgan/ours/seed-0``) that ships, of these settings or any; `UserError` for two."""
     what = "weights.safetensors" if with_weights else "card.json"
     folders = [file.parent for file in sorted(paths.TRAINED.glob(f"{title}-*/{what}"))]
-    runs = [RunFolder(folder, settings or read_json(folder / "card.json")["settings"]) for folder in folders]
+    runs = [RunFolder(folder, settings or read_json(folder / "card.json").get("settings") or {}) for folder in folders]
     runs = [run for run in runs if run.card]
     if len(runs) > 1:
         raise UserError(f"{runs[0].path} and {runs[1].path.name} both ship; remove the one that is out of date")
