@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,22 +25,81 @@ def fuzz(cases: int, **strategies: st.SearchStrategy) -> Callable:
     def decorate(test: Callable) -> Callable:
         run = settings(max_examples=cases, **COMMON)(given(**strategies)(test))
         run.cases = cases
-        return run
+        return pytest.mark.slow(run)
 
     return decorate
 
 
 # Text that means something to a shell, a template, a page, Python, TOML, or a file system.
 NASTY = (
-    "", " ", "\n", "\r\n", "\0", "'", '"', "'''", '"""', "\\", "-", "--", "-rf", "..", "../../marker", "/etc/passwd", "~",
-    "$(touch marker)", "`touch marker`", "; touch marker;", "| touch marker", "&& touch marker", "%s%n", "{}", "{0}",
-    "{{ 7 * 7 }}", "{% raw %}", "{{ cycler.__init__.__globals__.os.system('touch marker') }}", "${x}", "$x$", "\\input{x}",
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[a](javascript:alert(1))", "![](/etc/passwd)",
-    "#import \"/etc/passwd\"", "#read(\"/etc/passwd\")", "---\ntitle: x\n---", "```", "<!--", "|", "__import__('os')",
-    "!!python/object/apply:os.system ['touch marker']", "1e999", "nan", "-0", "1_000", "٣", "\ud800", "\u202e", "\ufeff",
-    "𝕏", "a" * 300, "9" * 5000, "[" * 3000, "con", "NUL", ".", "=", "a=b", "true", "null", "[1, 2]", '{"a": 1}',
-)  # fmt: skip
-WORDS = st.one_of(st.sampled_from(NASTY), st.text(max_size=30), st.lists(st.sampled_from(NASTY), max_size=3).map("".join))
+    "",
+    " ",
+    "\n",
+    "\r\n",
+    "\0",
+    "'",
+    '"',
+    "'''",
+    '"""',
+    "\\",
+    "-",
+    "--",
+    "-rf",
+    "..",
+    "../../marker",
+    "/etc/passwd",
+    "~",
+    "$(touch marker)",
+    "`touch marker`",
+    "; touch marker;",
+    "| touch marker",
+    "&& touch marker",
+    "%s%n",
+    "{}",
+    "{0}",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "{{ cycler.__init__.__globals__.os.system('touch marker') }}",
+    "${x}",
+    "$x$",
+    "\\input{x}",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[a](javascript:alert(1))",
+    "![](/etc/passwd)",
+    '#import "/etc/passwd"',
+    '#read("/etc/passwd")',
+    "---\ntitle: x\n---",
+    "```",
+    "<!--",
+    "|",
+    "__import__('os')",
+    "!!python/object/apply:os.system ['touch marker']",
+    "1e999",
+    "nan",
+    "-0",
+    "1_000",
+    "٣",
+    "\ud800",
+    "\u202e",
+    "\ufeff",
+    "𝕏",
+    "a" * 300,
+    "9" * 5000,
+    "[" * 3000,
+    "con",
+    "NUL",
+    ".",
+    "=",
+    "a=b",
+    "true",
+    "null",
+    "[1, 2]",
+    '{"a": 1}',
+)
+WORDS = st.one_of(
+    st.sampled_from(NASTY), st.text(max_size=30), st.lists(st.sampled_from(NASTY), max_size=3).map("".join)
+)
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([0, -1, 2**31, 2**63, 10**400, 1e308]))
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, WORDS)
 JSON = st.recursive(SCALARS, lambda x: st.one_of(st.lists(x, max_size=4), st.dictionaries(WORDS, x, max_size=4)))

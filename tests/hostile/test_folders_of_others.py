@@ -88,7 +88,9 @@ FILE_NAMES = st.one_of(st.sampled_from([*NASTY, *NAMES, "train.csv", "TRAIN.CSV"
 LINKS = st.tuples(FILE_NAMES, st.sampled_from(["/dev/zero", "/etc/passwd", "..", ".", "nowhere", "/proc/self/mem"]))
 
 
-@fuzz(300, csv=CSV, name=WORDS | st.just("mine"), links=st.lists(LINKS, max_size=2), where=st.sampled_from(["", "data"]))
+@fuzz(
+    300, csv=CSV, name=WORDS | st.just("mine"), links=st.lists(LINKS, max_size=2), where=st.sampled_from(["", "data"])
+)
 def test_a_folder_of_digits_is_added(guard, digits, csv, name, links, where):
     folder = digits(csv, links, where)
     home = guard.home / f"images-{guard.cases}"

@@ -63,8 +63,27 @@ BOMBS = {
     "trailing": png() + bytes(2**20),
 }
 SIDES = st.sampled_from([0, 1, 27, 28, 28, 28, 28, 29, 65535, 2**31 - 1, 2**32 - 1])
-KINDS = [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", b"gAMA", b"cHRM",
-         b"pHYs", b"sRGB", b"IHDR", b"IDAT", b"IEND", b"\xff\xff\xff\xff", b"abcd"]  # fmt: skip
+KINDS = [
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"iCCP",
+    b"PLTE",
+    b"tRNS",
+    b"acTL",
+    b"fcTL",
+    b"fdAT",
+    b"eXIf",
+    b"gAMA",
+    b"cHRM",
+    b"pHYs",
+    b"sRGB",
+    b"IHDR",
+    b"IDAT",
+    b"IEND",
+    b"\xff\xff\xff\xff",
+    b"abcd",
+]
 CHUNKS = st.builds(chunk, st.sampled_from(KINDS), st.binary(max_size=40))
 BUILT = st.builds(
     lambda sides, depth, colour, interlaced, packing, chunks, pixels: b"".join(
@@ -150,19 +169,43 @@ LABELS = [
 ]
 MEMBER_NAMES = st.one_of(
     st.sampled_from(
-        ["../../marker", "/tmp/marker", "mnist_m/../../marker", "mnist_m", f"{FOLDERS[0]}/00000001.png",
-         f"{FOLDERS[0]}/../../../marker.png", f"{FOLDERS[0]}_labels.txt", "a/mnist_m_train_labels.txt", "./", *NASTY]
+        [
+            "../../marker",
+            "/tmp/marker",
+            "mnist_m/../../marker",
+            "mnist_m",
+            f"{FOLDERS[0]}/00000001.png",
+            f"{FOLDERS[0]}/../../../marker.png",
+            f"{FOLDERS[0]}_labels.txt",
+            "a/mnist_m_train_labels.txt",
+            "./",
+            *NASTY,
+        ]
     ),
     WORDS,
-).map(lambda name: name.encode(errors="replace").decode().replace("\0", "")[:200])  # fmt: skip
+).map(lambda name: name.encode(errors="replace").decode().replace("\0", "")[:200])
 MEMBERS = st.builds(
     member,
     MEMBER_NAMES,
-    st.one_of(PNG, st.sampled_from([b"00000001.png 10\n", b"../../x 3\n", b"a b c\n", b"\xff", b"00000001.png \xd9\xa3"])),
-    st.sampled_from([tarfile.REGTYPE, tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE,
-                     tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE, b"9"]),
+    st.one_of(
+        PNG, st.sampled_from([b"00000001.png 10\n", b"../../x 3\n", b"a b c\n", b"\xff", b"00000001.png \xd9\xa3"])
+    ),
+    st.sampled_from(
+        [
+            tarfile.REGTYPE,
+            tarfile.REGTYPE,
+            tarfile.SYMTYPE,
+            tarfile.LNKTYPE,
+            tarfile.CHRTYPE,
+            tarfile.BLKTYPE,
+            tarfile.FIFOTYPE,
+            tarfile.DIRTYPE,
+            tarfile.GNUTYPE_SPARSE,
+            b"9",
+        ]
+    ),
     MEMBER_NAMES,
-)  # fmt: skip
+)
 SMALL = archive([*GOOD, *LABELS])
 PLAIN = archive([*GOOD[:2], *LABELS], "w")
 

@@ -66,17 +66,33 @@ with zipfile.ZipFile(io.BytesIO(FORMS[1])) as made:
 PICKLED = pickle.dumps({"weight": [1, 2.5, "x", None, (1,)], "n": {"m": b"1"}}, protocol=2)
 OBJECTS = st.recursive(
     st.one_of(
-        st.none(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5),
-        st.sampled_from([torch.zeros(3), torch.zeros(2, 3).to_sparse(), torch.empty(5, device="meta"), torch.float32,
-                         nn.Parameter(torch.ones(2)), torch.zeros(2, dtype=torch.complex64), torch.zeros(()),
-                         torch.Size([3]), torch.zeros(1).expand(10**9)]),
+        st.none(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=5),
+        st.binary(max_size=5),
+        st.sampled_from(
+            [
+                torch.zeros(3),
+                torch.zeros(2, 3).to_sparse(),
+                torch.empty(5, device="meta"),
+                torch.float32,
+                nn.Parameter(torch.ones(2)),
+                torch.zeros(2, dtype=torch.complex64),
+                torch.zeros(()),
+                torch.Size([3]),
+                torch.zeros(1).expand(10**9),
+            ]
+        ),
     ),
     lambda x: st.one_of(
         st.lists(x, max_size=3),
-        st.dictionaries(st.one_of(st.sampled_from([*TENSORS, "state_dict", "ema", "step"]), st.integers()), x, max_size=3),
+        st.dictionaries(
+            st.one_of(st.sampled_from([*TENSORS, "state_dict", "ema", "step"]), st.integers()), x, max_size=3
+        ),
     ),
     max_leaves=6,
-)  # fmt: skip
+)
 TORCH = st.one_of(
     mutated(*FORMS),
     st.builds(torch_file, OBJECTS, st.booleans()),
@@ -166,7 +182,9 @@ def doubled(number: int) -> dict[str, int | np.ndarray]:
     return {"two": 2 * number, "array": np.arange(number)}
 
 
-STORED = torch_file({"result": {"kept": "dict", "items": [["a", {"kept": "tuple", "items": [1]}]]}, "used": {"a: b": "c"}})
+STORED = torch_file(
+    {"result": {"kept": "dict", "items": [["a", {"kept": "tuple", "items": [1]}]]}, "used": {"a: b": "c"}}
+)
 
 
 @fuzz(
@@ -174,10 +192,13 @@ STORED = torch_file({"result": {"kept": "dict", "items": [["a", {"kept": "tuple"
     content=st.one_of(
         mutated(STORED),
         TORCH,
-        st.builds(lambda kind, x: torch_file({"result": {"kept": kind, "content": x, "items": x}, "used": x}),
-                  st.sampled_from(["array", "tuple", "dict", "other"]), OBJECTS),
+        st.builds(
+            lambda kind, x: torch_file({"result": {"kept": kind, "content": x, "items": x}, "used": x}),
+            st.sampled_from(["array", "tuple", "dict", "other"]),
+            OBJECTS,
+        ),
     ),
-)  # fmt: skip
+)
 @example(content=LONG)
 def test_a_kept_result(guard, content):
     """What cannot be read is computed anew."""
@@ -190,10 +211,12 @@ def test_a_kept_result(guard, content):
 @fuzz(
     250,
     content=st.one_of(
-        mutated(torch_file(torch.ones(1, 3, 4, 4))), st.builds(torch_file, OBJECTS), TORCH,
+        mutated(torch_file(torch.ones(1, 3, 4, 4))),
+        st.builds(torch_file, OBJECTS),
+        TORCH,
         st.sampled_from([torch_file(torch.full((1, 3, 4, 4), x, dtype=torch.float64)) for x in (torch.nan, 1e300, 1)]),
     ),
-)  # fmt: skip
+)
 def test_noise(guard, content):
     for name in NAMES:
         (guard.home / f"{name}.pt").write_bytes(content)
@@ -264,13 +287,18 @@ CONTAINERS = {
     "pickle 2": lambda content: pickle.dumps(content, protocol=2),
     "zip": lambda content: zipped({"archive/data.pkl": pickle.dumps(content, protocol=2), "archive/version": b"3"}),
     "TorchScript": lambda content: zipped(
-        {"archive/data.pkl": pickle.dumps(content, protocol=2), "archive/constants.pkl": b"\x80\x02).",
-         "archive/code/__torch__.py": b"import os\nos.system('touch marker')\n", "archive/version": b"3"}
+        {
+            "archive/data.pkl": pickle.dumps(content, protocol=2),
+            "archive/constants.pkl": b"\x80\x02).",
+            "archive/code/__torch__.py": b"import os\nos.system('touch marker')\n",
+            "archive/version": b"3",
+        }
     ),
     "npy": lambda content: npy(np.array([content], dtype=object)),
-}  # fmt: skip
+}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("loader", LOADERS)
 def test_code_in_a_file_is_never_run(guard, loader, container):
@@ -282,6 +310,7 @@ def test_code_in_a_file_is_never_run(guard, loader, container):
         assert not guard.marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["weights", "state.pt", "kept", "noise"])
 def test_a_zip_that_grows(guard, loader):
     """Half a MB that become 512 MiB."""
