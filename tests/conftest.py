@@ -14,7 +14,7 @@ def pytest_terminal_summary(terminalreporter):
     """How many hostile inputs each test of tests/hostile has seen."""
     seen = {
         report.nodeid.partition("::")[2]: count
-        for report in terminalreporter.stats.get("passed", [])
+        for report in terminalreporter.stats.get("", [])  # when a test is over
         for name, count in report.user_properties
         if name == "hostile inputs" and count >= 20
     }
