@@ -393,6 +393,7 @@ _OF_THE_MACHINE = {
 
 def main() -> None:
     """Run ``hw2``; an error that a user can mend is one line and exit status 2."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
     try:
         cli()
         return

@@ -4,9 +4,12 @@ import contextlib
 import errno
 import json
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -56,11 +59,45 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise UserError(f"{file}: damaged; remove the folder to begin anew")
     return content
+
+
+def has_shape(content: Any, shape: Any) -> bool:
+    """Whether JSON data is as a shape says: a type, a tuple of shapes, of which one fits, a list of one shape for all
+    items, or a dict with the shapes of the keys that it has to have; that of `str` is of all its values.
+    """
+    if isinstance(shape, tuple):
+        return any(has_shape(content, one) for one in shape)
+    if isinstance(shape, list):
+        return isinstance(content, list) and all(has_shape(item, shape[0]) for item in content)
+    if isinstance(shape, dict):
+        return isinstance(content, dict) and all(
+            has_shape(item, inner)
+            for key, inner in shape.items()
+            for item in (content.values() if key is str else [content.get(key)])
+        )
+    return content is None if shape is None else isinstance(content, shape)
+
+
+def check_zip(file: Path | IO[bytes]) -> None:
+    """ValueError unless the checksums in a zip archive are right, at which torch.load does not look.
+
+    Nothing in it may be compressed or stand for two files, so that it takes no more memory than room.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = archive.fp.seek(0, os.SEEK_END)
+            if sum(part.file_size for part in archive.infolist()) > size:
+                raise ValueError("its files are larger than it is")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, struct.error) as error:
+        raise ValueError(str(error)) from None
+    if damaged:
+        raise ValueError(damaged)
 
 
 def locked(file: Path) -> FileLock:

@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 from hw2lib import data, environment, networks, paths, used, weights
 from hw2lib.environment import cores
 from hw2lib.errors import UserError
-from hw2lib.files import read_json, write
+from hw2lib.files import has_shape, read_json, write
 from hw2lib.training import parallel
-from hw2lib.training.cards import hardware, minutes, result_of
+from hw2lib.training.cards import SHAPE, hardware, minutes, result_of
 from hw2lib.training.devices import check_device
 from hw2lib.training.recipe import SEEDS, BaseRecipe, Trainings
 from hw2lib.training.run_folder import RunFolder, shipped_run
@@ -130,7 +130,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UserError(f"a setting is KEY=VALUE, such as steps=100, not '{text}'")
     try:
         return key, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key, value
 
 
@@ -259,7 +259,7 @@ def seconds_left(runs: Iterable[Run], device: str) -> list[float | None]:
     here = torch.cuda.get_device_name(where) if where.type == "cuda" else environment.hardware()["cpu"]
     files = [file for place in (paths.TRAINED, paths.runs_dir("paper")) for file in place.rglob("card.json")]
     cards = [read_json(file) for file in files]  # of long runs: the first steps of any are slow
-    cards = [card for card in cards if hardware(card) == here]
+    cards = [card for card in cards if has_shape(card, SHAPE) and hardware(card) == here]
 
     def left(recipe: BaseRecipe, folder: RunFolder) -> float | None:
         steps, seconds = folder.progress()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hw2lib import used
 from hw2lib.errors import UserError
-from hw2lib.files import check_is_file, whole
+from hw2lib.files import check_is_file, check_zip, whole
 
 # What torch.load raises where the bytes are no file of torch.save, or not all of one.
 DAMAGED = (
@@ -171,6 +171,9 @@ def read_torch(file: Path, give: str) -> Any:
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}; give {give}") from None
     try:
+        if content.read(2) == b"PK":
+            check_zip(content)
+        content.seek(0)
         with warnings.catch_warnings(action="ignore"):  # on kinds of tensors that are refused later
             tensors = torch.load(content, map_location="cpu", weights_only=True)
     except (*DAMAGED, OSError) as error:

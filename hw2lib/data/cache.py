@@ -11,6 +11,7 @@ import shutil
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from tokenize import TokenError
 from typing import NamedTuple
 
 import numpy as np
@@ -41,9 +42,11 @@ def read(folder: Path) -> Cached | None:
     """The split cached in a folder; None if there is none, or one that cannot be read."""
     try:
         digest = (folder / "sha256").read_text()
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False) if (folder / "labels.npy").exists() else None
-    except (OSError, ValueError, EOFError):
+        images = np.lib.format.open_memmap(folder / "images.npy", mode="r")  # np.load would take an archive as well
+        labels = np.lib.format.open_memmap(folder / "labels.npy", "r") if (folder / "labels.npy").exists() else None
+    except (OSError, ValueError, EOFError, SyntaxError, ArithmeticError, TypeError, TokenError):  # of numpy, damaged
+        return None
+    if images.dtype != np.uint8 or images.ndim != 4:
         return None
     return Cached(images, labels, digest)
 

@@ -31,6 +31,8 @@ from hw2lib.files import is_clutter
 from hw2lib.paths import ROOT
 
 REGISTRY = ROOT / "data" / "downloads.toml"
+LARGEST = 1 << 24  # bytes of a file in an archive
+LARGEST_SIDE = 1024  # pixels of an image there
 MAY_LACK = 10  # labelled images; the archive of MNIST-M, as published, lacks one
 
 _ASK_FOR_FACES = (
@@ -163,10 +165,14 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
             for member in archive:
                 tarfile.data_filter(member, str(downloads))  # raises for a member that leads elsewhere
                 name = PurePosixPath(member.name)
+                if member.size > LARGEST:
+                    raise ValueError(f"{name} is of {member.size:,} bytes")
                 if is_clutter(name.name):
                     continue
                 if member.isfile() and name.suffix == ".png":
-                    images[f"{name.parent.name}/{name.name}"] = _centre(Image.open(archive.extractfile(member)))
+                    # Pillow would have Ghostscript run what is PostScript.
+                    image = Image.open(archive.extractfile(member), formats=("PNG",))
+                    images[f"{name.parent.name}/{name.name}"] = _centre(image)
                 elif member.isfile() and name.name.endswith("_labels.txt"):
                     labels[name.name] = archive.extractfile(member).read().decode().splitlines()
                 bar.update()
@@ -176,7 +182,7 @@ def _mnistm(downloads: Path) -> tuple[Published, Published]:
         raise UserError(f"{path}: refused: a member leads out of the archive ({error}); get another") from error
     except KeyError as error:
         raise UserError(f"{path}: {error} is not in the archive; get it from elsewhere") from error
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, SyntaxError) as error:
         raise UserError(f"{path}: the archive cannot be read ({error}); get it from elsewhere") from error
     if len(lacking := train.lacking + test.lacking) > MAY_LACK:
         missing = f"{len(lacking)} labelled images are not in the archive, the first is {lacking[0]}"
@@ -193,6 +199,8 @@ def _labelled(folder: str, images: dict[str, Image.Image], lines: list[str]) -> 
 
 
 def _centre(image: Image.Image) -> Image.Image:
+    if max(image.size) > LARGEST_SIDE:
+        raise ValueError(f"an image of {image.width}x{image.height} pixels")
     left, top = (image.width - DIGIT_SIZE) // 2, (image.height - DIGIT_SIZE) // 2
     return image.convert("RGB").crop((left, top, left + DIGIT_SIZE, top + DIGIT_SIZE))
 
@@ -232,7 +240,7 @@ def _write(home: Path, train: Published, test: Published) -> None:
         shutil.rmtree(building, ignore_errors=True)
 
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_]*")  # no hyphen: a pair is written SOURCE-TARGET
+NAME = re.compile(r"[a-z0-9][a-z0-9_]{,63}")  # no hyphen: a pair is written SOURCE-TARGET
 
 
 def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[str, int]]:

@@ -40,12 +40,14 @@ def read_png(path: str | Path, size: int) -> np.ndarray:
         if depth == 16:  # Pillow would scale 16-bit RGB to 8 without a word
             raise UserError(f"{path}: 16-bit image; convert it to 8 bits a channel")
         image = Image.open(io.BytesIO(content), formats=("PNG",))
+        if image.size != (size, size):
+            raise ValueError("a second header, with another size")
         if image.mode not in ("L", "RGB"):
             raise UserError(f"{path}: image of mode {image.mode}; convert it to grey (L) or RGB")
         if b"IEND" not in content:  # Pillow forgives a missing end when it has all pixels
             raise UserError(f"{path}: truncated image; copy or download it again")
         pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: truncated, or not a PNG image; copy or download it again") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 

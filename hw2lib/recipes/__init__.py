@@ -151,9 +151,9 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.toml")))
         raise UserError(f"no recipe file '{file.name}': there are {known}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not valid TOML: {error}") from None

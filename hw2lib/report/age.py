@@ -39,7 +39,7 @@ def notebook_inputs(notebook: str, values: dict) -> dict[str, str]:
     cells = [cell for cell in parameters.load(file)["cells"] if cell["cell_type"] == "code"]
     counted = [cell for cell in cells if not parameters.is_parameters(cell) and EXPLORER not in parameters.tags(cell)]
     code = [_code_digest(cell["source"]) for cell in counted]
-    settings = {name: values[name] for name in sorted({"preset", *parameters.read(file)}.difference(PLACES))}
+    settings = {name: values.get(name) for name in sorted({"preset", *parameters.read(file)}.difference(PLACES))}
     return {"cells": _digest(code), "parameters": _digest(settings)}
 
 
@@ -64,7 +64,10 @@ def age(record: dict, notebook: str, values: dict) -> Age:
     with _found_before() as found:
         for name, before in record["inputs"].items():
             kind, _, what = name.partition(": ")
-            current = found.get(name) or (_current(kind, what, images, data_dir) if what else now.get(name))
+            try:
+                current = found.get(name) or (_current(kind, what, images, data_dir) if what else now.get(name))
+            except (OSError, ValueError, LookupError, TypeError, SyntaxError, RecursionError, UserError):
+                current = "gone"  # the record names what there cannot be
             if kind in LIBRARY:
                 found[name] = current
             if current is None:

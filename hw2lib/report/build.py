@@ -55,7 +55,7 @@ def plan(preset: str, overrides: dict[str, str], ages: bool = True) -> dict[str,
     if unknown := [name for name in overrides if name not in everywhere and name != "preset"]:
         raise UserError(f"no notebook has a parameter {unknown[0]!r}; there are {', '.join(sorted(everywhere))}")
     # A step of the homework's UNet.pt takes a core 16 seconds; the short presets draw with our network in a report.
-    has_course = (images_dir(overrides.get("data_dir", "")) / FACES / "UNet.pt").is_file()
+    has_course = os.path.isfile(images_dir(overrides.get("data_dir", "")) / FACES / "UNet.pt")  # or no name for a file
     overrides = ({"unet": paths.OURS} if preset != "paper" and has_course else {}) | overrides
     asked = {name: {k: v for k, v in overrides.items() if k in known[name]} for name in known}
     return {name: _task(name, preset, asked[name], ages) for name in known}
@@ -127,6 +127,7 @@ def make_report(
     Raises UserError for wrong settings, or if a notebook failed, and SystemExit, with one line, if it is interrupted:
     what is finished stays.
     """
+    paths.check_preset(preset)  # before it is part of a path
     if cluster and cores:
         raise UserError(f"--cores is for this machine; the profile of --cluster {cluster} says how many a job has")
     folder = paths.build_dir() / preset

@@ -66,7 +66,9 @@ class Values:
 
     def __getitem__(self, name: str):
         value = self._values.get(name)
-        return Missing(name=name) if value is None else value
+        if value is None:
+            return Missing(name=name)
+        return markdown.plain(markdown.one_line(value)) if isinstance(value, str) else value
 
 
 class Document:
@@ -118,7 +120,7 @@ class Document:
             cells = [dict(zip(names, line, strict=True)) for line in lines]
             names, lines = columns, [[line.get(column, MISSING) for column in columns] for line in cells]
         words, anchor = self._number("table", notebook, name)
-        caption = markdown.one_line(table["caption"])
+        caption = markdown.plain(markdown.one_line(table["caption"]))
         return f'<span id="{anchor}"></span>**{words}.** {caption}\n\n{markdown.pipe_table(names, lines)}'
 
     def cell(self, notebook: str, name: str, row: str | list, column: str):
@@ -287,7 +289,8 @@ def _with_note(text: str, name: str, preset: str, records: dict[str, dict]) -> s
     """Say on top, below the front matter, what this copy is made from."""
     images: dict[str, str] = {}  # of each origin the longest description: others are of some of its domains
     for data in (content["data"] for content in records.values() if content.get("data")):
-        images[data["origin"]] = max(images.get(data["origin"], ""), data["description"], key=len)
+        description = markdown.plain(markdown.one_line(data["description"]))
+        images[data["origin"]] = max(images.get(data["origin"], ""), description, key=len)
     note = NOTES[preset].format(images=" and ".join(images.values()) or "no images", template=f"{name}.md.jinja")
     front = re.match(r"---\n.*?\n---\n+", text, flags=re.DOTALL)
     return text[: front.end()] + note + text[front.end() :] if front else note + text

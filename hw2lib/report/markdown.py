@@ -14,7 +14,15 @@ def pipe_table(columns: list[str], rows: list[list], caption: str = "") -> str:
     shown = [[_cell(cell) for cell in row] for row in rows]
     dashes = ["---:" if all(NUMBER.fullmatch(row[i]) for row in shown) else "---" for i in range(len(columns))]
     lines = [_line(map(_cell, columns)), _line(dashes), *map(_line, shown)]
-    return "\n".join(lines) + (f"\n\nTable: {one_line(caption)}" if caption else "")
+    return "\n".join(lines) + (f"\n\nTable: {plain(one_line(caption))}" if caption else "")
+
+
+def plain(text: str) -> str:
+    """``text``, which may be of others, such as a file's name, without what begins a tag, a link or an image.
+
+    JupyterLab runs the scripts of what a trusted notebook shows, and many brackets cost pandoc minutes.
+    """
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("[", "&#91;")
 
 
 def one_line(text: str) -> str:
@@ -30,4 +38,4 @@ def _cell(value) -> str:
     if value is None:
         return "–"
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return one_line(text).replace("|", r"\|")
+    return plain(one_line(text)).replace("|", r"\|")

@@ -226,7 +226,7 @@ class Page:
 
 def _with_source(shown: dict) -> str:
     """The caption below a figure or table of the notebook itself."""
-    return f"{shown['caption']} Source: {shown['source']}." if shown["source"] else shown["caption"]
+    return markdown.plain(f"{shown['caption']} Source: {shown['source']}." if shown["source"] else shown["caption"])
 
 
 def _small_png(fig) -> bytes:

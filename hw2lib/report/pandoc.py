@@ -23,7 +23,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 # Pandoc's Markdown, brought nearer to what Jupyter and GitHub show.
 READER = (
-    "markdown-latex_macros-native_divs-markdown_in_html_blocks-citations-blank_before_header-blank_before_blockquote"
+    "markdown-raw_attribute-latex_macros-native_divs-markdown_in_html_blocks-citations-blank_before_header"
+    "-blank_before_blockquote"
     "+lists_without_preceding_blankline+autolink_bare_uris+gfm_auto_identifiers"
 )
 

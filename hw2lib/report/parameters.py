@@ -57,7 +57,7 @@ def read(notebook: Path) -> dict[str, Parameter]:
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         helps = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}  # by line number
         statements = ast.parse(source).body
-    except (SyntaxError, tokenize.TokenError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:  # of its parser
         raise UserError(f"{notebook.name}: the parameters cell is not Python: {error}") from None
     parameters = [_parameter(statement, helps, notebook) for statement in statements]
     return {parameter.name: parameter for parameter in parameters}
@@ -72,9 +72,12 @@ def load(notebook: Path) -> dict:
         node = json.loads(notebook.read_text(encoding="utf-8"))
         for cell in node["cells"]:
             cell["source"] = "".join(cell["source"])  # a text, or its lines
+            if not isinstance(cell["cell_type"], str) or not isinstance(tags(cell), list):
+                raise TypeError("a cell without type or tags")
+        node["metadata"] = dict(node["metadata"])
     except FileNotFoundError:
         raise UserError(f"there is no notebook {notebook}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{notebook}: not a notebook of format 4 ({type(error).__name__}: {error})") from None
     return node
 
@@ -147,7 +150,7 @@ def _parameter(statement: ast.stmt, helps: dict[int, str], notebook: Path) -> Pa
         case _:
             raise UserError(f"{notebook.name}: parameters cell, line {statement.lineno}: write NAME = VALUE")
     default = None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, TypeError, RecursionError, MemoryError):
         default = ast.literal_eval(value)
     kind = annotation or type(default).__name__
     if kind == "list" and isinstance(default, list) and default:
@@ -180,7 +183,7 @@ def _convert(parameter: Parameter, text: str, notebook: Path):
         if not text.strip().startswith("["):
             return [_to_scalar(part.strip(), kind) for part in text.split(",") if part.strip()]
         return [_to_scalar(item if isinstance(item, str) else json.dumps(item), kind) for item in json.loads(text)]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         wanted = WANTED[parameter.type]
         raise UserError(f"{notebook.stem}: parameter {parameter.name} must be {wanted}, not {text!r}") from None
 

@@ -69,7 +69,7 @@ def _moving(media: list[Path]) -> pandoc.Losses:
     moving = []
     for file in media:
         # Typst says what is wrong with a picture that cannot be read, unless it is SVG.
-        with contextlib.suppress(OSError), Image.open(file) as picture:
+        with contextlib.suppress(OSError, Image.DecompressionBombError), Image.open(file) as picture:
             if getattr(picture, "is_animated", False):
                 moving.append(("of a picture that moves the PDF shows the beginning", quote(file.name)))
     return moving
@@ -101,8 +101,9 @@ def _with_small_pictures(source: str, work: Path) -> str:
 def _small_jpeg(file: Path) -> Path | None:
     """A JPEG file beside a PNG file, if it is much smaller than what Typst would store of that, and shows the same."""
     jpeg, stored = file.with_name(f"{file.name}.small.jpg"), io.BytesIO()
-    with contextlib.suppress(OSError, SyntaxError, ValueError):  # Typst says what is wrong with it
-        with Image.open(file) as picture:
+    unreadable = OSError, SyntaxError, ValueError, Image.DecompressionBombError  # Typst says what is wrong with it
+    with contextlib.suppress(*unreadable):
+        with Image.open(file, formats=("PNG",)) as picture:  # Pillow would have Ghostscript run what is PostScript
             if picture.mode not in ("L", "P", "RGB") or "transparency" in picture.info:
                 return None
             small = picture.convert("RGB")

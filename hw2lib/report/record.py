@@ -7,10 +7,25 @@ import uuid
 from pathlib import Path
 
 from hw2lib import paths
-from hw2lib.files import locked, try_lock
+from hw2lib.files import has_shape, locked, try_lock
 
 FILE = "record.json"
 PAGE = "HW2_PAGE"  # names the folder that a run puts its page into, where that is not its place in the report
+SHOWN = {"caption": str, "source": (str, None)}  # none in those of before 2026-12
+SHAPE = {  # of what is read of a record
+    "completed": bool,
+    "parameters": {str: (str, int, float, list)},
+    "inputs": {str: str},
+    "data": ({"origin": str, "description": str}, None),
+    "commit": (str, None),
+    "started": str,
+    "torch": str,
+    "seconds": (int, float),
+    "hardware": {"cpu": str, "cores": int, "gpu": (str, None)},
+    "figures": [SHOWN | {"file": str}],
+    "tables": {str: SHOWN | {"columns": [str], "rows": [list]}},
+    "values": {str: (str, int, float, None)},
+}
 
 
 def path(preset: str, notebook: str) -> Path:
@@ -36,12 +51,13 @@ def read(preset: str, notebook: str) -> dict | None:
 
 
 def load(file: Path) -> dict | None:
-    """The record in a file, of a notebook that ran to its end, or None."""
+    """The record in a file, of a notebook that ran to its end, or None, also for a damaged one."""
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        json.dumps(record, ensure_ascii=False).encode()  # half a character is an error
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or record.get("completed") is not True:
+    if not has_shape(record, SHAPE) or not record["completed"]:
         return None
     for shown in (*record["figures"], *record["tables"].values()):
         if "source" not in shown:  # of before 2026-12, when it ended the caption

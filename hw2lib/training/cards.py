@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from hw2lib.errors import UserError
+from hw2lib.files import has_shape
 from hw2lib.training.run_folder import RunFolder
 
 TRAINING = (
@@ -15,6 +17,23 @@ TRAINING = (
 )  # the caption of a `training_table`
 MISSING = "missing"
 UNKNOWN = "–"
+SHAPE = {  # of what tables and captions read of a card
+    "settings": {"network": str, "recipe": str, "seed": int, "steps": int, "batch": int},
+    "images": str,
+    "precision": str,
+    "seconds": (int, float),
+    "commit": (str, None),
+    "hardware": {"cpu": str, "gpu": (str, None)},
+}
+DAMAGED = "{}/card.json: damaged; remove the folder to begin anew"
+
+
+def read(folder: RunFolder) -> dict[str, Any]:
+    """The card of a finished run; `UserError` if it lacks what all cards have."""
+    card = folder.card
+    if not has_shape(card, SHAPE):
+        raise UserError(DAMAGED.format(folder.path))
+    return card
 
 
 def spread(values: Sequence[float | None], digits: int = 1, expected: int | None = None) -> str:
@@ -29,10 +48,12 @@ def spread(values: Sequence[float | None], digits: int = 1, expected: int | None
 def result_of(folder: RunFolder) -> str:
     """What a finished run has reached: ``71.0 % of target test``, or the scores of the last step's images."""
     card = folder.card
+    if not has_shape(card, {"accuracy": {str: (float, int, None)}} if "accuracy" in card else {"curve": [dict]}):
+        raise UserError(DAMAGED.format(folder.path))
     if "accuracy" not in card:
-        return ", ".join(f"{key} {value}" for key, value in card["curve"][-1].items())
+        return ", ".join(f"{key} {value}" for key, value in (card["curve"] or [{}])[-1].items())
     split = "target test" if "target test" in card["accuracy"] else "test"
-    accuracy = card["accuracy"][split]
+    accuracy = card["accuracy"].get(split)
     return f"no {split} split with labels" if accuracy is None else f"{accuracy} % of {split}"
 
 
@@ -59,7 +80,7 @@ def hardware(card: dict[str, Any]) -> str:
 
 def commit(card: dict[str, Any]) -> str:
     """The code that made a run; + marks a tree with changes that were not committed."""
-    return f"{(card['commit'] or 'unknown')[:7]}{'+' if card['dirty'] else ''}"
+    return f"{(card['commit'] or 'unknown')[:7]}{'+' if card.get('dirty') else ''}"
 
 
 def value_name(*parts: str) -> str:
@@ -71,7 +92,7 @@ def provenance(folders: Sequence[RunFolder]) -> str:
     """Whose weights these are, as one sentence for a caption."""
     if not folders:
         return "No run is finished"
-    cards = [folder.card for folder in folders]
+    cards = [read(folder) for folder in folders]
     machines = " and ".join(dict.fromkeys(f"{hardware(card)}, {card['precision']}" for card in cards))
     images = " and ".join(dict.fromkeys(card["images"] for card in cards))
     kinds: dict[str, list[str]] = {}
@@ -85,7 +106,7 @@ def provenance(folders: Sequence[RunFolder]) -> str:
 def training_table(folders: Sequence[RunFolder], own: Callable[[dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
     """How each run was trained, for how long, on what and by which code; `own` makes more columns of its settings."""
     rows = []
-    for card, settings in ((folder.card, folder.settings) for folder in folders):
+    for card, settings in ((read(folder), folder.settings) for folder in folders):
         row = {name: settings[name] for name in ("network", "recipe", "seed")} | own(settings)
         row |= {"steps": settings["steps"], "batch": settings["batch"], "images seen": images_seen(settings)}
         row |= {"minutes": minutes(card["seconds"]), "on": hardware(card), "commit": commit(card)}

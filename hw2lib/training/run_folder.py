@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hw2lib import paths, used, weights
 from hw2lib.errors import UserError
-from hw2lib.files import read_json, try_lock, write
+from hw2lib.files import check_zip, read_json, try_lock, write
 
 
 class RunFolder:
@@ -77,9 +77,10 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, float]]:
-        """The log's lines."""
+        """The log's lines; `UserError` for a damaged one."""
         file = self.path / "log.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        with _refused_if_damaged(file):
+            return [dict(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write tensors, numbers and strings from which training goes on."""
@@ -91,7 +92,7 @@ class RunFolder:
         """Steps and seconds of the last saved state; 0 without one that can be read."""
         with suppress(*weights.DAMAGED, OSError):
             state = torch.load(self.path / "state.pt", map_location="cpu", weights_only=True, mmap=True)
-            return state["step"], state["seconds"]
+            return _reached(state)
         return 0, 0.0
 
     def load_state(self) -> dict[str, Any] | None:
@@ -101,16 +102,18 @@ class RunFolder:
             (self.path / "log.jsonl").unlink(missing_ok=True)
             return None
         try:
+            check_zip(file)
             state = torch.load(file, map_location="cpu", weights_only=True)
-            step = state["step"]
+            step, _ = _reached(state)
         except PermissionError:
             raise
         except (*weights.DAMAGED, OSError):
             raise UserError(f"{file}: damaged, or no training state of this project; remove it to begin anew") from None
         log = self.path / "log.jsonl"
-        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-        # A line cut short by a kill lies behind the state, as every line of a later step does.
-        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
+        with _refused_if_damaged(log):
+            lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+            # A line cut short by a kill lies behind the state, as every line of a later step does.
+            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
         write(log, "".join(kept))
         return state
 
@@ -121,6 +124,22 @@ class RunFolder:
         write(self.path / "card.json", json.dumps(card, indent=1))
         (self.path / "state.pt").unlink(missing_ok=True)
         return card
+
+
+def _reached(state: dict[str, Any]) -> tuple[int, float]:
+    """Steps and seconds of a state; one of `weights.DAMAGED` if they are no numbers."""
+    step, seconds = state["step"], state.get("seconds", 0.0)
+    if type(step) is not int or type(seconds) not in (int, float):
+        raise TypeError
+    return step, seconds
+
+
+@contextmanager
+def _refused_if_damaged(log: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise UserError(f"{log}: damaged; remove the folder to begin anew") from None
 
 
 def shipped_weights(network: str, recipe: str = "ours", seed: int = 0) -> RunFolder:
@@ -138,7 +157,7 @@ def shipped_run(title: str, settings: dict[str, Any] | None, with_weights: bool)
     """The finished run of a title (``dcgan/ours/seed-0``) that ships, of these settings or any; `UserError` for two."""
     what = "weights.safetensors" if with_weights else "card.json"
     folders = [file.parent for file in sorted(paths.TRAINED.glob(f"{title}-*/{what}"))]
-    runs = [RunFolder(folder, settings or read_json(folder / "card.json")["settings"]) for folder in folders]
+    runs = [RunFolder(folder, settings or read_json(folder / "card.json").get("settings") or {}) for folder in folders]
     runs = [run for run in runs if run.card]
     if len(runs) > 1:
         raise UserError(f"{runs[0].path} and {runs[1].path.name} both ship; remove the one that is out of date")

@@ -31,7 +31,8 @@ def test_what_takes_long_is_as_committed(run, build, monkeypatch):
     columns = ["edition, problem: measure", "of", "score", "simple", "strong", "result"]
     table = {"columns": columns, "rows": [[row, *others]], "caption": "Committed."}
     earlier = {"figures": [], "tables": {"own": table}, "values": {"2022_2_accuracy": 99.3}, "completed": True}
-    earlier |= {"commit": "0" * 40, "started": "2026-11-28T00:00:00+00:00"}
+    earlier |= {"commit": "0" * 40, "started": "2026-11-28T00:00:00+00:00", "seconds": 1.0, "torch": "2.15.0"}
+    earlier |= {"parameters": {}, "inputs": {}, "hardware": {"cpu": "A CPU", "cores": 2}}
     where = build / "figures"
     (where / "70_grade").mkdir(parents=True)
     (where / "70_grade/record.json").write_text(json.dumps(earlier))

@@ -10,6 +10,8 @@ from hw2lib.report import document, record
 
 FOUND = {
     "notebook": "10_some",
+    "parameters": {},
+    "inputs": {},
     "preset": "smoke",
     "data": {"origin": "stand-in", "description": "drawn digits"},
     "commit": "0123456789abcdef",

@@ -255,6 +255,7 @@ end
 -- Typst refuses a link to a label that is not there, so such a link becomes plain words. A link to the file of a
 -- figure refers to the figure: `[the curve](figures/a.png)` becomes "Figure 3". `[page](#results)` becomes "page 12",
 -- and "section" where there are no pages. A link to another report leads to its PDF or HTML.
+local SCHEMES = { http = true, https = true, ftp = true, mailto = true, file = true, doi = true } -- and no javascript
 local function mend_links(doc)
   local labels, figure_of, count, names = {}, {}, 0, {}
   local function note(element) labels[element.identifier] = true end
@@ -278,6 +279,8 @@ local function mend_links(doc)
   if not numbered then doc, names = number_captions(doc) end
   return doc:walk({
     Link = function(link)
+      local scheme = link.target:lower():match("^%s*([%w+.-]+):")
+      if scheme and not SCHEMES[scheme] then return link.content end
       local figure = figure_of[link.target]
       if figure and TYPST then return pandoc.RawInline("typst", "#ref(<" .. figure .. ">)") end
       if figure then return pandoc.Link(names[figure] or link.content, "#" .. figure) end
