@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from hw2lib import paths, used, weights
-from hw2lib.files import write
+from hw2lib.files import check_zip, write
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +43,7 @@ def kept(function: Callable[P, R]) -> Callable[P, R]:
         file = paths.cache_dir() / "results" / f"{function.__name__}-{key[:32]}.pt"
         if file.exists():
             with contextlib.suppress(*weights.DAMAGED, OSError):
+                check_zip(file)
                 content = torch.load(file, weights_only=True)
                 result = _restored(content["result"])
                 used.note_again(content["used"])
