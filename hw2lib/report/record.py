@@ -1,12 +1,14 @@
 """``record.json``: what a notebook found, from what, and on which machine. The report quotes nothing else."""
 
-import json
+import functools
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
 from hw2lib import paths
-from hw2lib.files import locked, try_lock
+from hw2lib.errors import UserError
+from hw2lib.files import locked, read_json, try_lock
 
 FILE = "record.json"
 
@@ -17,12 +19,19 @@ def path(preset: str, notebook: str) -> Path:
 
 
 def read(preset: str, notebook: str) -> dict | None:
-    """The record of a notebook that ran to its end, or None."""
-    try:
-        record = json.loads(path(preset, notebook).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    """The record of a notebook that ran to its end, or None; a damaged one is none, and stderr names it."""
+    file = path(preset, notebook)
+    if _aside(file.parent).exists():
+        with locked(file.parent.with_name(LOCK)):
+            _heal(file.parent)
+    if not file.is_file():
         return None
-    if not isinstance(record, dict) or record.get("completed") is not True:
+    try:
+        record = read_json(file)
+    except UserError:
+        _tell_damaged(file)
+        return None
+    if record.get("completed") is not True:
         return None
     for shown in (*record["figures"], *record["tables"].values()):
         if "source" not in shown:  # of before 2026-12, when it ended the caption
@@ -31,12 +40,26 @@ def read(preset: str, notebook: str) -> dict | None:
     return record
 
 
-def write(file: Path, record: dict) -> None:
-    """Write strict JSON: a NaN is an error, because no other reader would take it."""
-    file.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+@functools.cache  # once
+def _tell_damaged(file: Path) -> None:
+    print(f"hw2: {file}: damaged; its notebook has to run again", file=sys.stderr)
 
 
 LOCK = ".lock"
+
+
+def _aside(final: Path) -> Path:
+    """Where an earlier result is while another takes its place."""
+    return final.with_name(f".{final.name}.old")
+
+
+def _heal(final: Path) -> None:
+    """Undo a swap that was killed half-way, with the lock held: the earlier result goes back to its place."""
+    old = _aside(final)
+    if old.exists() and not final.exists():
+        old.rename(final)
+    elif old.exists():
+        shutil.rmtree(old)
 
 
 class Staging:
@@ -47,11 +70,10 @@ class Staging:
 
     def __init__(self, final: Path) -> None:
         self._final = final
-        self._old = final.with_name(f".{final.name}.old")
         self.folder = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
         final.parent.mkdir(parents=True, exist_ok=True)
         with locked(final.with_name(LOCK)):
-            self._heal()
+            _heal(final)
             for other in final.parent.glob(f".{final.name}.*.partial"):
                 if abandoned := try_lock(other / LOCK):
                     shutil.rmtree(other, ignore_errors=True)
@@ -62,12 +84,12 @@ class Staging:
     def swap_in(self) -> None:
         """Put the folder into its place, instead of what is there."""
         with locked(self._final.with_name(LOCK)):
-            self._heal()
+            _heal(self._final)
             (self.folder / LOCK).unlink()
             if self._final.exists():
-                self._final.rename(self._old)
+                self._final.rename(_aside(self._final))
             self.folder.rename(self._final)
-            shutil.rmtree(self._old, ignore_errors=True)
+            shutil.rmtree(_aside(self._final), ignore_errors=True)
         self._alive.release()
 
     def discard(self) -> None:
@@ -75,10 +97,3 @@ class Staging:
         with locked(self._final.with_name(LOCK)):  # nobody is just looking whether it has been abandoned
             shutil.rmtree(self.folder, ignore_errors=True)
         self._alive.release()
-
-    def _heal(self) -> None:
-        """Undo a swap that was killed half-way: the earlier result goes back to its place."""
-        if self._old.exists() and not self._final.exists():
-            self._old.rename(self._final)
-        elif self._old.exists():
-            shutil.rmtree(self._old)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hw2lib import paths
-from hw2lib.errors import UserError
+from hw2lib.errors import UserError, in_words_of_memory
 from hw2lib.report import markdown, parameters, record
 from hw2lib.report.record import Staging
 
@@ -100,7 +100,8 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
         papermill.execute_notebook(source, target, checked, cwd=source.parent, progress_bar=bar, **options)
     except papermill.PapermillExecutionError as error:
         what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
-        raise UserError(f"{notebook}, {_cell(error.exec_count, error.source)}: {markdown.one_line(what)}") from None
+        what = in_words_of_memory(what) or markdown.one_line(what)
+        raise UserError(f"{notebook}, {_cell(error.exec_count, error.source)}: {what}") from None
     except DeadKernelError:
         raise UserError(f"{notebook}, {_last_cell(target)}: the kernel died (killed, or out of memory?)") from None
     except NoSuchKernel as error:
@@ -126,11 +127,12 @@ def tell_progress(notebook: str, event: str, began: float = 0.0) -> float:
     """
     now = time.time()
     if file := os.environ.get(PROGRESS):
-        with open(file, "a+") as log:  # one write, so that lines of several processes do not mix
-            log.write(json.dumps({"notebook": notebook, "event": event, "began": began or now, "time": now}) + "\n")
-            log.flush()
+        with open(file, "a+") as log:
             log.seek(0)
             plan, *events = map(json.loads, log)
+            now = max(now, *(line["time"] for line in (plan, *events)))  # also if the clock has been set back
+            events.append({"notebook": notebook, "event": event, "began": began or now, "time": now})
+            log.write(json.dumps(events[-1]) + "\n")  # one write, so that lines of several processes do not mix
         print(progress_line(plan, events), file=sys.stderr, flush=True)
     return now
 
