@@ -47,7 +47,7 @@ def read(folder: Path) -> Cached | None:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False) if (folder / "labels.npy").exists() else None
         found = _digest_of_images(file, *time_and_size)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy raises of many kinds where a file is damaged
         return None
     return Cached(images, labels, digest) if digest == _with_labels(found, labels) else None
 
