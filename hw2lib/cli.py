@@ -356,16 +356,16 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("hw2: stopped; what is finished stays, and the same command goes on", err=True)
-        sys.exit(128 + signal.SIGINT)
+        status, message = 128 + signal.SIGINT, "stopped; what is finished stays, and the same command goes on"
     except UserError as error:
-        message = str(error)
+        status, message = 2, f"error: {error}"
     except Exception as error:
-        message = in_words_of_memory(f"{type(error).__name__}: {error}".rstrip(": "))
+        status, message = 2, in_words_of_memory(f"{type(error).__name__}: {error}".rstrip(": "))
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             where = f"{error.filename}: " if error.filename else ""
             message = f"{where}{error.strerror}; runs write to {build_dir()}, and HW2_BUILD can name another folder"
         if not message:
             raise
-    click.echo(f"hw2: error: {message}", err=True)
-    sys.exit(2)
+        message = f"error: {message}"
+    click.echo(f"hw2: {message}", err=True)  # behind the except clauses, by when progress bars have ended
+    sys.exit(status)

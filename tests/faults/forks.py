@@ -57,6 +57,7 @@ def hw2(*arguments: str) -> None:
     """``hw2`` in a fork."""
     from hw2lib.cli import main
 
+    print("begun", flush=True)
     sys.argv = ["hw2", *arguments]
     main()
 

@@ -32,6 +32,7 @@ def test_ctrl_c_is_one_line_and_130(tmp_path, name):
         assert fork.process.is_alive(), fork.told()
         assert time.monotonic() < end
         time.sleep(0.002)
+    time.sleep(0.05)
     fork.send(signal.SIGINT)
     assert fork.wait() == 130, fork.told()
     lines = fork.told().splitlines()
