@@ -1,7 +1,5 @@
 """Training of the digit classifier: what a step does, that it learns, what the card says, how it goes on."""
 
-import json
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from hw2lib.classifier import train as classifier
 from hw2lib.classifier.train import Recipe
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
+from hw2lib.files import read_json
 from hw2lib.networks import build
 from hw2lib.training.cards import result_of
 from hw2lib.training.run_folder import RunFolder
@@ -68,7 +67,7 @@ def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch):
 def test_it_learns_and_the_card_says_how_well(tmp_path):
     settings = recipe(steps=150, batch=32, evaluations=15, learning_rate=3e-3, ema_decay=0.9)
     folder = train(tmp_path / "run", settings)
-    card = json.loads((folder.path / "card.json").read_text())
+    card = read_json(folder.path / "card.json")
     assert [step for step, _ in card["curve"]] == list(range(10, 151, 10))
     assert folder.history()[-1]["loss"] < 0.5 < torch.tensor(10.0).log()
     assert card["curve"][0][1] < card["curve"][-1][1] == card["accuracy"]["val"]
