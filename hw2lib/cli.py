@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import click
 
 from hw2lib import files
 from hw2lib.environment import cores
-from hw2lib.errors import UserError
+from hw2lib.errors import UserError, in_words_of_memory
 from hw2lib.paths import PRESETS, build_dir, check_preset, make_environment_absolute, runs_dir
 
 _PATH = click.Path(path_type=Path)
@@ -392,17 +393,24 @@ _OF_THE_MACHINE = {
 
 
 def main() -> None:
-    """Run ``hw2``; an error that a user can mend is one line and exit status 2."""
+    """Run ``hw2``; an error that a user can mend is one line and exit status 2. Ctrl-C is one line and 130."""
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
     try:
-        cli()
-        return
+        sys.exit(cli(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        status, message = 128 + signal.SIGINT, "stopped; what is finished stays, and the same command goes on"
     except UserError as error:
-        message = str(error)
-    except OSError as error:
-        if error.errno not in _OF_THE_MACHINE:
+        status, message = 2, f"error: {error}"
+    except Exception as error:
+        status, message = 2, in_words_of_memory(f"{type(error).__name__}: {error}".rstrip(": "))
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            where = f"{error.filename}: " if error.filename else ""
+            message = f"{where}{error.strerror}; runs write to {build_dir()}, and HW2_BUILD can name another folder"
+        if not message:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        message = f"{where}{error.strerror}; runs write to {build_dir()}, and HW2_BUILD can name another folder"
-    click.echo(f"hw2: error: {message}", err=True)
-    sys.exit(2)
+        message = f"error: {message}"
+    click.echo(f"hw2: {message}", err=True)  # behind the except clauses, by when progress bars have ended
+    sys.exit(status)

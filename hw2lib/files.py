@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import struct
@@ -21,7 +22,7 @@ def whole(file: Path) -> Iterator[Path]:
     """A hidden temporary name beside `file`. What is written there replaces `file` at the end; a link to it stays one.
 
     If the block fails, `file` stays as it was. A process that is killed leaves a ``.partial``, which nothing reads.
-    OSError where something is there that is no file, such as a device.
+    OSError, which names a file, where something is there that is no file, such as a device, and for a full disk.
     """
     check_is_file(file)
     file = Path(os.path.realpath(file))
@@ -29,6 +30,9 @@ def whole(file: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, file)
+    except OSError as error:
+        error.filename = str(file)  # none where the disk is full, else the temporary name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,15 +57,28 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
+CHECKSUM = "sha256"  # the key of a hash of all others
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write strict JSON whole, with a checksum that `read_json` looks at; a NaN is a ValueError."""
+    content = json.loads(json.dumps(content, allow_nan=False))
+    content[CHECKSUM] = _checksum(content)
+    write(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; `UserError` if it cannot be read or holds none."""
+    """The object in a file, without its checksum; `UserError` if it cannot be read, holds none, or has another.
+
+    Files of before 2026-12 have no checksum.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
         content = None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or content.pop(CHECKSUM, None) not in (None, _checksum(content)):
         raise UserError(f"{file}: damaged; remove the folder to begin anew")
     return content
 
@@ -81,6 +98,10 @@ def has_shape(content: Any, shape: Any) -> bool:
             for item in (content.values() if key is str else [content.get(key)])
         )
     return content is None if shape is None else isinstance(content, shape)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_zip(file: Path | IO[bytes]) -> None:

@@ -1,6 +1,7 @@
 """Tensors in files: safetensors of ours, and files of ``torch.save`` that a user brings. Code is never loaded."""
 
 import contextlib
+import hashlib
 import io
 import pickle
 import re
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hw2lib import used
 from hw2lib.errors import UserError
-from hw2lib.files import check_is_file, check_zip, whole
+from hw2lib.files import CHECKSUM, check_is_file, check_zip, whole
 
 # What torch.load raises where the bytes are no file of torch.save, or not all of one.
 DAMAGED = (
@@ -34,23 +35,36 @@ def save(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole(file) as temporary:
-            save_file(on_cpu, temporary, metadata)
+            save_file(on_cpu, temporary, {CHECKSUM: _checksum(on_cpu), **(metadata or {})})
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{file}: cannot be written: {reason}; make room, get the rights, or set HW2_BUILD") from None
 
 
 def read(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; `UserError` if it is missing, truncated, or a pickle."""
+    """The tensors of a safetensors file; `UserError` if it is missing, truncated, damaged, or a pickle."""
     try:
         check_is_file(file)
+        with safe_open(file, "pt") as content:
+            checksum = (content.metadata() or {}).get(CHECKSUM)
         tensors = load_file(file)
     except FileNotFoundError:
         raise UserError(f"{file}: no such weights file") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file}: not a whole safetensors file ({error}); pickles are never loaded") from None
+    if checksum not in (None, _checksum(tensors)):  # none in files of others, and of before 2026-12
+        raise UserError(f"{file}: damaged: its content is not what was written; copy or train it again")
     used.note_file(file)
     return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of names, types, shapes and content."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load(network: nn.Module, file: Path) -> None:

@@ -11,7 +11,7 @@ from hw2lib import cli
 
 
 def fail_with(error, monkeypatch):
-    def raise_it():
+    def raise_it(**options):
         raise error
 
     monkeypatch.setattr(cli, "cli", raise_it)

@@ -1,7 +1,6 @@
 """Where runs are, which are used again, and training side by side."""
 
 import itertools
-import json
 import multiprocessing
 import os
 import shutil
@@ -16,7 +15,7 @@ import pytest
 import torch
 from synthetic import Synthetic, recipe, write_folder
 
-from hw2lib import comparison, data, paths, runs
+from hw2lib import comparison, data, files, paths, runs
 from hw2lib.adaptation import dann, tables
 from hw2lib.adaptation.networks import load
 from hw2lib.adaptation.recipe import DANNRecipe
@@ -130,9 +129,9 @@ def test_a_shipped_run_is_not_used_for_other_images_or_settings():
 def test_a_card_under_the_right_name_but_of_other_settings_is_not_used():
     settings = recipe(**SHORT)
     shipped = runs.ship(trained(settings).path, with_weights=False)
-    card = json.loads((shipped / "card.json").read_text())
+    card = files.read_json(shipped / "card.json")
     card["settings"]["data"]["usps"] = "other"
-    (shipped / "card.json").write_text(json.dumps(card))
+    files.write_json(shipped / "card.json", card)
     assert runs.run_folder(settings, "paper", Synthetic()).path != shipped
 
 

@@ -277,7 +277,8 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
     except UserError as error:  # of the copy, which is gone
         raise UserError(str(error).replace(f"{copy}", f"{folder}")) from None
     except OSError as error:
-        raise UserError(f"{error.filename or home}: {error.strerror}; make room or get the rights") from None
+        where = home if error.filename2 else error.filename or home  # a copy names first what it reads
+        raise UserError(f"{where}: {error.strerror}; make room or get the rights") from None
     return target, counts
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def write_images(folder: Path, batches: Sequence[Batch], settings: dict[str, Any
     names = [name for batch in batches for name in batch.names]
     try:
         with _claimed(folder, names, settings, overwrite):
-            there = set(os.listdir(folder)).intersection(names)
+            there = {name for name in set(os.listdir(folder)).intersection(names) if _is_whole(folder / name)}
             with tqdm(total=len(names), initial=len(there), desc=str(folder), unit=" images") as bar:
                 for batch in batches:
                     missing = [i for i, name in enumerate(batch.names) if name not in there]
@@ -91,6 +91,14 @@ def write_images(folder: Path, batches: Sequence[Batch], settings: dict[str, Any
     except OSError as error:
         where = error.filename or folder
         raise UserError(f"{where}: {error.strerror}; mend that, and the same command goes on") from None
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether an image can be read; not so one that a power cut or a disk has damaged."""
+    with suppress(OSError, SyntaxError, ValueError), Image.open(file) as image:
+        image.load()
+        return True
+    return False
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hw2lib import environment, paths, used
+from hw2lib import environment, files, paths, used
 from hw2lib.errors import UserError
 from hw2lib.report import age, markdown, parameters, record
 from hw2lib.report.record import Staging
@@ -42,7 +42,7 @@ class Page:
     def __init__(self, notebook: str) -> None:
         from hw2lib.plots import use_style  # matplotlib, which who runs notebooks need not wait for
 
-        self._began = time.time()
+        self._began, self._start = time.time(), time.monotonic()
         self._name, self._data = notebook, None
         # Taken now and not at the end: what is edited while the notebook runs has not been part of this run.
         self._parameters = parameters.values_in(sys._getframe(1).f_globals, notebook)
@@ -105,7 +105,10 @@ class Page:
         if self._is_quick and file.is_file():
             used.note_file(file)
         nothing = {"figures": [], "tables": {}, "values": {}, "commit": None, "started": None}
-        return record.read(self._earlier_preset, self._name) or nothing
+        found = record.read(self._earlier_preset, self._name)
+        if found is None and file.is_file():
+            raise UserError(f"{file}: damaged, and this page shows parts of it; restore its folder, or remove it")
+        return found or nothing
 
     @property
     def _is_quick(self) -> bool:
@@ -180,7 +183,7 @@ class Page:
         images = self._origin_of_images()
         staging = Staging(record.page(preset, self._name))
         for file, (png, _) in self._figures.items():
-            (staging.folder / file).write_bytes(png)
+            files.write(staging.folder / file, png)
         content = {
             "notebook": self._name,
             "preset": preset,
@@ -195,10 +198,10 @@ class Page:
             "values": self._values,
             "inputs": inputs,
             "hardware": environment.hardware(),
-            "seconds": round(time.time() - self._began, 1),
+            "seconds": round(time.monotonic() - self._start, 1),
             "completed": True,
         }
-        record.write(staging.folder / record.FILE, content)
+        files.write_json(staging.folder / record.FILE, content)
         staging.swap_in()
 
     def _origin_of_images(self) -> str:

@@ -1,13 +1,16 @@
 """``record.json``: what a notebook found, from what, and on which machine. The report quotes nothing else."""
 
+import functools
 import json
 import os
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
 from hw2lib import paths
-from hw2lib.files import has_shape, locked, try_lock
+from hw2lib.errors import UserError
+from hw2lib.files import has_shape, locked, read_json, try_lock
 
 FILE = "record.json"
 PAGE = "HW2_PAGE"  # names the folder that a run puts its page into, where that is not its place in the report
@@ -51,11 +54,17 @@ def read(preset: str, notebook: str) -> dict | None:
 
 
 def load(file: Path) -> dict | None:
-    """The record in a file, of a notebook that ran to its end, or None, also for a damaged one."""
+    """The record in a file, of a notebook that ran to its end, or None; a damaged one is none, and stderr names it."""
+    if _aside(file.parent).exists():
+        with locked(file.parent.with_name(LOCK)):
+            _heal(file.parent)
+    if not file.is_file():
+        return None
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
         json.dumps(record, ensure_ascii=False).encode()  # half a character is an error
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+    except (UserError, ValueError):
+        _tell_damaged(file)
         return None
     if not has_shape(record, SHAPE) or not record["completed"]:
         return None
@@ -66,12 +75,26 @@ def load(file: Path) -> dict | None:
     return record
 
 
-def write(file: Path, record: dict) -> None:
-    """Write strict JSON: a NaN is an error, because no other reader would take it."""
-    file.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+@functools.cache  # once
+def _tell_damaged(file: Path) -> None:
+    print(f"hw2: {file}: damaged; its notebook has to run again", file=sys.stderr)
 
 
 LOCK = ".lock"
+
+
+def _aside(final: Path) -> Path:
+    """Where an earlier result is while another takes its place."""
+    return final.with_name(f".{final.name}.old")
+
+
+def _heal(final: Path) -> None:
+    """Undo a swap that was killed half-way, with the lock held: the earlier result goes back to its place."""
+    old = _aside(final)
+    if old.exists() and not final.exists():
+        old.rename(final)
+    elif old.exists():
+        shutil.rmtree(old)
 
 
 class Staging:
@@ -82,11 +105,10 @@ class Staging:
 
     def __init__(self, final: Path) -> None:
         self._final = final
-        self._old = final.with_name(f".{final.name}.old")
         self.folder = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
         final.parent.mkdir(parents=True, exist_ok=True)
         with locked(final.with_name(LOCK)):
-            self._heal()
+            _heal(final)
             for other in final.parent.glob(f".{final.name}.*.partial"):
                 if abandoned := try_lock(other / LOCK):
                     shutil.rmtree(other, ignore_errors=True)
@@ -97,12 +119,12 @@ class Staging:
     def swap_in(self) -> None:
         """Put the folder into its place, instead of what is there."""
         with locked(self._final.with_name(LOCK)):
-            self._heal()
+            _heal(self._final)
             (self.folder / LOCK).unlink()
             if self._final.exists():
-                self._final.rename(self._old)
+                self._final.rename(_aside(self._final))
             self.folder.rename(self._final)
-            shutil.rmtree(self._old, ignore_errors=True)
+            shutil.rmtree(_aside(self._final), ignore_errors=True)
         self._alive.release()
 
     def discard(self) -> None:
@@ -110,10 +132,3 @@ class Staging:
         with locked(self._final.with_name(LOCK)):  # nobody is just looking whether it has been abandoned
             shutil.rmtree(self.folder, ignore_errors=True)
         self._alive.release()
-
-    def _heal(self) -> None:
-        """Undo a swap that was killed half-way: the earlier result goes back to its place."""
-        if self._old.exists() and not self._final.exists():
-            self._old.rename(self._final)
-        elif self._old.exists():
-            shutil.rmtree(self._old)

@@ -12,11 +12,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hw2lib import paths
-from hw2lib.errors import UserError
+from hw2lib.errors import UserError, in_words_of_memory
 from hw2lib.report import markdown, parameters, record
 from hw2lib.report.record import Staging
 
@@ -102,7 +103,8 @@ def _execute(notebook: str, source: Path, target: Path, checked: dict) -> None:
         papermill.execute_notebook(source, target, checked, cwd=source.parent, progress_bar=bar, **options)
     except papermill.PapermillExecutionError as error:
         what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
-        raise UserError(f"{notebook}, {_cell(error.exec_count, error.source)}: {markdown.one_line(what)}") from None
+        what = in_words_of_memory(what) or markdown.one_line(what)
+        raise UserError(f"{notebook}, {_cell(error.exec_count, error.source)}: {what}") from None
     except DeadKernelError:
         raise UserError(f"{notebook}, {_last_cell(target)}: the kernel died (killed, or out of memory?)") from None
     except NoSuchKernel as error:
@@ -132,7 +134,9 @@ def tell_progress(notebook: str, event: str, began: float = 0.0) -> float:
 
 def say_progress(file: Path, said: int) -> int:
     """Say on stderr what has happened after the first `said` events, and return how many there are now."""
-    plan, *events = _whole_lines(file)
+    plan, *events = lines = list(_whole_lines(file))
+    for earlier, later in pairwise(lines):
+        later["time"] = max(earlier["time"], later["time"])  # also if the clock has been set back
     for count in range(said, len(events)):
         print(progress_line(plan, events[: count + 1]), file=sys.stderr, flush=True)
     return len(events)

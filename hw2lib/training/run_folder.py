@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hw2lib import paths, used, weights
 from hw2lib.errors import UserError
-from hw2lib.files import check_zip, read_json, try_lock, write
+from hw2lib.files import check_zip, read_json, try_lock, write, write_json
 
 
 class RunFolder:
@@ -39,12 +39,14 @@ class RunFolder:
             try:
                 file = self.path / "settings.json"
                 if not file.exists():
-                    write(file, json.dumps(self.settings, indent=1))
+                    write_json(file, self.settings)
                 there, here = read_json(file), self.settings
                 keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
                 if keys:
                     others = "; ".join(f"{key} is {there.get(key)!r} there and {here.get(key)!r} here" for key in keys)
                     raise UserError(f"{self.path}: the run has other settings ({others}); choose another folder")
+                for left in self.path.rglob(".*.partial"):  # by a process that was killed
+                    left.unlink()
                 yield self
             finally:
                 held.release()
@@ -56,6 +58,10 @@ class RunFolder:
     def weights(self) -> Path:
         """The file of the trained weights."""
         return self.path / "weights.safetensors"
+
+    @property
+    def _log(self) -> Path:
+        return self.path / "log.jsonl"
 
     @property
     def card(self) -> dict[str, Any] | None:
@@ -73,19 +79,19 @@ class RunFolder:
 
     def log(self, **entry: float) -> None:
         """Append one line to the log."""
-        with open(self.path / "log.jsonl", "a") as file:
+        with open(self._log, "a") as file:
             file.write(json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, float]]:
         """The log's lines; `UserError` for a damaged one."""
-        file = self.path / "log.jsonl"
-        with _refused_if_damaged(file):
-            return [dict(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+        with _refused_if_damaged(self._log):
+            lines = self._log.read_text().splitlines() if self._log.exists() else []
+            return [dict(json.loads(line)) for line in lines]
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Write tensors, numbers and strings from which training goes on."""
+        """Write tensors, numbers and strings from which training goes on, and with them the log."""
         content = io.BytesIO()  # torch.save to a file that cannot be written raises a RuntimeError
-        torch.save(state, content)
+        torch.save(state | {"log": self._log.read_text() if self._log.exists() else ""}, content)
         write(self.path / "state.pt", content.getvalue())
 
     def progress(self) -> tuple[int, float]:
@@ -96,32 +102,32 @@ class RunFolder:
         return 0, 0.0
 
     def load_state(self) -> dict[str, Any] | None:
-        """The last saved state or None; the log is cut back to its step."""
+        """The last saved state or None; the log becomes what it was then."""
         file = self.path / "state.pt"
         if not file.exists():
-            (self.path / "log.jsonl").unlink(missing_ok=True)
+            self._log.unlink(missing_ok=True)
             return None
         try:
             check_zip(file)
             state = torch.load(file, map_location="cpu", weights_only=True)
             step, _ = _reached(state)
+            log = state.pop("log", None)
         except PermissionError:
             raise
         except (*weights.DAMAGED, OSError):
             raise UserError(f"{file}: damaged, or no training state of this project; remove it to begin anew") from None
-        log = self.path / "log.jsonl"
-        with _refused_if_damaged(log):
-            lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-            # A line cut short by a kill lies behind the state, as every line of a later step does.
-            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
-        write(log, "".join(kept))
+        if not isinstance(log, str):  # of before 2026-12, without its log, in which later lines may follow
+            with _refused_if_damaged(self._log):
+                lines = self._log.read_text().splitlines(keepends=True) if self._log.exists() else []
+                log = "".join(x for x in lines if x.endswith("}\n") and json.loads(x)["step"] <= step)
+        write(self._log, log)
         return state
 
     def finish(self, tensors: dict[str, Tensor], card: dict[str, Any]) -> dict[str, Any]:
         """Write the result and drop the training state."""
         weights.save(tensors, self.weights)
         card = {"settings": self.settings, **card}
-        write(self.path / "card.json", json.dumps(card, indent=1))
+        write_json(self.path / "card.json", card)
         (self.path / "state.pt").unlink(missing_ok=True)
         return card
 

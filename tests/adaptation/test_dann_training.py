@@ -1,19 +1,15 @@
 """Training between two domains: what a step does, that it learns, where it stops, how it goes on."""
 
 import json
-import random
-import subprocess
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupted import killed, stopped
+from interrupted import stopped
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
-from synthetic import Synthetic, recipe, write_folder
+from synthetic import Synthetic, recipe
 
-from hw2lib import runs
 from hw2lib.adaptation import dann, pairs
 from hw2lib.adaptation.networks import reversal_strength
 from hw2lib.adaptation.recipe import DANNRecipe
@@ -318,32 +314,3 @@ def test_stopped_between_any_two_steps_it_ends_bit_for_bit_the_same(tmp_path, st
     train(broken, settings)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
     assert broken.history() == whole.history()
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
-    images = write_folder(Synthetic(), tmp_path / "images")
-    settings = ["steps=200", "evaluations=20", "batch=16"]
-    recipes = runs.recipes_for(["dann-compact"], ["ours"], [0], "smoke", ["mnistm-usps"], ["dann"], settings)
-
-    def folder_below(build: str) -> RunFolder:
-        monkeypatch.setenv("HW2_BUILD", str(tmp_path / build))
-        return runs.run_folder(*recipes, "smoke", runs.data.source("smoke", str(images)))
-
-    whole = folder_below("whole")
-    runs.train_all(recipes, "smoke", str(images), "cpu")
-
-    broken = folder_below("broken")
-    arguments = ["train", "dann-compact", "--pair", "mnistm-usps", "--method", "dann", "--preset", "smoke"]
-    arguments += ["--data-dir", str(images), "--device", "cpu", *(f"--set={setting}" for setting in settings)]
-    for step in sorted(random.sample(range(10, 180, 10), 2)):
-        killed(arguments, broken.path / "log.jsonl", step)
-        assert broken.card is None
-    subprocess.run([sys.executable, "-m", "hw2lib", *arguments], check=True, capture_output=True)
-
-    assert broken.weights.read_bytes() == whole.weights.read_bytes()
-    assert broken.history() == whole.history()
-    assert [line["step"] for line in broken.history()] == list(range(10, 201, 10))
-    for key in ("accuracy", "oracle", "curve"):
-        assert broken.card[key] == whole.card[key]
-    assert not list(broken.path.glob("state*"))

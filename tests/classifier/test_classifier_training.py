@@ -1,20 +1,19 @@
 """Training of the digit classifier: what a step does, that it learns, what the card says, how it goes on."""
 
-import json
-
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupted import killed, stopped
+from interrupted import stopped
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
-from synthetic import Synthetic, write_folder
+from synthetic import Synthetic
 
-from hw2lib import paths, runs
+from hw2lib import paths
 from hw2lib.classifier import train as classifier
 from hw2lib.classifier.train import Recipe
 from hw2lib.data.prepare import prepare
 from hw2lib.errors import UserError
+from hw2lib.files import read_json
 from hw2lib.networks import build
 from hw2lib.training.cards import result_of
 from hw2lib.training.run_folder import RunFolder
@@ -68,7 +67,7 @@ def test_a_run_is_that_of_a_plain_loop(tmp_path, monkeypatch):
 def test_it_learns_and_the_card_says_how_well(tmp_path):
     settings = recipe(steps=150, batch=32, evaluations=15, learning_rate=3e-3, ema_decay=0.9)
     folder = train(tmp_path / "run", settings)
-    card = json.loads((folder.path / "card.json").read_text())
+    card = read_json(folder.path / "card.json")
     assert [step for step, _ in card["curve"]] == list(range(10, 151, 10))
     assert folder.history()[-1]["loss"] < 0.5 < torch.tensor(10.0).log()
     assert card["curve"][0][1] < card["curve"][-1][1] == card["accuracy"]["val"]
@@ -107,24 +106,6 @@ def test_stopped_between_two_steps_it_ends_bit_for_bit_the_same(tmp_path, step):
     train(broken.path, recipe())
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
     assert broken.history() == whole.history()
-
-
-@pytest.mark.slow
-def test_killed_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
-    images = str(write_folder(Synthetic(), tmp_path / "images"))
-    settings = ["steps=400", "evaluations=40", "batch=16"]
-    (found,) = runs.recipes_for(["digit-classifier"], ["ours"], [0], "smoke", settings=settings)
-    whole = train(tmp_path / "whole", found, runs.data.source("smoke", images))
-
-    monkeypatch.setenv("HW2_BUILD", str(tmp_path / "build"))
-    broken = runs.run_folder(found, "smoke", runs.data.source("smoke", images))
-    arguments = ["train", "digit-classifier", "--preset", "smoke", "--data-dir", images, "--device", "cpu"]
-    killed([*arguments, *(f"--set={setting}" for setting in settings)], broken.path / "log.jsonl", 100)
-    assert broken.card is None
-    runs.train_all([found], "smoke", images, "cpu")
-    assert broken.weights.read_bytes() == whole.weights.read_bytes()
-    assert broken.history() == whole.history()
-    assert broken.card["accuracy"] == whole.card["accuracy"]
 
 
 def test_every_preset_has_a_recipe():

@@ -1,18 +1,15 @@
 """Training of a GAN: what a step does, that it learns, what it keeps, how it goes on."""
 
 import functools
-import json
-import subprocess
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupted import killed, stopped
+from interrupted import stopped
 from lightning_fabric import Fabric
 from PIL import Image
 from safetensors.torch import load_file
-from synthetic import Portraits, Synthetic, write_folder
+from synthetic import Portraits, Synthetic
 
 from hw2lib import runs
 from hw2lib.data.prepare import prepare
@@ -252,24 +249,3 @@ def test_what_a_kill_left_of_a_snapshot_is_not_read(tmp_path):
     assert broken.card["curve"] == whole.card["curve"]
     assert list(read_strip(broken)) == [2, 4]
     assert not (broken.path / "snapshots").exists()
-
-
-@pytest.mark.slow
-def test_killed_hw2_train_ends_bit_for_bit_the_same(tmp_path, monkeypatch):
-    images = write_folder(Synthetic(), tmp_path / "images")
-    settings = ["steps=120", "evaluations=12", "batch=8"]
-    (found,) = runs.recipes_for(["acgan"], ["ours"], [0], "smoke", settings=settings)
-    arguments = ["train", "acgan", "--preset", "smoke", "--data-dir", str(images), "--device", "cpu"]
-    arguments += [f"--set={setting}" for setting in settings]
-    folders = []
-    for build_dir, step in (("whole", 0), ("broken", 50)):
-        monkeypatch.setenv("HW2_BUILD", str(tmp_path / build_dir))
-        folders.append(runs.run_folder(found, "smoke", runs.data.source("smoke", str(images))))
-        if step:
-            killed(arguments, folders[-1].path / "log.jsonl", step)
-            assert folders[-1].card is None
-        done = subprocess.run([sys.executable, "-m", "hw2lib", *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    whole, broken = folders
-    assert broken.weights.read_bytes() == whole.weights.read_bytes()
-    assert json.dumps(broken.card["curve"]) == json.dumps(whole.card["curve"])

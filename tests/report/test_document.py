@@ -6,6 +6,7 @@ import pytest
 
 from hw2lib import paths
 from hw2lib.errors import UserError
+from hw2lib.files import write_json
 from hw2lib.report import document, record
 
 FOUND = {
@@ -71,7 +72,7 @@ def results(home, write_notebook):
     for preset in ("paper", "smoke"):
         file = record.path(preset, "10_some")
         file.parent.mkdir(parents=True)
-        record.write(file, FOUND | {"preset": preset})
+        write_json(file, FOUND | {"preset": preset})
         for figure in ("a", "both"):
             file.with_name(f"{figure}.png").write_bytes(b"png")
     write_template("")

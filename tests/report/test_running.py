@@ -88,8 +88,8 @@ def test_a_result_that_another_run_has_replaced_is_not_taken_for_ones_own(good):
     file = good.figures("12_replaced") / "record.json"
     good.notebook(
         "12_replaced",
-        f"import json\nfrom pathlib import Path\nfile, finish = Path({str(file)!r}), page.finish",
-        "def replace(): file.write_text(json.dumps(json.loads(file.read_text()) | {'run': 'another'}))",
+        f"from pathlib import Path\nfrom hw2lib import files\nfile, finish = Path({str(file)!r}), page.finish",
+        "def replace(): files.write_json(file, files.read_json(file) | {'run': 'another'})",
         "page.finish = lambda: (finish(), replace())",
     )
     done = good.hw2("run", "12", "-p", "preset=smoke")

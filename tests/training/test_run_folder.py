@@ -1,7 +1,6 @@
 """A run's files: one process at a time, one kind of settings, nothing half-written, nothing executed."""
 
 import argparse
-import json
 import os
 import pickle
 import resource
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hw2lib.errors import UserError
+from hw2lib.files import read_json
 from hw2lib.training.run_folder import RunFolder
 from hw2lib.weights import load as load_weights
 from hw2lib.weights import save as save_weights
@@ -46,7 +46,7 @@ def opened(folder: RunFolder) -> None:
 def test_it_is_made_when_it_is_opened_and_holds_the_settings(folder):
     assert not folder.path.exists()
     opened(folder)
-    assert json.loads((folder.path / "settings.json").read_text()) == SETTINGS | {"scale": [1.0, 2.0]}
+    assert read_json(folder.path / "settings.json") == SETTINGS | {"scale": [1.0, 2.0]}
     opened(folder)
 
 
