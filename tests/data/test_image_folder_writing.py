@@ -74,7 +74,7 @@ def test_only_what_is_missing_is_drawn_and_written(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {here!r})
+sys.path[:0] = [{here!r}, {tests!r}]
 from test_image_folder_writing import Drawing
 from hw2lib.data.image_folder import write_images
 write_images(Path({folder!r}), Drawing(4000).batches, {{"seed": 0}})
@@ -83,7 +83,8 @@ write_images(Path({folder!r}), Drawing(4000).batches, {{"seed": 0}})
 
 def test_a_set_whose_process_was_killed_is_completed(tmp_path):
     folder = tmp_path / "set"
-    script = KILLED.format(here=os.path.dirname(__file__), folder=str(folder))
+    here = os.path.dirname(__file__)
+    script = KILLED.format(here=here, tests=os.path.dirname(here), folder=str(folder))
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     try:
         while not (folder / "0010.png").exists():

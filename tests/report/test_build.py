@@ -262,6 +262,6 @@ def test_short_reports_draw_with_our_network_unless_told_otherwise(home, write_n
 
 def test_a_target_needs_what_comes_before_it():
     after = {"10_a": [], "20_b": ["10_a"], "30_c": ["20_b"], "40_d": []}
-    tasks = {name: build.Task([], names, build.NO_RECORD) for name, names in after.items()}
+    tasks = {name: build.Task([], names, build.NO_RECORD, trains=False) for name, names in after.items()}
     assert build._needed(tasks, ["30_c"]) == ["10_a", "20_b", "30_c"]
     assert build._needed(tasks, tasks) == list(after)
