@@ -18,9 +18,10 @@ from hw2lib.errors import UserError
 
 
 @contextlib.contextmanager
-def whole(file: Path) -> Iterator[Path]:
+def whole(file: Path, durable: bool = True) -> Iterator[Path]:
     """A hidden temporary name beside `file`. What is written there replaces `file` at the end; a link to it stays one.
 
+    `durable`: it lies on the disk before it does so, and outlives a power cut; this may take milliseconds.
     If the block fails, `file` stays as it was. A process that is killed leaves a ``.partial``, which nothing reads.
     OSError, which names a file, where something is there that is no file, such as a device, and for a full disk.
     """
@@ -29,6 +30,9 @@ def whole(file: Path) -> Iterator[Path]:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         yield temporary
+        if durable:
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
         os.replace(temporary, file)
     except OSError as error:
         error.filename = str(file)  # none where the disk is full, else the temporary name

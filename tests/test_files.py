@@ -61,3 +61,18 @@ def test_nothing_is_no_wrong_thing(tmp_path):
 
 def test_an_error_is_one_line():
     assert str(UserError("'a\nb': no name")) == "'a b': no name"
+
+
+def test_a_file_lies_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    """Else a power cut can leave an empty one under its name."""
+    order, replace = [], os.replace
+
+    def replaced(source, target):
+        order.append(("replaced", os.stat(source).st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda file: order.append(("synced", os.fstat(file).st_ino)))
+    monkeypatch.setattr(os, "replace", replaced)
+    write(tmp_path / "a", "content")
+    inode = (tmp_path / "a").stat().st_ino
+    assert order == [("synced", inode), ("replaced", inode)]

@@ -85,7 +85,8 @@ def write_images(folder: Path, batches: Sequence[Batch], settings: dict[str, Any
                     missing = [i for i, name in enumerate(batch.names) if name not in there]
                     images = batch.draw().permute(0, 2, 3, 1).cpu().numpy() if missing else ()
                     for i in missing:
-                        with files.whole(folder / batch.names[i]) as temporary:
+                        # One that a power cut damages is drawn again.
+                        with files.whole(folder / batch.names[i], durable=False) as temporary:
                             Image.fromarray(images[i]).save(temporary, "PNG")
                     bar.update(len(missing))
     except OSError as error:
