@@ -19,7 +19,8 @@ class Run:
                 "network": "dann-compact", "recipe": recipe, "method": method, "seed": seed, "steps": 100, "batch": 8,
                 "source": source, "target": target,
             },
-            "accuracy": {"source val": 99.0, "target val": val, "target test": test}, "oracle": oracle,
+            "accuracy": {"source val": 99.0, "source test": 98.0, "target val": val, "target test": test},
+            "oracle": oracle,
             "curve": [(50, 10.0), (100, test)],
             "seconds": 90, "commit": "abcdef0123", "dirty": seed == 2,
             "hardware": {"gpu": None, "cpu": "some CPU"}, "precision": "bf16-mixed", "origin": "real",
@@ -189,6 +190,40 @@ def test_a_part_adds_what_is_lost_without_it():
     assert rows["without the domain loss"]["points it adds"] == "-0.5"
     missing = rows["without augmentation of the source"]
     assert (missing["target test"], missing["points it adds"]) == ("missing", "–")
+
+
+def test_both_splits_stand_beside_each_other():
+    table = tables.accuracy_on_both(tables.results_frame(RUNS), "mnistm-svhn", ["dann-compact"], ["ours"], 3)
+    assert table.index.to_list() == [("dann-compact", "ours")]
+    methods = ["source-only", "DANN", "target-only"]
+    assert list(table) == [f"{m}, val" for m in methods] + [f"{m}, test" for m in [*methods, "DANN, oracle"]]
+    assert table.iloc[0][["DANN, val", "DANN, test"]].to_list() == ["60.0 (1 of 3 seeds)", "72.0 ± 2.0"]
+
+
+def test_what_a_change_does():
+    runs = [Run(0, 70.0), Run(0, 60.0, recipe="other"), Run(0, 50.0, method="source-only", recipe="other")]
+    titles = {"ours": "nothing", "other": "another thing"}
+    methods = ["source-only", "dann"]
+    rows = tables.change_effects(tables.results_frame(runs), "recipe", titles, "method", methods, 1).to_dict("records")
+    assert rows == [
+        {"changed": "nothing", "recipe": "ours", "source-only": "missing", "DANN": "70.0"},
+        {"changed": "another thing", "recipe": "other", "source-only": "50.0", "DANN": "60.0"},
+    ]
+
+
+def test_lengths_of_a_training_stand_together():
+    names = [("svhn", "as-reported"), ("usps", "as-reported"), ("svhn", "as-reported-long")]
+    recipes = [
+        DANNRecipe.choose("dann-compact", name, "mnistm", target, "source-only", 0, "paper") for target, name in names
+    ]
+    runs = [Run(0, 50.0, method="source-only", recipe="as-reported-long")]
+    columns = {"source": ("source-only", "source"), "target": ("source-only", "test")}
+    table = tables.length_table(tables.results_frame(runs), recipes, columns, 1)
+    assert table.drop(columns="network").to_numpy().tolist() == [
+        ["MNIST-M to SVHN", "as-reported", "1,500", "missing", "missing"],
+        ["MNIST-M to SVHN", "as-reported-long", "4,150", "98.0", "50.0"],
+        ["MNIST-M to USPS", "as-reported", "1,500", "missing", "missing"],
+    ]
 
 
 # Recipes in words
