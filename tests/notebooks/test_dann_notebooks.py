@@ -179,3 +179,17 @@ def test_quick_says_that_its_feature_spaces_are_of_stand_ins(run):
         assert figure["source"].startswith("embedded stand-ins")
         assert "training on real images of MNIST-M, USPS" in figure["source"]
     assert "As in the committed report" in record["tables"]["distance"]["caption"]
+
+
+def test_quick_shows_what_the_reports_observe_as_it_ships(run):
+    record = run("56", preset="quick")
+    assert list(record["tables"]) == ["length", "training", "course", "data", "structure"]
+    assert "missing" not in str(record["tables"])
+    targets = {row[2]: row[5] for row in record["tables"]["course"]["rows"] if row[1] == "MNIST-M to SVHN"}
+    assert list(targets) == tables.LENGTHS
+    for recipe, shown in targets.items():
+        cards = [
+            shipped_run(f"dann-compact/{recipe}/mnistm-svhn/source-only/seed-{seed}", None, False) for seed in (0, 1)
+        ]
+        found = mean(run.card["accuracy"]["target test"] for run in cards)
+        assert shown.startswith(f"{found:.1f} ± ")
