@@ -51,4 +51,4 @@ def test_a_report_takes_the_cores_that_it_may_use_and_not_all_that_there_are():
     one = min(os.sched_getaffinity(0))
     code = f"import os, runpy; os.sched_setaffinity(0, [{one}]); runpy.run_module('hw2lib', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code, "report", "--help"], capture_output=True, text=True)
-    assert "[default: 1;" in done.stdout, done.stderr
+    assert "[default: 1]" in done.stdout, done.stderr

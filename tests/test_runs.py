@@ -351,7 +351,8 @@ def test_quick_shows_what_ships_and_trains_nothing(report, monkeypatch):
 
 def card(settings: DANNRecipe, images: str, seconds: float, cpu: str, gpu: str | None = None) -> None:
     folder = runs.run_folder(settings, "paper", data.source("paper", images))
-    folder.finish({}, {"seconds": seconds, "hardware": {"cpu": cpu, "gpu": gpu}})
+    rest = {"images": "patterns", "precision": "32-true", "commit": None}
+    folder.finish({}, {"seconds": seconds, "hardware": {"cpu": cpu, "gpu": gpu}, **rest})
 
 
 def test_how_long_a_run_takes_is_known_from_others_like_it_on_such_hardware(report, images, monkeypatch):
