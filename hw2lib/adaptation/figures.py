@@ -169,11 +169,12 @@ def _points(spaces: dict[str, "FeatureSpace"]) -> pd.DataFrame:
 
 def _plane(frame: pd.DataFrame, columns: int, **look) -> "FacetGrid":
     look |= {"x": "x", "y": "y", "col": "panel", "col_wrap": columns, "linewidth": 0, "rasterized": True}
-    height = 0.2 + 1.5 * len(frame["panel"].cat.categories) / columns
+    height = 0.2 + min(3.0, 1.5 * len(frame["panel"].cat.categories) / columns)  # a report scales a taller one down
     grid = charts(frame, "scatter", height, legend_columns=4, **look).set(xticks=[], yticks=[], xlabel="", ylabel="")
-    for axes in grid.axes.flat:
+    for i, axes in enumerate(grid.axes.flat):
         axes.spines[:].set(visible=True, color="#bbbbbb")
-        axes.title.set_fontsize(8)
+        title = axes.get_title()
+        axes.set_title(title if i < columns else title.partition("\n")[2], fontsize=8)  # the pair is above its column
     return grid
 
 
