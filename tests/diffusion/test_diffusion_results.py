@@ -34,7 +34,7 @@ def finished(tmp_path, monkeypatch):
         torch.manual_seed(0)
         save_weights(build("unet-two-level").state_dict(), path / "weights.safetensors")
         card = {"settings": settings, "curve": list(curve), "seconds": 90.0, "commit": "0123456789", "dirty": True}
-        card |= {"hardware": {"gpu": "some GPU", "cpu": "some CPU"}}
+        card |= {"hardware": {"gpu": "some GPU", "cpu": "some CPU"}, "images": "digits", "precision": "32-true"}
         write(path / "card.json", json.dumps(card))
         return RunFolder(path, settings)
 

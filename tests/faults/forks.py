@@ -74,17 +74,21 @@ class Kills:
         """Whether some are left."""
         return self.done < self.wanted
 
+    def kill(self, fork: Fork) -> bool:
+        """Kill a process after a random time; whether it was still running."""
+        if fork.wait(self._random.uniform(0, self.longest)) is None and fork.kill() == -signal.SIGKILL:
+            self.done += 1
+            return True
+        return False
+
     def end(self, start: Callable[[], Fork], look: Callable[[], Any] = lambda: None) -> None:
         """Start a process again and again, until one ends well before it is killed; `look` after each kill."""
         while self:
+            if not self.kill(fork := start()):
+                break
+            look()
+        else:
             fork = start()
-            if fork.wait(self._random.uniform(0, self.longest)) is None and fork.kill() == -signal.SIGKILL:
-                self.done += 1
-                look()
-            else:
-                assert fork.kill() == 0, fork.told()
-                return
-        fork = start()
         assert fork.wait() == 0, fork.told()
 
 
