@@ -17,7 +17,10 @@ def nowhere(monkeypatch, tmp_path):
     ("arguments", "what"),
     [
         (["dann"], "unknown network 'dann': choose one of gan-plain, dcgan"),
-        (["dann-compact", "--recipe", "theirs"], "unknown recipe 'theirs': dann.toml has as-reported, as-reported-long"),
+        (
+            ["dann-compact", "--recipe", "theirs"],
+            "unknown recipe 'theirs': dann.toml has as-reported, as-reported-long",
+        ),
         (["dann-compact", "--preset", "fast"], "unknown preset 'fast'; there are smoke, quick, paper"),
         (["dann-compact", "--pair", "mnistm-mnist"], "unknown domain 'mnist'; there are mnistm, svhn, usps, face"),
         (["dann-compact", "--pair", "mnistm"], "a pair is SOURCE-TARGET, such as mnistm-svhn, not 'mnistm'"),
