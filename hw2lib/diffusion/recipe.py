@@ -1,6 +1,7 @@
 """What defines the training of a denoiser."""
 
 import math
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -59,8 +60,15 @@ class Recipe(NetworkRecipe):
     gradient_clip: float = Field(default=0, ge=0, description="largest norm of a step's gradient; 0: any")
     guided: bool = Field(default=False, description="score guided images, and those of the last step alone")
     scored: int = Field(default=200, gt=1, description="images that are scored for each evaluation")
+    drawn_steps: int = Field(  # left out where it is the default, so that runs from before it keep their names
+        default=GUIDED.steps,
+        gt=0,
+        validate_default=True,
+        exclude_if=lambda steps: steps == GUIDED.steps,
+        description="in how many steps guided images are drawn that are scored",
+    )
 
-    @field_validator("size", "domain", "label_dropout", "min_snr", "scored", "guided")
+    @field_validator("size", "domain", "label_dropout", "min_snr", "scored", "guided", "drawn_steps")
     @classmethod
     def _fits_the_fields_before(cls, value: Any, info: ValidationInfo) -> Any:
         before, of_faces = info.data, info.data.get("network") in OF_FACES
@@ -76,8 +84,8 @@ class Recipe(NetworkRecipe):
                 raise ValueError("weights are of the loss of the noise; give 0 with the velocity, or predict noise")
             case "guided" if value and not before.get("label_dropout"):
                 raise ValueError("label_dropout is 0, and so the network cannot be guided")
-            case "guided" if value and before.get("diffusion_steps", 0) < GUIDED.steps:
-                raise ValueError(f"scored images take {GUIDED.steps} steps, more than diffusion_steps")
+            case "drawn_steps" if before.get("guided") and value > before.get("diffusion_steps", value):
+                raise ValueError(f"scored images take {value} steps, more than diffusion_steps")
             case "scored" if before.get("guided") and value < 2 * DIGITS:
                 raise ValueError(f"guided digits are scored by their diversity too; give at least {2 * DIGITS}")
         return value
@@ -85,6 +93,11 @@ class Recipe(NetworkRecipe):
     @property
     def domains(self) -> tuple[str, ...]:
         return (self.domain,)
+
+    @property
+    def scored_as(self) -> SamplerSettings:
+        """How images are drawn that are scored in training."""
+        return replace(GUIDED, steps=self.drawn_steps) if self.guided else UNGUIDED
 
     def size_at(self, step: int) -> int:
         """Height and width of the images of a step, in pixels. Small ones teach the shape of a digit at less cost."""

@@ -11,7 +11,6 @@ from hw2lib.classifier.reference import DigitReference
 from hw2lib.classifier.scores import Grader, digit_scores, grader
 from hw2lib.data import FACES
 from hw2lib.diffusion.networks.unet import DIGITS
-from hw2lib.diffusion.recipe import GUIDED, UNGUIDED
 from hw2lib.diffusion.sample import Denoiser, sample
 from hw2lib.diffusion.samplers import SAMPLERS, SamplerSettings
 from hw2lib.errors import UserError
@@ -23,18 +22,18 @@ from hw2lib.training.cards import value_name
 OF_FACES = ("sliced_wasserstein", "one_face", "lattice", "contrast")  # in the curve over a training
 
 
-def quality(denoiser: Denoiser, images, domain: str, count: int, guided: bool = False) -> dict[str, float]:
-    """Scores in the curve over a training: of the first images of seed 0, drawn as `GUIDED` or `UNGUIDED` says.
+def quality(denoiser: Denoiser, images, domain: str, count: int, settings: SamplerSettings) -> dict[str, float]:
+    """Scores in the curve over a training: of the first images of seed 0.
 
     Faces are scored against the val split, digits by the classifier that ships, against the real digits that it knows.
     Guided digits get their diversity too, since their weights may not be kept.
     """
-    drawn, labels = sample(denoiser, GUIDED if guided else UNGUIDED, seed=0, count=count, mixed=True)
+    drawn, labels = sample(denoiser, settings, seed=0, count=count, mixed=True)
     if domain == FACES:
         scores, kept = face_scores(drawn, reference(images, FACES, "val")), OF_FACES
     else:
         scores, kept = digit_scores(drawn, labels, grader()), ("accuracy", "frechet")
-        if guided:
+        if settings.guidance_weight:
             scores["diversity"], kept = diversity_within(drawn, labels), (*kept, "diversity")
     return {name: round(scores[name], 4) for name in kept if name in scores}
 

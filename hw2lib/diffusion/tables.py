@@ -7,7 +7,7 @@ import pandas as pd
 
 from hw2lib.classifier.reference import DigitReference, real_row
 from hw2lib.classifier.scores import Grader
-from hw2lib.diffusion.recipe import GUIDED, OF_DIGITS, Recipe, recipe_of
+from hw2lib.diffusion.recipe import OF_DIGITS, Recipe, recipe_of
 from hw2lib.layers import count_parameters
 from hw2lib.networks import build
 from hw2lib.training import cards
@@ -116,14 +116,14 @@ def at_the_end(folder: RunFolder, judge: Grader) -> pd.DataFrame:
     """The scores of a run's last step, from its card: a row in the columns of `hw2lib.diffusion.scores.sweep`.
 
     It stands for the weights of a denoiser that were not kept; there is none if its recipe is not ``guided``. Digits
-    of denoisers were drawn as `GUIDED` says. There is none either for another grader than the project's own.
+    of denoisers were drawn as `Recipe.scored_as` says. There is none either for another grader than the project's own.
     """
     row = folder.card["curve"][-1] | {"images": folder.settings["scored"], "calls": 1}
     if folder.settings["network"] in OF_DIGITS:
         recipe = recipe_of(folder.settings, folder.path)
         if not recipe.guided or judge.accuracy is None:
             return pd.DataFrame()
-        row["calls"] = GUIDED.calls(recipe.diffusion_steps)
+        row["calls"] = recipe.scored_as.calls(recipe.diffusion_steps)
     return pd.DataFrame([row] if judge.accuracy is not None else [])
 
 

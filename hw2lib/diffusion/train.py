@@ -76,7 +76,7 @@ def train(
         entry = {"loss": loss.item()} if steps.at_log(step) else {}
         if steps.at_mark(step) and (not recipe.guided or step + 1 == recipe.steps):
             denoiser = Denoiser.from_recipe(recipe, result)
-            entry |= scores.quality(denoiser, images, recipe.domain, recipe.scored, recipe.guided)
+            entry |= scores.quality(denoiser, images, recipe.domain, recipe.scored, recipe.scored_as)
         if entry:
             steps.log(step, **entry)
 

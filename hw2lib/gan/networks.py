@@ -83,15 +83,29 @@ def _discriminator(
     return Discriminator(*layers, nn.Conv2d(512, 1, 4, 1, 0, bias=False), *last)
 
 
-def plain() -> GAN:
+def _batch_norm(channels: int, size: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)]
+
+
+def plain(norm: bool = False, activation: Callable[[], nn.Module] = nn.ReLU) -> GAN:
     """DCGAN without normalisation and with ReLU in both networks: the weak baseline. 3,574,784 + 2,763,776."""
-    discriminator = _discriminator(lambda channels, size: [], nn.ReLU, Sigmoid())
-    return _initialised(GAN(_generator(512, 4, norm=False), discriminator, 100, Inputs(3, 64)))
+    discriminator = _discriminator(_batch_norm if norm else lambda channels, size: [], activation, Sigmoid())
+    return _initialised(GAN(_generator(512, 4, norm), discriminator, 100, Inputs(3, 64)))
+
+
+def plain_normalised() -> GAN:
+    """`plain` with batch normalisation in both networks. 3,576,704 + 2,765,568 parameters."""
+    return plain(norm=True)
+
+
+def plain_leaky() -> GAN:
+    """`plain` with leaky units in the discriminator. 3,574,784 + 2,763,776 parameters."""
+    return plain(activation=_LEAKY)
 
 
 def dcgan(width: int = 512, kernel: int = 4) -> GAN:
     """DCGAN (Radford et al. 2016). 3,576,704 + 2,765,568 parameters."""
-    discriminator = _discriminator(lambda channels, size: [nn.BatchNorm2d(channels)], _LEAKY, Sigmoid())
+    discriminator = _discriminator(_batch_norm, _LEAKY, Sigmoid())
     return _initialised(GAN(_generator(width, kernel), discriminator, 100, Inputs(3, 64)))
 
 
@@ -149,12 +163,15 @@ def sagan() -> GAN:
 
 
 class DigitGenerator(nn.Module):
-    """Noise (N, 100) and digits (N,) to images (N, 3, 28, 28) in [-1, 1]: the digit's embedding scales the noise."""
+    """Noise (N, 100) and digits (N,) to images (N, 3, 28, 28) in [-1, 1]: the digit's embedding scales the noise.
 
-    def __init__(self) -> None:
+    `project` makes (N, 8192), 128 maps of 8x8, of the scaled noise.
+    """
+
+    def __init__(self, project: nn.Module) -> None:
         super().__init__()
         self.embedding = nn.Embedding(10, 100)
-        self.project = nn.Linear(100, 128 * 8 * 8)
+        self.project = project
         self.layers = nn.Sequential(
             nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128), nn.ReLU(),
             nn.ConvTranspose2d(128, 256, 3, 1, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU(),
@@ -188,4 +205,19 @@ class DigitDiscriminator(nn.Module):
 
 def acgan() -> GAN:
     """Auxiliary classifier GAN (Odena et al. 2017) on digits. 1,496,168 + 399,595 parameters."""
-    return _initialised(GAN(DigitGenerator(), DigitDiscriminator(), 100, Inputs(3, 28), classes=10))
+    return _acgan(nn.Linear(100, 128 * 8 * 8))
+
+
+def acgan_convolutional() -> GAN:
+    """`acgan` without its linear layer: noise grows to 4x4 and to 8x8 as in DCGAN. 1,135,976 + 399,595 parameters."""
+    return _acgan(
+        nn.Sequential(
+            nn.Unflatten(1, (100, 1, 1)),
+            nn.ConvTranspose2d(100, 128, 4, bias=False), nn.BatchNorm2d(128), nn.ReLU(),
+            nn.ConvTranspose2d(128, 128, 4, 2, 1, bias=False), nn.Flatten(),
+        )
+    )  # fmt: skip
+
+
+def _acgan(project: nn.Module) -> GAN:
+    return _initialised(GAN(DigitGenerator(project), DigitDiscriminator(), 100, Inputs(3, 28), classes=10))

@@ -11,6 +11,7 @@ from hw2lib.training.recipe import NetworkRecipe
 Loss = Literal["bce", "hinge", "wasserstein"]
 Change = Literal["colour", "translation", "cutout"]  # of what the discriminator sees
 SCORING = ("wgan-gp-sn", "sagan")  # discriminators without a sigmoid
+OF_DIGITS = ("acgan", "acgan-convolutional")
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -39,8 +40,8 @@ class Recipe(NetworkRecipe):
     @classmethod
     def _fitting(cls, value: Any, info: ValidationInfo) -> Any:
         network = info.data.get("network")
-        if info.field_name == "domain" and (value == FACES) == (network == "acgan"):
-            raise ValueError("acgan draws digits, the others draw faces")
+        if info.field_name == "domain" and (value == FACES) == (network in OF_DIGITS):
+            raise ValueError(f"{', '.join(OF_DIGITS)} draw digits, the others draw faces")
         if info.field_name == "loss" and (value == "bce") == (network in SCORING):
             raise ValueError(f"{', '.join(SCORING)} give scores, the others a probability, for which there is bce")
         if info.field_name == "label_smoothing" and value and info.data.get("loss") != "bce":

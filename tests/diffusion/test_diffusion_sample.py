@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hw2lib.classifier.scores import digit_scores, grader
 from hw2lib.diffusion import sample as drawing
 from hw2lib.diffusion import scores
 from hw2lib.diffusion.networks.context_unet import ContextUNet
@@ -80,23 +81,18 @@ def test_states_on_the_way(denoiser):
 
 
 def test_quality_of_a_network_that_knows_nothing(denoiser):
-    found = scores.quality(replace(denoiser, schedule=cosine(10)), None, "mnistm", 20)
+    found = scores.quality(replace(denoiser, schedule=cosine(10)), None, "mnistm", 20, UNGUIDED)
     assert 0 <= found["accuracy"] <= 40
     assert found["frechet"] > 10
 
 
-def test_quality_is_that_of_the_way_it_is_asked_for(denoiser, monkeypatch):
-    ways = []
-
-    def recorded(denoiser, settings, *rest, **options):
-        ways.append(settings)
-        return sample(denoiser, replace(settings, steps=1), *rest, **options)
-
-    monkeypatch.setattr(scores, "sample", recorded)
-    for guided in (False, True):
-        scores.quality(denoiser, None, "mnistm", 20, guided)
-    assert ways == [UNGUIDED, GUIDED]
-    assert [way.guidance_weight for way in ways] == [0, 2]
+@pytest.mark.parametrize(("way", "columns"), [(UNGUIDED, set()), (GUIDED, {"diversity"})])
+def test_quality_is_that_of_images_drawn_as_asked(denoiser, way, columns):
+    way = replace(way, steps=2)
+    images, labels = sample(denoiser, way, 0, 20, mixed=True)
+    found = scores.quality(denoiser, None, "mnistm", 20, way)
+    assert set(found) == {"accuracy", "frechet", *columns}
+    assert found["accuracy"] == pytest.approx(digit_scores(images, labels, grader())["accuracy"])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hw2lib.diffusion import recipe as recipe_module
 from hw2lib.diffusion import scores
 from hw2lib.diffusion import train as diffusion
 from hw2lib.diffusion.networks.context_unet import ContextUNet
-from hw2lib.diffusion.recipe import Recipe
+from hw2lib.diffusion.recipe import GUIDED, UNGUIDED, Recipe
 from hw2lib.diffusion.sample import Denoiser, sample
 from hw2lib.diffusion.samplers import SamplerSettings
 from hw2lib.diffusion.schedule import cosine, cosine_steps, dropped, karras, noised
@@ -299,7 +299,7 @@ def test_the_real_quality_of_faces(tmp_path, monkeypatch):
     network = ContextUNet(16)
     network.inputs = Inputs(3, 64)
     denoiser = Denoiser(network, cosine(10), 16, guidable=False, classes=0)
-    found = scores.quality(denoiser, Portraits({"train": 30, "val": 20}), "face", 4)
+    found = scores.quality(denoiser, Portraits({"train": 30, "val": 20}), "face", 4, UNGUIDED)
     assert set(found) == set(scores.OF_FACES)
     assert found["sliced_wasserstein"] > 10
 
@@ -350,12 +350,17 @@ def test_what_the_source_reports_state():
         ({"label_dropout": 1.5}, "label_dropout = 1.5"),
         ({"prediction": "velocity"}, "min_snr = 2: .*give 0 with the velocity"),
         ({"label_dropout": 0.0, "guided": True}, "guided = True: .*label_dropout is 0"),
-        (
-            {"diffusion_steps": 19, "guided": True},
-            "guided = True: .*scored images take 20 steps",
-        ),
+        ({"diffusion_steps": 19, "guided": True}, "drawn_steps = 20: .*scored images take 20 steps"),
     ],
 )
 def test_bad_settings(settings, what):
     with pytest.raises(UserError, match=what):
         recipe(**settings)
+
+
+def test_how_scored_images_are_drawn():
+    usual, all_steps = recipe(guided=True), recipe(guided=True, drawn_steps=100, diffusion_steps=100)
+    assert (recipe().scored_as, usual.scored_as) == (UNGUIDED, GUIDED)
+    assert all_steps.scored_as.calls(100) == 200
+    assert "drawn_steps" not in usual.model_dump(), "runs from before the key keep their names"
+    assert all_steps.model_dump()["drawn_steps"] == 100

@@ -13,15 +13,18 @@ from hw2lib.networks import build, names
 # Parameters of the generator and the discriminator, and width of the noise.
 SHEET = {
     "gan-plain": (3_574_784, 2_763_776, 100),
+    "gan-plain-normalised": (3_576_704, 2_765_568, 100),
+    "gan-plain-leaky": (3_574_784, 2_763_776, 100),
     "dcgan": (3_576_704, 2_765_568, 100),
     "dcgan-wide": (18_855_040, 2_765_568, 100),
     "wgan-gp-sn": (18_855_040, 2_878_464, 100),
     "sagan": (3_832_885, 3_175_299, 128),
     "acgan": (1_496_168, 399_595, 100),
+    "acgan-convolutional": (1_135_976, 399_595, 100),
 }
 # Sizes of the images behind each convolution.
-UP = {"acgan": [8, 15, 29, 28]}
-DOWN = {"acgan": [14, 7, 4, 2]}
+UP = {"acgan": [8, 15, 29, 28], "acgan-convolutional": [4, 8, 8, 15, 29, 28]}
+DOWN = {"acgan": [14, 7, 4, 2], "acgan-convolutional": [14, 7, 4, 2]}
 
 
 @pytest.fixture(scope="module", params=SHEET)

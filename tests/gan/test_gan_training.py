@@ -188,7 +188,7 @@ def test_a_diverged_run_stops_with_its_last_state(tmp_path):
         ({"domain": "svhn"}, "domain = 'svhn'"),
         ({"critic_steps": 0}, "critic_steps = 0"),
         ({"loss": "hinge"}, "wgan-gp-sn, sagan give scores, the others a probability, for which there is bce"),
-        ({"domain": "face"}, "acgan draws digits, the others draw faces"),
+        ({"domain": "face"}, "acgan, acgan-convolutional draw digits, the others draw faces"),
     ],
 )
 def test_settings_that_cannot_be(settings, what):
