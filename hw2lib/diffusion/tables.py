@@ -32,6 +32,13 @@ STUDIES = {
     ("context-unet-32", "study-linear"): "linear schedule",
     ("context-unet-32", "study-unweighted"): "all steps weigh the same",
     ("context-unet-32", "study-raw"): "no average of the weights",
+    ("context-unet-32", "study-batch-8"): "batches of 8, as many images",
+    ("context-unet-32", "study-batch-128"): "batches of 128, as many images",
+    ("context-unet-32", "study-rate-low"): "a tenth of the learning rate",
+    ("context-unet-32", "study-rate-high"): "five times the learning rate",
+    ("context-unet-32", "study-100-drawn"): "T = 100, drawn in all steps",
+    ("context-unet-32", "study-400-drawn"): "T = 400, drawn in all steps",
+    ("context-unet-32", "study-drawn"): "T = 1,000, drawn in all steps",
     ("unet-two-level", "study"): "nothing (unet-two-level)",
     ("unet-two-level-plain", "study"): "no attention (unet-two-level)",
 }

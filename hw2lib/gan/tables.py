@@ -23,16 +23,33 @@ STUDIES = {
     ("gan-plain", "study"): "A: gan-plain",
     ("gan-plain", "study-colour"): "A, changes of colour",
 }
+MORE_STUDIES = {
+    ("gan-plain-normalised", "study"): "A, batch normalisation",
+    ("gan-plain-leaky", "study"): "A, leaky units in D",
+    ("dcgan", "study-rate-low"): "B, a quarter of the rate for D",
+    ("dcgan", "study-rate-high"): "B, four times the rate for D",
+}
+# A and B by one recipe; and A by its own, which has the same rates.
+ALIKE = {
+    ("gan-plain", "alike"): "A: gan-plain",
+    ("dcgan", "alike"): "B: dcgan",
+    ("dcgan", "alike-sgd"): "B, SGD for D",
+    ("gan-plain", "ours"): "A, changes of colour",
+}
 
+TWO_SEEDS = by_preset([0], [0, 1])
 FACES, DIGITS = Trainings(FACE_NETWORKS), Trainings(["acgan"], with_weights=True)
 SEEDED = Trainings(["acgan"], seeds=SEEDS)
 A_AND_B = Trainings(["gan-plain", "dcgan"], with_weights=True)
 STUDIED = [Trainings([network], [recipe], [0, 1, 2]) for network, recipe in STUDIES]
+MORE_STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in MORE_STUDIES]
+COMPARED = [Trainings(["gan-plain", "dcgan"], ["alike"], SEEDS), Trainings(["dcgan"], ["alike-sgd"], TWO_SEEDS)]
+CONVOLUTIONAL = Trainings(["acgan-convolutional"], seeds=TWO_SEEDS)
 REPORT = {
     "11_gan_samples": [FACES],
     "12_gan_scores": [FACES],
-    "13_gan_training": [A_AND_B, FACES, *STUDIED],
-    "21_acgan_samples": [DIGITS, SEEDED],
+    "13_gan_training": [A_AND_B, FACES, *COMPARED, *STUDIED, *MORE_STUDIED],
+    "21_acgan_samples": [DIGITS, SEEDED, CONVOLUTIONAL],
 }
 
 Scores = dict[str, float]
@@ -110,27 +127,33 @@ def first_faces(network: str, strip: Mapping[int, np.ndarray]) -> dict[str, int]
     return {cards.value_name(network, name): value for name, value in values.items()}
 
 
-def study_frame(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """One row a run of a study: what was varied, the last step's quality, and how rough the discriminator's loss was.
+def at_step(folders: Sequence[RunFolder], step: int) -> list[Scores]:
+    """The scores of each run at a step, of those that were scored there."""
+    return [mark for folder in folders for mark in folder.card["curve"] if mark["step"] == step]
 
-    ``roughness`` is the mean absolute change of the discriminator's loss from one logged step to the next, as a share
-    of its mean, in the second half of training.
+
+def study_frame(folders: Sequence[RunFolder], step: int | None = None) -> pd.DataFrame:
+    """One row a run of a study: what was varied, its quality, and how rough the discriminator's loss was.
+
+    Its quality is that of the last step, or of `step`, without the runs that were not scored there. ``roughness`` is
+    the mean absolute change of the discriminator's loss from one logged step to the next, as a share of its mean, in
+    the second half of training.
     """
     varied, rows = ["network", "recipe", "seed"], []
     for folder in folders:
         losses, curve = np.array([row[1] for row in folder.card["losses"]]), folder.card["curve"]
         losses = losses[len(losses) // 2 :]
         roughness = float(np.abs(np.diff(losses)).mean() / np.abs(losses).mean()) if len(losses) > 1 else 0.0
-        row = {key: folder.settings[key] for key in varied}
-        rows.append({**row, "curve": curve, "roughness": roughness, **curve[-1]})
+        row = {key: folder.settings[key] for key in varied} | {"curve": curve, "roughness": roughness}
+        rows += [row | scores for scores in (at_step([folder], step) if step else curve[-1:])]
     return pd.DataFrame(rows, columns=None if rows else [*varied, "curve", "roughness"])
 
 
-def study_table(frame: pd.DataFrame, titles: dict[tuple[str, str], str]) -> pd.DataFrame:
-    """Mean and spread over seeds of each variant; `titles` names the pairs of network and recipe."""
+def study_table(frame: pd.DataFrame, titles: dict[tuple[str, str], str], *left_out: str) -> pd.DataFrame:
+    """Mean and spread over seeds of each variant, without some scores; `titles` names pairs of network and recipe."""
     rows = []
     for (network, recipe), title in titles.items():
         runs = frame[(frame["network"] == network) & (frame["recipe"] == recipe)].to_dict("records")
         seeds = ", ".join(str(run["seed"]) for run in runs) or MISSING
-        rows.append({"variant": title, "seeds": seeds} | _spreads(runs, "one_face", "lattice", "diversity"))
+        rows.append({"variant": title, "seeds": seeds} | _spreads(runs, *left_out))
     return pd.DataFrame(rows)
