@@ -35,7 +35,8 @@ def whole(file: Path, durable: bool = True) -> Iterator[Path]:
                 os.fsync(written.fileno())
         os.replace(temporary, file)
     except OSError as error:
-        error.filename = str(file)  # none where the disk is full, else the temporary name
+        if error.filename in (None, str(temporary)):  # none where the disk is full
+            error.filename = str(file)
         raise
     finally:
         temporary.unlink(missing_ok=True)

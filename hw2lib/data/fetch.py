@@ -11,11 +11,11 @@ import shutil
 import tarfile
 import tomllib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pooch
@@ -27,7 +27,7 @@ from hw2lib.data import DIGIT_SIZE, FACES, SPLITS, TITLES
 from hw2lib.data.folders import HEADER, RealImages, images_dir, train_part
 from hw2lib.data.png import decode
 from hw2lib.errors import UserError
-from hw2lib.files import is_clutter
+from hw2lib.files import is_clutter, try_lock
 from hw2lib.paths import ROOT
 
 REGISTRY = ROOT / "data" / "downloads.toml"
@@ -75,12 +75,14 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
         return home
     downloads = data_dir / "downloads" / domain
     try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        for file in registry()[domain]["files"]:
-            _download(file["url"], file["md5"], downloads / file["name"])
-        train, test = _mnistm(downloads) if domain == "mnistm" else _from_torchvision(domain, downloads)
-        _write(home, train, test)
-        shutil.rmtree(downloads)
+        with _building(home) as building:
+            downloads.mkdir(parents=True, exist_ok=True)
+            for file in registry()[domain]["files"]:
+                _download(file["url"], file["md5"], downloads / file["name"])
+            train, test = _mnistm(downloads) if domain == "mnistm" else _from_torchvision(domain, downloads)
+            _write(building, TITLES[domain], train, test)
+            os.rename(building, home)
+            shutil.rmtree(downloads)
         if lacking := train.lacking + test.lacking:
             tqdm.write(f"{home}: labels without an image are dropped: {', '.join(lacking)}")
     except OSError as error:
@@ -218,26 +220,35 @@ def _from_torchvision(domain: str, downloads: Path) -> tuple[Published, Publishe
     return published(USPS(downloads, train=True)), published(USPS(downloads, train=False))
 
 
-def _write(home: Path, train: Published, test: Published) -> None:
-    """Write ``data/*.png`` and the three csv files beside ``home``, then rename."""
-    building = home.with_name(f".{home.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
+@contextmanager
+def _building(home: Path) -> Iterator[Path]:
+    """An empty folder to make `home` in, for one process at a time; what one that was killed left there is removed."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    lock, building = try_lock(home.with_name(f".{home.name}.lock")), home.with_name(f".{home.name}.building")
+    if lock is None:
+        raise UserError(f"{home}: another process is making it; wait for it or stop it")
     try:
-        (building / "data").mkdir(parents=True)
-        labels = train.labels + test.labels
-        names = [f"{i:05d}.png" for i in range(len(labels))]
-        images, title = chain(train.images, test.images), f"writing {TITLES[home.name]}"
-        with_bar = tqdm(images, title, len(labels), unit=" images", mininterval=0.5)
-        for name, image in zip(names, with_bar, strict=True):
-            image.save(building / "data" / name, compress_level=1)
-        rows = list(zip(names, labels, strict=True))
-        ends = [0, train_part(len(train.labels)), len(train.labels), len(rows)]
-        for split, (start, end) in zip(SPLITS, pairwise(ends), strict=True):
-            with open(building / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([HEADER, *rows[start:end]])
-        os.rename(building, home)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        yield building
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        lock.release()
+
+
+def _write(folder: Path, title: str, train: Published, test: Published) -> None:
+    """Write ``data/*.png`` and the three csv files."""
+    (folder / "data").mkdir()
+    labels = train.labels + test.labels
+    names = [f"{i:05d}.png" for i in range(len(labels))]
+    images = tqdm(chain(train.images, test.images), f"writing {title}", len(labels), unit=" images", mininterval=0.5)
+    for name, image in zip(names, images, strict=True):
+        image.save(folder / "data" / name, compress_level=1)
+    rows = list(zip(names, labels, strict=True))
+    ends = [0, train_part(len(train.labels)), len(train.labels), len(rows)]
+    for split, (start, end) in zip(SPLITS, pairwise(ends), strict=True):
+        with open(folder / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([HEADER, *rows[start:end]])
 
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{,63}")  # no hyphen: a pair is written SOURCE-TARGET
@@ -259,20 +270,19 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
         raise UserError(f"{target}: is there already; choose another name, or remove it first")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one that holds data/ and train.csv")
+    copy = folder  # until there is one
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=home, prefix=".adding-") as building:
-            copy = Path(building) / "digits" / name
+        with _building(target) as building:
+            copy = building / "digits" / name
             _copy(folder, copy)
             images = RealImages(building)
             counts = {}
             for split in images.splits(name):
                 rows = images.rows(name, split)
-                decode(rows.folder, rows.names, DIGIT_SIZE, Path(building) / "images.npy", f"{name} {split}")
+                decode(rows.folder, rows.names, DIGIT_SIZE, building / "images.npy", f"{name} {split}")
                 counts[split] = len(rows.names)
             if "train" not in counts:
                 raise UserError(f"{folder}: no train split; see data/README.md for what goes there")
-            target.parent.mkdir(exist_ok=True)
             os.rename(copy, target)
     except UserError as error:  # of the copy, which is gone
         raise UserError(str(error).replace(f"{copy}", f"{folder}")) from None

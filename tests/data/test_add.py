@@ -9,6 +9,7 @@ from image_folders import litter, noise, write_2022, write_csv, write_pngs
 from refusals import assert_refused
 
 from hw2lib.data.folders import RealImages
+from hw2lib.files import try_lock
 
 
 @pytest.fixture
@@ -19,7 +20,8 @@ def mine(tmp_path) -> Path:
 
 
 def left(images: Path) -> list[str]:
-    return sorted(path.relative_to(images).as_posix() for path in images.rglob("*"))
+    """All that is there but locks."""
+    return sorted(path.relative_to(images).as_posix() for path in images.rglob("*") if path.suffix != ".lock")
 
 
 def test_a_domain_is_read_as_any_other(hw2, small, mine):
@@ -29,7 +31,7 @@ def test_a_domain_is_read_as_any_other(hw2, small, mine):
     assert source.domains() == ("clean_1", "usps")
     np.testing.assert_array_equal(source.load("clean_1", "test").images, noise(10, seed=3)[8:])
     np.testing.assert_array_equal(source.load("clean_1", "test").labels, [8, 9])
-    assert [name for name in left(small) if "adding" in name] == []
+    assert [name for name in left(small) if "building" in name] == []
 
 
 def test_a_csv_with_capitals(hw2, small, mine):
@@ -80,7 +82,7 @@ def test_of_a_damaged_one_nothing_is_left(hw2, small, mine, damage):
     status, out, err = hw2("data", "add", "mine", str(mine), "--data-dir", str(small))
     assert (status, out) == (2, "")
     assert what in err.splitlines()[-1]
-    assert ".adding" not in err.splitlines()[-1]
+    assert ".building" not in err.splitlines()[-1]
     assert left(small) == before
 
 
@@ -122,3 +124,15 @@ def test_a_pipe_or_a_link_to_nothing_is_refused_before_anything_is_copied(hw2, s
     refusal = f"{mine / name}: neither a file nor a link to one; remove it, or put the file itself there"
     assert_refused(hw2("data", "add", "mine", str(mine), "--data-dir", str(small)), refusal)
     assert left(small) == before
+
+
+def test_one_process_at_a_time_and_nothing_stays_of_one_that_was_killed(hw2, small, mine):
+    killed = small / "digits/.clean_1.building/digits/clean_1/data"
+    killed.mkdir(parents=True)
+    held = try_lock(small / "digits/.clean_1.lock")
+    before = left(small)
+    assert_refused(hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small)), "another process is making it")
+    assert left(small) == before
+    held.release()
+    assert hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small))[0] == 0
+    assert not killed.exists()

@@ -21,6 +21,7 @@ from hw2lib.data import fetch as fetching
 from hw2lib.data.fetch import fetch
 from hw2lib.data.folders import RealImages
 from hw2lib.errors import UserError
+from hw2lib.files import try_lock
 
 pytestmark = pytest.mark.usefixtures("build")
 
@@ -132,7 +133,9 @@ def svhn_part(images: np.ndarray, labels: list[int]) -> bytes:
 
 
 def files_below(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
+    }
 
 
 def refused(what: str, domain: str, data_dir: Path) -> str:
@@ -253,6 +256,15 @@ def test_what_a_killed_fetch_had_written_is_not_taken_for_images(publish, mnistm
     assert len(list((home / "data").iterdir())) == 25
     assert RealImages(tmp_path).domains() == ("mnistm",)
     assert not left.parent.parent.exists()
+
+
+def test_one_process_at_a_time(publish, mnistm, tmp_path):
+    publish("mnistm", mnistm)
+    (tmp_path / "digits").mkdir()
+    held = try_lock(tmp_path / "digits/.mnistm.lock")
+    refused("digits/mnistm: another process is making it", "mnistm", tmp_path)
+    held.release()
+    assert fetch("mnistm", tmp_path).is_dir()
 
 
 def test_no_server_is_one_line(publish, mnistm, server, tmp_path):

@@ -16,7 +16,11 @@ TRAIN = "train digit-classifier --preset smoke --device cpu --folder {0}/out --s
 COMMANDS = {  # with {1}, a size that takes long, or a moment, and what tells that it is at work
     "train": (TRAIN, (100_000, 100_000), "out/log.jsonl"),
     "sample": ("sample dcgan --device cpu --count 20000 --out {0}/out", (0, 0), "out/00010.png"),
-    "add": ("data add mine {0}/digits --data-dir {0}/images", (0, 0), "images/.adding-*/digits/mine/data/00100.png"),
+    "add": (
+        "data add mine {0}/digits --data-dir {0}/images",
+        (0, 0),
+        "images/digits/.mine.building/digits/mine/data/00100.png",
+    ),
     "grade": ("grade {0}/hand --edition 2022 --problem 2", (0, 0), "build.output"),
 }
 
@@ -39,7 +43,7 @@ def test_ctrl_c_is_one_line_and_130(tmp_path, name):
     assert lines[-1] == "hw2: stopped; what is finished stays, and the same command goes on"
     assert "Traceback" not in fork.told()
     assert not list(tmp_path.glob("images/digits/*"))
-    assert not [path for path in tmp_path.rglob("*") if ".partial" in path.name or ".adding" in path.name]
+    assert not [path for path in tmp_path.rglob("*") if ".partial" in path.name or ".building" in path.name]
 
 
 def limited(megabytes: int, *arguments: str) -> None:
