@@ -163,23 +163,6 @@ def loss_against_quality(card: dict) -> Scores:
     return {value_name(card["settings"]["network"], name): value for name, value in values.items()}
 
 
-def at_the_same_step(cards: Sequence[dict]) -> Scores:
-    """The scores of trainings of unequal length at the last step that all of them were evaluated at, if there is one.
-
-    ``same_step``, and for each network such as ``gan_plain_sliced_wasserstein_then``.
-    """
-    curves = {card["settings"]["network"]: {mark["step"]: mark for mark in card["curve"]} for card in cards}
-    common = set.intersection(*map(set, curves.values())) if curves else set()
-    if not common:
-        return {}
-    step = max(common)
-    return {"same_step": float(step)} | {
-        value_name(network, name, "then"): value
-        for network, curve in curves.items()
-        for name, value in curve[step].items() if name in OF_FACES
-    }  # fmt: skip
-
-
 def closest(card: dict) -> Scores:
     """``closest``, the smallest sliced Wasserstein distance of a training's evaluations, and its ``closest_step``."""
     mark = min(card["curve"], key=lambda mark: mark["sliced_wasserstein"])

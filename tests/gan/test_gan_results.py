@@ -185,14 +185,12 @@ def test_the_study(finished):
     assert scoring.study_headline(tables.study_frame([])) == {}
 
 
-def test_trainings_of_unequal_length_are_compared_where_both_were_evaluated():
-    longer, shorter = card(), card(network="gan-plain")
-    shorter["curve"] = [{"step": step, "sliced_wasserstein": step, "face_rate": 1.0} for step in (50, 200, 250)]
-    found = scoring.at_the_same_step([longer, shorter])
-    assert found["same_step"] == 200
-    assert found["dcgan_sliced_wasserstein_then"] == 300
-    assert found["gan_plain_sliced_wasserstein_then"] == 200
-    assert not [name for name in found if "face_rate" in name], "an earlier detector's"
-    shorter["curve"] = [{"step": 50, "sliced_wasserstein": 1.0}]
-    assert scoring.at_the_same_step([longer, shorter]) == {}
-    assert scoring.at_the_same_step([]) == {}
+def test_a_study_at_a_step(finished):
+    longer, shorter = finished(seed=0), finished(network="gan-plain")
+    write(shorter.path / "card.json", json.dumps(shorter.card | {"curve": shorter.card["curve"][:3]}))
+    frame = tables.study_frame([longer, shorter], 300)
+    assert list(frame["sliced_wasserstein"]) == [200, 200]
+    assert list(tables.study_frame([longer, shorter], 400)["network"]) == ["dcgan"], "the other was not scored there"
+    table = tables.study_table(frame, {("dcgan", "study"): "B"}, "lattice", "roughness")
+    assert not {"lattice", "roughness of the loss"} & set(table)
+    assert [mark["contrast"] for mark in tables.at_step([longer, shorter], 400)] == [0.2]
