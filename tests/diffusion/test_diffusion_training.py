@@ -339,6 +339,10 @@ def test_what_the_source_reports_state():
     keys = ("schedule", "diffusion_steps", "loss", "batch", "learning_rate", "ema_decay")
     for network, expected in stated.items():
         assert tuple(getattr(found[network], key) for key in keys) == expected
+    for network, epochs in (("context-unet", 25), ("unet-three-level", 39)):
+        longer = Recipe.choose(network, "as-reported-long", 0, "paper")
+        assert longer.steps * longer.batch / 53_100 == pytest.approx(epochs, abs=0.1)
+        assert longer == found[network].model_copy(update={"recipe": "as-reported-long", "steps": longer.steps})
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,21 @@ def test_a_diverged_run_stops_with_its_last_state(tmp_path):
 # Bad input
 
 
+@pytest.mark.parametrize(("network", "images"), [("dcgan", 25_398), ("acgan", 53_100)])
+def test_what_a_source_report_states(network, images):
+    found = Recipe.choose(network, "as-reported", 0, "paper")
+    assert found.steps * found.batch / images == pytest.approx(500, abs=0.1), "epochs"
+    assert (found.batch, found.generator_rate, found.discriminator_rate, found.betas) == (128, 2e-4, 2e-4, (0.5, 0.999))
+    assert (found.class_weight, found.fake_class_weight, found.augment, found.ema_decay) == (1, 1, (), 0)
+
+
+def test_a_and_b_alike_differ_in_the_network_alone():
+    a, b = (Recipe.choose(network, "alike", 0, "paper") for network in ("gan-plain", "dcgan"))
+    assert a.model_copy(update={"network": "dcgan"}) == b
+    sgd = Recipe.choose("dcgan", "alike-sgd", 0, "paper")
+    assert sgd == b.model_copy(update={"recipe": "alike-sgd", "discriminator_optimiser": "sgd"})
+
+
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
