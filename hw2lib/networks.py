@@ -20,14 +20,14 @@ class Task(NamedTuple):
 
 GENERATORS = {
     "gan-plain": "gan.networks:plain",
-    "gan-plain-normalised": "gan.networks:plain_normalised",
-    "gan-plain-leaky": "gan.networks:plain_leaky",
     "dcgan": "gan.networks:dcgan",
     "dcgan-wide": "gan.networks:dcgan_wide",
     "wgan-gp-sn": "gan.networks:wgan_gp_sn",
     "sagan": "gan.networks:sagan",
     "acgan": "gan.networks:acgan",
     "acgan-convolutional": "gan.networks:acgan_convolutional",
+    "gan-plain-normalised": "gan.networks:plain_normalised",
+    "gan-plain-leaky": "gan.networks:plain_leaky",
 }
 DENOISERS = {
     "unet-two-level": "diffusion.networks.unet:two_level",
