@@ -1,5 +1,6 @@
 """Files that are written whole, where something else is in their place; and what is read as one."""
 
+import errno
 import os
 import stat
 
@@ -8,7 +9,7 @@ import pytest
 from hw2lib import weights
 from hw2lib.data.png import read_png
 from hw2lib.errors import UserError
-from hw2lib.files import check_is_file, write
+from hw2lib.files import check_is_file, whole, write
 from hw2lib.grading.submission import read_csv
 
 
@@ -76,3 +77,10 @@ def test_a_file_lies_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch
     write(tmp_path / "a", "content")
     inode = (tmp_path / "a").stat().st_ino
     assert order == [("synced", inode), ("replaced", inode)]
+
+
+@pytest.mark.parametrize("named", [None, "another file"])
+def test_an_error_names_the_file_that_failed(tmp_path, named):
+    with pytest.raises(OSError, match="full") as error, whole(tmp_path / "file"):
+        raise OSError(errno.ENOSPC, "full", *([named] if named else []))
+    assert error.value.filename == (named or str(tmp_path / "file"))

@@ -63,7 +63,8 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
 
     If it is there, nothing is done. Interrupted, the same call continues: files that came whole are not fetched again,
     a broken one is continued. Up to `MAY_LACK` labels without an image are dropped, and a last line says so. Raises
-    `UserError` for another domain, for a download or an archive that is not as it should be, and for a full disk.
+    `UserError` for another domain, while another process makes it, for a download or an archive that is not as it
+    should be, and for a full disk.
     """
     data_dir = images_dir(data_dir)
     if domain == FACES:
@@ -76,6 +77,8 @@ def fetch(domain: str, data_dir: str | Path = "") -> Path:
     downloads = data_dir / "downloads" / domain
     try:
         with _building(home) as building:
+            if home.exists():  # another process has made it in the meantime
+                return home
             downloads.mkdir(parents=True, exist_ok=True)
             for file in registry()[domain]["files"]:
                 _download(file["url"], file["md5"], downloads / file["name"])
@@ -222,7 +225,11 @@ def _from_torchvision(domain: str, downloads: Path) -> tuple[Published, Publishe
 
 @contextmanager
 def _building(home: Path) -> Iterator[Path]:
-    """An empty folder to make `home` in, for one process at a time; what one that was killed left there is removed."""
+    """Yield an empty folder in which `home` is made.
+
+    One process at a time has it. What one that was killed left there is removed first. `UserError` while another
+    process has it.
+    """
     home.parent.mkdir(parents=True, exist_ok=True)
     lock, building = try_lock(home.with_name(f".{home.name}.lock")), home.with_name(f".{home.name}.building")
     if lock is None:
@@ -259,20 +266,20 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
 
     Its csv files and images are looked at before they are copied, and other files stay behind. Every image is decoded
     and every label read; nothing appears under its name if one is bad. Links to files are followed. Returns the folder
-    of the domain, and the number of images of each split. Raises `UserError` for a bad name, a domain that is there, a
-    folder that holds none, a bad image or csv, and a full disk.
+    of the domain, and the number of images of each split. Raises `UserError` for a bad name, a domain that is there or
+    that another process makes, a folder that holds none, a bad image or csv, and a full disk.
     """
     if not NAME.fullmatch(name) or name == FACES:
         raise UserError(f"a domain cannot be called {name!r}: choose small letters, digits and _, and not {FACES}")
     home = images_dir(data_dir)
     target = home / "digits" / name
-    if target.exists():
-        raise UserError(f"{target}: is there already; choose another name, or remove it first")
+    _refuse_to_replace(target)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one that holds data/ and train.csv")
-    copy = folder  # until there is one
+    copy = target
     try:
         with _building(target) as building:
+            _refuse_to_replace(target)
             copy = building / "digits" / name
             _copy(folder, copy)
             images = RealImages(building)
@@ -290,6 +297,11 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
         where = home if error.filename2 else error.filename or home  # a copy names first what it reads
         raise UserError(f"{where}: {error.strerror}; make room or get the rights") from None
     return target, counts
+
+
+def _refuse_to_replace(target: Path) -> None:
+    if target.exists():
+        raise UserError(f"{target}: is there already; choose another name, or remove it first")
 
 
 def _copy(folder: Path, copy: Path) -> None:

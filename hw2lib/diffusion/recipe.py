@@ -65,7 +65,7 @@ class Recipe(NetworkRecipe):
         gt=0,
         validate_default=True,
         exclude_if=lambda steps: steps == GUIDED.steps,
-        description="in how many steps guided images are drawn that are scored",
+        description="steps in which guided images are drawn to be scored",
     )
 
     @field_validator("size", "domain", "label_dropout", "min_snr", "scored", "guided", "drawn_steps")
@@ -84,6 +84,8 @@ class Recipe(NetworkRecipe):
                 raise ValueError("weights are of the loss of the noise; give 0 with the velocity, or predict noise")
             case "guided" if value and not before.get("label_dropout"):
                 raise ValueError("label_dropout is 0, and so the network cannot be guided")
+            case "drawn_steps" if value != GUIDED.steps and not before.get("guided"):
+                raise ValueError("only guided images are drawn in other steps; give guided = true")
             case "drawn_steps" if before.get("guided") and value > before.get("diffusion_steps", value):
                 raise ValueError(f"scored images take {value} steps, more than diffusion_steps")
             case "scored" if before.get("guided") and value < 2 * DIGITS:

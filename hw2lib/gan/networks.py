@@ -165,13 +165,13 @@ def sagan() -> GAN:
 class DigitGenerator(nn.Module):
     """Noise (N, 100) and digits (N,) to images (N, 3, 28, 28) in [-1, 1]: the digit's embedding scales the noise.
 
-    `project` makes (N, 8192), 128 maps of 8x8, of the scaled noise.
+    `project` makes the layer from the scaled noise to (N, 8192), 128 maps of 8x8.
     """
 
-    def __init__(self, project: nn.Module) -> None:
+    def __init__(self, project: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.embedding = nn.Embedding(10, 100)
-        self.project = project
+        self.project = project()
         self.layers = nn.Sequential(
             nn.Unflatten(1, (128, 8, 8)), nn.BatchNorm2d(128), nn.ReLU(),
             nn.ConvTranspose2d(128, 256, 3, 1, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU(),
@@ -205,13 +205,13 @@ class DigitDiscriminator(nn.Module):
 
 def acgan() -> GAN:
     """Auxiliary classifier GAN (Odena et al. 2017) on digits. 1,496,168 + 399,595 parameters."""
-    return _acgan(nn.Linear(100, 128 * 8 * 8))
+    return _acgan(partial(nn.Linear, 100, 128 * 8 * 8))
 
 
 def acgan_convolutional() -> GAN:
     """`acgan` without its linear layer: noise grows to 4x4 and to 8x8 as in DCGAN. 1,135,976 + 399,595 parameters."""
     return _acgan(
-        nn.Sequential(
+        lambda: nn.Sequential(
             nn.Unflatten(1, (100, 1, 1)),
             nn.ConvTranspose2d(100, 128, 4, bias=False), nn.BatchNorm2d(128), nn.ReLU(),
             nn.ConvTranspose2d(128, 128, 4, 2, 1, bias=False), nn.Flatten(),
@@ -219,5 +219,5 @@ def acgan_convolutional() -> GAN:
     )  # fmt: skip
 
 
-def _acgan(project: nn.Module) -> GAN:
+def _acgan(project: Callable[[], nn.Module]) -> GAN:
     return _initialised(GAN(DigitGenerator(project), DigitDiscriminator(), 100, Inputs(3, 28), classes=10))

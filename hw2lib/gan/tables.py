@@ -23,13 +23,13 @@ STUDIES = {
     ("gan-plain", "study"): "A: gan-plain",
     ("gan-plain", "study-colour"): "A, changes of colour",
 }
-MORE_STUDIES = {
+PARTS_AND_RATES = {
     ("gan-plain-normalised", "study"): "A, batch normalisation",
     ("gan-plain-leaky", "study"): "A, leaky units in D",
     ("dcgan", "study-rate-low"): "B, a quarter of the rate for D",
     ("dcgan", "study-rate-high"): "B, four times the rate for D",
 }
-# A and B by one recipe; and A by its own, which has the same rates.
+# A and B by one recipe, and A by its own, which up to that step differs in the changes of colour alone.
 ALIKE = {
     ("gan-plain", "alike"): "A: gan-plain",
     ("dcgan", "alike"): "B: dcgan",
@@ -42,13 +42,13 @@ FACES, DIGITS = Trainings(FACE_NETWORKS), Trainings(["acgan"], with_weights=True
 SEEDED = Trainings(["acgan"], seeds=SEEDS)
 A_AND_B = Trainings(["gan-plain", "dcgan"], with_weights=True)
 STUDIED = [Trainings([network], [recipe], [0, 1, 2]) for network, recipe in STUDIES]
-MORE_STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in MORE_STUDIES]
-COMPARED = [Trainings(["gan-plain", "dcgan"], ["alike"], SEEDS), Trainings(["dcgan"], ["alike-sgd"], TWO_SEEDS)]
+PARTS_AND_RATES_STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in PARTS_AND_RATES]
+ALIKE_TRAININGS = [Trainings(["gan-plain", "dcgan"], ["alike"], SEEDS), Trainings(["dcgan"], ["alike-sgd"], TWO_SEEDS)]
 CONVOLUTIONAL = Trainings(["acgan-convolutional"], seeds=TWO_SEEDS)
 REPORT = {
     "11_gan_samples": [FACES],
     "12_gan_scores": [FACES],
-    "13_gan_training": [A_AND_B, FACES, *COMPARED, *STUDIED, *MORE_STUDIED],
+    "13_gan_training": [A_AND_B, FACES, *ALIKE_TRAININGS, *STUDIED, *PARTS_AND_RATES_STUDIED],
     "21_acgan_samples": [DIGITS, SEEDED, CONVOLUTIONAL],
 }
 
@@ -137,11 +137,12 @@ def study_frame(folders: Sequence[RunFolder], step: int | None = None) -> pd.Dat
 
     Its quality is that of the last step, or of `step`, without the runs that were not scored there. ``roughness`` is
     the mean absolute change of the discriminator's loss from one logged step to the next, as a share of its mean, in
-    the second half of training.
+    the second half of training, up to `step`.
     """
     varied, rows = ["network", "recipe", "seed"], []
     for folder in folders:
-        losses, curve = np.array([row[1] for row in folder.card["losses"]]), folder.card["curve"]
+        logged, curve = folder.card["losses"], folder.card["curve"]
+        losses = np.array([row[1] for row in logged if not step or row[0] <= step])
         losses = losses[len(losses) // 2 :]
         roughness = float(np.abs(np.diff(losses)).mean() / np.abs(losses).mean()) if len(losses) > 1 else 0.0
         row = {key: folder.settings[key] for key in varied} | {"curve": curve, "roughness": roughness}

@@ -8,6 +8,7 @@ import pytest
 from image_folders import litter, noise, write_2022, write_csv, write_pngs
 from refusals import assert_refused
 
+from hw2lib.data import fetch
 from hw2lib.data.folders import RealImages
 from hw2lib.files import try_lock
 
@@ -136,3 +137,15 @@ def test_one_process_at_a_time_and_nothing_stays_of_one_that_was_killed(hw2, sma
     held.release()
     assert hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small))[0] == 0
     assert not killed.exists()
+
+
+def test_a_domain_that_another_process_made_in_the_meantime_is_kept(hw2, small, mine, monkeypatch):
+    theirs = small / "digits/clean_1/theirs"
+
+    def late(lock: Path):
+        theirs.mkdir(parents=True)
+        return try_lock(lock)
+
+    monkeypatch.setattr(fetch, "try_lock", late)
+    assert_refused(hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small)), "clean_1: is there already")
+    assert theirs.is_dir()

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -355,6 +356,7 @@ def test_what_the_source_reports_state():
         ({"prediction": "velocity"}, "min_snr = 2: .*give 0 with the velocity"),
         ({"label_dropout": 0.0, "guided": True}, "guided = True: .*label_dropout is 0"),
         ({"diffusion_steps": 19, "guided": True}, "drawn_steps = 20: .*scored images take 20 steps"),
+        ({"drawn_steps": 30}, "drawn_steps = 30: .*only guided images are drawn in other steps"),
     ],
 )
 def test_bad_settings(settings, what):
@@ -368,3 +370,11 @@ def test_how_scored_images_are_drawn():
     assert all_steps.scored_as.calls(100) == 200
     assert "drawn_steps" not in usual.model_dump(), "runs from before the key keep their names"
     assert all_steps.model_dump()["drawn_steps"] == 100
+
+
+def test_images_are_scored_as_the_recipe_says(tmp_path, monkeypatch):
+    ways = []
+    monkeypatch.setattr(scores, "quality", lambda denoiser, *rest: ways.append(rest[-1]) or scored(denoiser))
+    train(tmp_path / "usual", recipe())
+    train(tmp_path / "guided", recipe(guided=True, scored=20, drawn_steps=30))
+    assert ways == [UNGUIDED, UNGUIDED, replace(GUIDED, steps=30)], "guided images after the last step alone"

@@ -47,6 +47,14 @@ def test_the_sheet_covers_every_network():
     assert set(SHEET) == set(names("gan"))
 
 
+def test_the_acgans_of_a_seed_begin_with_the_same_embedding():
+    torch.manual_seed(0)
+    expected = torch.nn.Embedding(10, 100).weight
+    for network in ("acgan", "acgan-convolutional"):
+        torch.manual_seed(0)
+        torch.testing.assert_close(build(network).generator.embedding.weight, expected)
+
+
 def test_parameters(name, gan):
     assert (count_parameters(gan.generator), count_parameters(gan.discriminator), gan.latent) == SHEET[name]
 

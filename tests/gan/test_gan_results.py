@@ -190,6 +190,7 @@ def test_a_study_at_a_step(finished):
     write(shorter.path / "card.json", json.dumps(shorter.card | {"curve": shorter.card["curve"][:3]}))
     frame = tables.study_frame([longer, shorter], 300)
     assert list(frame["sliced_wasserstein"]) == [200, 200]
+    assert list(tables.study_frame([longer], 10)["roughness"]) == [], "not scored there"
     assert list(tables.study_frame([longer, shorter], 400)["network"]) == ["dcgan"], "the other was not scored there"
     table = tables.study_table(frame, {("dcgan", "study"): "B"}, "lattice", "roughness")
     assert not {"lattice", "roughness of the loss"} & set(table)

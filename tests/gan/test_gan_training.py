@@ -186,6 +186,12 @@ def test_what_a_source_report_states(network, images):
     assert (found.class_weight, found.fake_class_weight, found.augment, found.ema_decay) == (1, 1, (), 0)
 
 
+def test_the_acgans_are_trained_alike():
+    linear, without = (Recipe.choose(network, "ours", 0, "paper") for network in ("acgan", "acgan-convolutional"))
+    length = {"network": "acgan", "steps": linear.steps, "evaluations": linear.evaluations}
+    assert without.model_copy(update=length) == linear
+
+
 def test_a_and_b_alike_differ_in_the_network_alone():
     a, b = (Recipe.choose(network, "alike", 0, "paper") for network in ("gan-plain", "dcgan"))
     assert a.model_copy(update={"network": "dcgan"}) == b
