@@ -26,8 +26,6 @@ GENERATORS = {
     "sagan": "gan.networks:sagan",
     "acgan": "gan.networks:acgan",
     "acgan-convolutional": "gan.networks:acgan_convolutional",
-    "gan-plain-normalised": "gan.networks:plain_normalised",
-    "gan-plain-leaky": "gan.networks:plain_leaky",
 }
 DENOISERS = {
     "unet-two-level": "diffusion.networks.unet:two_level",

@@ -83,29 +83,15 @@ def _discriminator(
     return Discriminator(*layers, nn.Conv2d(512, 1, 4, 1, 0, bias=False), *last)
 
 
-def _batch_norm(channels: int, size: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels)]
-
-
-def plain(norm: bool = False, activation: Callable[[], nn.Module] = nn.ReLU) -> GAN:
+def plain() -> GAN:
     """DCGAN without normalisation and with ReLU in both networks: the weak baseline. 3,574,784 + 2,763,776."""
-    discriminator = _discriminator(_batch_norm if norm else lambda channels, size: [], activation, Sigmoid())
-    return _initialised(GAN(_generator(512, 4, norm), discriminator, 100, Inputs(3, 64)))
-
-
-def plain_normalised() -> GAN:
-    """`plain` with batch normalisation in both networks. 3,576,704 + 2,765,568 parameters."""
-    return plain(norm=True)
-
-
-def plain_leaky() -> GAN:
-    """`plain` with leaky units in the discriminator. 3,574,784 + 2,763,776 parameters."""
-    return plain(activation=_LEAKY)
+    discriminator = _discriminator(lambda channels, size: [], nn.ReLU, Sigmoid())
+    return _initialised(GAN(_generator(512, 4, norm=False), discriminator, 100, Inputs(3, 64)))
 
 
 def dcgan(width: int = 512, kernel: int = 4) -> GAN:
     """DCGAN (Radford et al. 2016). 3,576,704 + 2,765,568 parameters."""
-    discriminator = _discriminator(_batch_norm, _LEAKY, Sigmoid())
+    discriminator = _discriminator(lambda channels, size: [nn.BatchNorm2d(channels)], _LEAKY, Sigmoid())
     return _initialised(GAN(_generator(width, kernel), discriminator, 100, Inputs(3, 64)))
 
 

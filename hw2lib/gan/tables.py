@@ -23,9 +23,7 @@ STUDIES = {
     ("gan-plain", "study"): "A: gan-plain",
     ("gan-plain", "study-colour"): "A, changes of colour",
 }
-PARTS_AND_RATES = {
-    ("gan-plain-normalised", "study"): "A, batch normalisation",
-    ("gan-plain-leaky", "study"): "A, leaky units in D",
+RATES = {
     ("dcgan", "study-rate-low"): "B, a quarter of the rate for D",
     ("dcgan", "study-rate-high"): "B, four times the rate for D",
 }
@@ -40,13 +38,13 @@ FACES, DIGITS = Trainings(FACE_NETWORKS), Trainings(["acgan"], with_weights=True
 SEEDED = Trainings(["acgan"], seeds=SEEDS)
 A_AND_B = Trainings(["gan-plain", "dcgan"], with_weights=True)
 STUDIED = [Trainings([network], [recipe], [0, 1, 2]) for network, recipe in STUDIES]
-PARTS_AND_RATES_STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in PARTS_AND_RATES]
+RATES_STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in RATES]
 ALIKE_TRAININGS = Trainings(["gan-plain", "dcgan"], ["alike"], SEEDS)
 CONVOLUTIONAL = Trainings(["acgan-convolutional"], seeds=by_preset([0], [0, 1]))
 REPORT = {
     "11_gan_samples": [FACES],
     "12_gan_scores": [FACES],
-    "13_gan_training": [A_AND_B, FACES, ALIKE_TRAININGS, *STUDIED, *PARTS_AND_RATES_STUDIED],
+    "13_gan_training": [A_AND_B, FACES, ALIKE_TRAININGS, *STUDIED, *RATES_STUDIED],
     "21_acgan_samples": [DIGITS, SEEDED, CONVOLUTIONAL],
 }
 

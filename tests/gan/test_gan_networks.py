@@ -13,8 +13,6 @@ from hw2lib.networks import build, names
 # Parameters of the generator and the discriminator, and width of the noise.
 SHEET = {
     "gan-plain": (3_574_784, 2_763_776, 100),
-    "gan-plain-normalised": (3_576_704, 2_765_568, 100),
-    "gan-plain-leaky": (3_574_784, 2_763_776, 100),
     "dcgan": (3_576_704, 2_765_568, 100),
     "dcgan-wide": (18_855_040, 2_765_568, 100),
     "wgan-gp-sn": (18_855_040, 2_878_464, 100),

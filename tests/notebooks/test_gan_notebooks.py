@@ -76,7 +76,7 @@ def test_training(run, samples):
         "alike.png",
         "study.png",
     ]
-    for table, variants in (("study", tables.STUDIES | tables.PARTS_AND_RATES), ("alike", tables.ALIKE)):
+    for table, variants in (("study", tables.STUDIES | tables.RATES), ("alike", tables.ALIKE)):
         rows = record["tables"][table]["rows"]
         assert [row[:2] for row in rows] == [[title, "0"] for title in variants.values()]
         assert "missing" not in [cell for row in rows for cell in row]
