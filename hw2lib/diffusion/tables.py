@@ -35,9 +35,6 @@ STUDIES = {
     ("context-unet-32", "study-batch-128"): "batches of 128 in place of 32, as many images",
     ("context-unet-32", "study-rate-low"): "a tenth of the learning rate",
     ("context-unet-32", "study-rate-high"): "five times the learning rate",
-    ("context-unet-32", "study-100-all-steps"): "T = 100, drawn in all steps",
-    ("context-unet-32", "study-400-all-steps"): "T = 400, drawn in all steps",
-    ("context-unet-32", "study-all-steps"): "T = 1,000, drawn in all steps",
     ("unet-two-level", "study"): "nothing (unet-two-level)",
     ("unet-two-level-plain", "study"): "no attention (unet-two-level)",
 }

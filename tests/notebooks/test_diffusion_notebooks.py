@@ -1,13 +1,10 @@
 """Notebooks 30 to 35."""
 
 import re
-from dataclasses import replace
 
 import pytest
 
 from hw2lib import paths
-from hw2lib.diffusion import tables
-from hw2lib.diffusion.recipe import GUIDED
 from hw2lib.diffusion.sample import default_settings
 from hw2lib.report import parameters
 
@@ -70,8 +67,7 @@ def test_guidance(run):
     assert record["values"]["w_2_limited_calls"] == 3
 
 
-def test_scores(run, monkeypatch):
-    monkeypatch.setattr(tables, "GUIDED", replace(GUIDED, steps=2))
+def test_scores(run):
     settings = (
         "-p",
         "steps=2",
