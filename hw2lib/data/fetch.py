@@ -276,23 +276,11 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
     _refuse_to_replace(target)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one that holds data/ and train.csv")
-    copy = target
     try:
         with _building(target) as building:
             _refuse_to_replace(target)
-            copy = building / "digits" / name
-            _copy(folder, copy)
-            images = RealImages(building)
-            counts = {}
-            for split in images.splits(name):
-                rows = images.rows(name, split)
-                decode(rows.folder, rows.names, DIGIT_SIZE, building / "images.npy", f"{name} {split}")
-                counts[split] = len(rows.names)
-            if "train" not in counts:
-                raise UserError(f"{folder}: no train split; see data/README.md for what goes there")
-            os.rename(copy, target)
-    except UserError as error:  # of the copy, which is gone
-        raise UserError(str(error).replace(f"{copy}", f"{folder}")) from None
+            counts = _checked_copy(name, folder, building)
+            os.rename(building / "digits" / name, target)
     except OSError as error:
         where = home if error.filename2 else error.filename or home  # a copy names first what it reads
         raise UserError(f"{where}: {error.strerror}; make room or get the rights") from None
@@ -302,6 +290,23 @@ def add(name: str, folder: Path, data_dir: str | Path = "") -> tuple[Path, dict[
 def _refuse_to_replace(target: Path) -> None:
     if target.exists():
         raise UserError(f"{target}: is there already; choose another name, or remove it first")
+
+
+def _checked_copy(name: str, folder: Path, home: Path) -> dict[str, int]:
+    """Copy a domain to ``digits/NAME`` below `home`, and return the number of images of each split."""
+    copy, counts = home / "digits" / name, {}
+    try:
+        _copy(folder, copy)
+        images = RealImages(home)
+        for split in images.splits(name):
+            rows = images.rows(name, split)
+            decode(rows.folder, rows.names, DIGIT_SIZE, home / "images.npy", f"{name} {split}")
+            counts[split] = len(rows.names)
+    except UserError as error:  # of the copy, which nobody will see
+        raise UserError(str(error).replace(f"{copy}", f"{folder}")) from None
+    if "train" not in counts:
+        raise UserError(f"{folder}: no train split; see data/README.md for what goes there")
+    return counts
 
 
 def _copy(folder: Path, copy: Path) -> None:

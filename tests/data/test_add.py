@@ -132,7 +132,10 @@ def test_one_process_at_a_time_and_nothing_stays_of_one_that_was_killed(hw2, sma
     killed.mkdir(parents=True)
     held = try_lock(small / "digits/.clean_1.lock")
     before = left(small)
-    assert_refused(hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small)), "another process is making it")
+    assert_refused(
+        hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small)),
+        f"{small}/digits/clean_1: another process is making it",
+    )
     assert left(small) == before
     held.release()
     assert hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small))[0] == 0
@@ -147,5 +150,7 @@ def test_a_domain_that_another_process_made_in_the_meantime_is_kept(hw2, small, 
         return try_lock(lock)
 
     monkeypatch.setattr(fetch, "try_lock", late)
-    assert_refused(hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small)), "clean_1: is there already")
+    assert_refused(
+        hw2("data", "add", "clean_1", str(mine), "--data-dir", str(small)), f"{small}/digits/clean_1: is there already"
+    )
     assert theirs.is_dir()
