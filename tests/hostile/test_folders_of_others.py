@@ -96,7 +96,7 @@ def test_a_folder_of_digits_is_added(guard, digits, csv, name, links, where):
     home = guard.home / f"images-{guard.cases}"
     added = guard(add, name, folder, home)
     if isinstance(added, UserError):
-        assert not list(home.glob("digits/*"))
+        assert not list(home.glob("digits/[!.]*"))
     else:
         assert added[0] == home / "digits" / name
         assert not [file for file in added[0].rglob("*") if file.is_symlink()]
