@@ -87,6 +87,7 @@ COMPARED = Trainings(["dann-grey"], RECIPES, SEEDS, PAIRS, ["dann"])
 IMPROVED_FEATURES = Trainings(["uda-cnn"], pairs=PAIRS, with_weights=True)
 IMPROVED = Trainings(["uda-cnn"], ["ours"], SEEDS, PAIRS)
 SIZED = Trainings(["uda-cnn"], list(TARGET_LABELS), SEEDS, ["mnistm-usps"])
+BOUND = Trainings(["uda-cnn"], list(TARGET_LABELS), [0], ["usps-svhn"])
 WIDER = Trainings(["uda-cnn-wide"], ["ours"], SEEDS, ["mnistm-usps"])
 PARTS = Trainings(["uda-cnn"], VARIANTS, PARTS_SEEDS, ["usps-svhn"])
 READERS = Trainings(SMALL, pairs=PAIRS, methods=["source-only"], with_weights=True)
@@ -99,7 +100,7 @@ REPORT = {
     "51_dann_accuracy": [ACCURACY],
     "52_dann_three_pairs": [THREE_PAIRS],
     "53_dann_tsne": [FEATURES, IMPROVED_FEATURES],
-    "54_uda_improved": [COMPARED, IMPROVED, SIZED, WIDER, PARTS],
+    "54_uda_improved": [COMPARED, IMPROVED, SIZED, BOUND, WIDER, PARTS],
     "55_dann_shape": [READERS, SHAPED],
     "56_dann_observations": [STATED, COURSE, CHANGED_TRAININGS, CHANGED_GREY],
 }

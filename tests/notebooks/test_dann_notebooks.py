@@ -96,6 +96,9 @@ def test_the_improved_model_beside_the_original(run):
         record["values"][f"uda_cnn_{kind}_mnistm_usps_improved_test"] for kind in ("ours", "with_labels", "wide_ours")
     ]
     assert [row[5] for row in sizes] == [f"{value:.2f}" for value in values]
+    bound = record["tables"]["bound"]["rows"]
+    assert [row[1] for row in bound] == ["the teacher's", "its own"]
+    assert bound[1][5] == f"{record['values']['uda_cnn_with_labels_usps_svhn_improved_test']:.2f}"
     weights = {row[0]: row[1] for row in record["tables"]["settings-wider"]["rows"]}
     assert weights["weight of the loss on the teacher's labels"] == "3"
     choices = record["tables"]["choice"]["rows"]
@@ -109,6 +112,7 @@ def test_what_is_not_trained_is_missing_and_there_is_a_page_all_the_same(run):
     record = run("54", *settings, "-p", "train=false")
     assert [row[2:] for row in record["tables"]["models"]["rows"]] == 6 * [["missing"]]
     assert [row[3:] for row in record["tables"]["sizes"]["rows"]] == 3 * [["–", "missing", "missing"]]
+    assert [row[3:] for row in record["tables"]["bound"]["rows"]] == 2 * [["–", "missing", "missing"]]
     assert "choice" not in record["tables"]
     assert [figure["file"] for figure in record["figures"]] == ["accuracy.png"]
 
