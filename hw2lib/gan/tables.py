@@ -110,6 +110,21 @@ def digit_table(rows: dict[str, Sequence[Scores]], real: DigitReference | None) 
     return pd.DataFrame([*shown, real_row(real)])
 
 
+def course_table(trainings: Mapping[str, Sequence[RunFolder]]) -> pd.DataFrame:
+    """Accuracy and Fréchet distance of the digits of each network's runs, mean and spread, at each step (rows)."""
+    steps = sorted({mark["step"] for folders in trainings.values() for run in folders for mark in run.card["curve"]})
+    columns = {"accuracy, %": ("accuracy", 1), "Fréchet distance": ("frechet", 1)}
+    return pd.DataFrame(
+        {"step": f"{step:,}"}
+        | {
+            f"{name}: {title}": spread([scores[key] for scores in at_step(folders, step)], digits)
+            for title, (key, digits) in columns.items()
+            for name, folders in trainings.items()
+        }
+        for step in steps
+    )
+
+
 def first_faces(network: str, strip: Mapping[int, np.ndarray]) -> dict[str, int]:
     """When faces appear: those found in a training's first and last row of `hw2lib.gan.sample.read_strip`.
 

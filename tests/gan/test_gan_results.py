@@ -185,6 +185,21 @@ def test_the_study(finished):
     assert scoring.study_headline(tables.study_frame([])) == {}
 
 
+def test_the_course_of_digits(finished):
+    longer, shorter = finished(seed=0), finished(seed=1)
+    marks = [{"step": 1500, "accuracy": 50.0, "frechet": 9.0}, {"step": 3000, "accuracy": 70.0, "frechet": 5.0}]
+    for run, curve in ((longer, marks), (shorter, [{"step": 1500, "accuracy": 52.0, "frechet": 9.0}])):
+        write(run.path / "card.json", json.dumps(run.card | {"curve": curve}))
+    rows = tables.course_table({"acgan": [longer, shorter], "other": [shorter]}).to_dict("records")
+    assert [row.pop("step") for row in rows] == ["1,500", "3,000"]
+    assert rows[0] == {
+        "acgan: accuracy, %": "51.0 ± 1.4", "other: accuracy, %": "52.0",
+        "acgan: Fréchet distance": "9.0 ± 0.0", "other: Fréchet distance": "9.0",
+    }  # fmt: skip
+    assert rows[1]["acgan: accuracy, %"] == "70.0"
+    assert rows[1]["other: accuracy, %"] == "missing"
+
+
 def test_a_study_at_a_step(finished):
     longer, shorter = finished(seed=0), finished(network="gan-plain")
     write(shorter.path / "card.json", json.dumps(shorter.card | {"curve": shorter.card["curve"][:3]}))
