@@ -40,7 +40,7 @@ A_AND_B = Trainings(["gan-plain", "dcgan"], with_weights=True)
 STUDIED = [Trainings([network], [recipe], [0, 1, 2]) for network, recipe in STUDIES]
 RATES_STUDIED = [Trainings([network], [recipe], [0, 1]) for network, recipe in RATES]
 ALIKE_TRAININGS = Trainings(["gan-plain", "dcgan"], ["alike"], SEEDS)
-CONVOLUTIONAL = Trainings(["acgan-convolutional"], seeds=by_preset([0], [0, 1]))
+CONVOLUTIONAL = Trainings(["acgan-convolutional"], seeds=SEEDS)
 REPORT = {
     "11_gan_samples": [FACES],
     "12_gan_scores": [FACES],
