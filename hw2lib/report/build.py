@@ -140,10 +140,10 @@ def make_report(
         for notebook, why in reasons.items():
             if why != NO_RECORD:
                 print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
-        expected = {name: _seconds(preset, name) for name in reasons}
+        expected = {name: _seconds(preset, name) for name in _running(tasks, asked)}
         training = bool(reasons) and trains(preset, overrides)
-        at_once = len(reasons) if cluster else 1 if training else cores or environment.cores()
-        running.plan_progress(folder / PROGRESS, expected, len(asked) - len(reasons), at_once)
+        at_once = len(expected) if cluster else 1 if training else cores or environment.cores()
+        running.plan_progress(folder / PROGRESS, expected, len(asked) - len(expected), at_once)
         config = ["--config", f"preset={preset}", f"parameters={json.dumps(overrides)}", f"trains={training}"]
         try:
             failed = (snakemake or reasons) and _run_snakemake([*where, *snakemake, *config], folder, log) != 0
@@ -183,6 +183,14 @@ def _needed(tasks: dict[str, Task], targets: Iterable[str]) -> list[str]:
         needed.add(name := waiting.pop())
         waiting += tasks[name].after
     return [name for name in tasks if name in needed]
+
+
+def _running(tasks: dict[str, Task], asked: list[str]) -> list[str]:
+    """Of those asked for the ones that are out of date, and what comes after these, which Snakemake runs too."""
+    found = {name for name in asked if tasks[name].reasons}
+    while more := {name for name in asked if found.intersection(tasks[name].after)} - found:
+        found |= more
+    return [name for name in asked if name in found]
 
 
 def outdated(preset: str) -> dict[str, age.Age | None]:
