@@ -140,7 +140,7 @@ def make_report(
         for notebook, why in reasons.items():
             if why != NO_RECORD:
                 print(f"{notebook} is out of date: {', '.join(why[:3])}", file=sys.stderr)
-        expected = {name: _seconds(preset, name) for name in _running(tasks, asked)}
+        expected = {name: _seconds(preset, name) for name in _to_run(tasks, asked)}
         training = bool(reasons) and trains(preset, overrides)
         at_once = len(expected) if cluster else 1 if training else cores or environment.cores()
         running.plan_progress(folder / PROGRESS, expected, len(asked) - len(expected), at_once)
@@ -185,7 +185,7 @@ def _needed(tasks: dict[str, Task], targets: Iterable[str]) -> list[str]:
     return [name for name in tasks if name in needed]
 
 
-def _running(tasks: dict[str, Task], asked: list[str]) -> list[str]:
+def _to_run(tasks: dict[str, Task], asked: list[str]) -> list[str]:
     """Of those asked for the ones that are out of date, and what comes after these, which Snakemake runs too."""
     found = {name for name in asked if tasks[name].reasons}
     while more := {name for name in asked if found.intersection(tasks[name].after)} - found:

@@ -270,5 +270,5 @@ def test_a_target_needs_what_comes_before_it():
 def test_what_follows_a_notebook_that_is_out_of_date_runs_too():
     after = {"10_a": [], "20_b": ["10_a"], "30_c": ["20_b"], "40_d": []}
     tasks = {name: build.Task([], names, ["cells"] * (name == "10_a"), trains=False) for name, names in after.items()}
-    assert build._running(tasks, list(tasks)) == ["10_a", "20_b", "30_c"]
-    assert build._running(tasks, ["30_c", "40_d"]) == [], "of what is asked for"
+    assert build._to_run(tasks, list(tasks)) == ["10_a", "20_b", "30_c"]
+    assert build._to_run(tasks, ["30_c", "40_d"]) == [], "of what is asked for"
